@@ -1,0 +1,43 @@
+"""FixedWeights: a weighted sum of the tasks' losses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+from pydantic import Field
+from torch import Tensor
+
+from polyrec.balancing.balancer import Balance, Balancer
+from polyrec.core.errors import UserError, nearest
+
+
+class FixedWeights(Balancer):
+    """`L = sum_t w_t L_t`, where L_t is the mean loss over the rows whose label of t was observed.
+
+    Tuned fixed weights match or beat adaptive balancing in most published comparisons (Kurin et al., 2022; Xin et al., 2022):
+    they are the default and the baseline. A task without a label in a batch adds nothing to that step.
+    """
+
+    examples = ({}, {"weights": {"like": 1.0, "stars": 0.5}})
+
+    weights: dict[str, Annotated[float, Field(ge=0)]] = {}
+    """Weight of each task; a task that is not named weighs 1."""
+
+    def build(self, tasks: Sequence[str]) -> Balance:
+        for name in self.weights:
+            if name not in tasks:
+                raise UserError(f"weight of {name!r}", expected="a task's name", found="no such task", remedy=nearest(name, tasks))
+        return FixedBalance({task: self.weights.get(task, 1.0) for task in tasks})
+
+
+class FixedBalance(Balance):
+    """A weighted sum; it learns nothing."""
+
+    def __init__(self, weights: Mapping[str, float]) -> None:
+        super().__init__()
+        self.weights = dict(weights)
+
+    def forward(self, losses: Mapping[str, Tensor]) -> Tensor:
+        assert losses, "a batch without any label is skipped before balancing"
+        return sum((self.weights[task] * loss for task, loss in losses.items()), start=next(iter(losses.values())) * 0)

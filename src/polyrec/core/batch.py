@@ -1,0 +1,109 @@
+"""Columns in memory and the batches gathered from them.
+
+Shape letters: N rows of a table, B rows of a batch, L length of a sequence, U rows of a lookup table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Bag:
+    """Several values a row, flat: row b holds `values[offsets[b]:offsets[b + 1]]` (offsets without the closing one)."""
+
+    values: Tensor
+    offsets_B: Tensor
+
+
+@dataclass(frozen=True)
+class Padded:
+    """A sequence a row: B times L elements, oldest first, padded at the front; `mask_BL` is true where one is real."""
+
+    elements: Input
+    mask_BL: Tensor
+
+
+Input = Tensor | Bag | Padded
+"""What an encoder receives for one feature of one batch."""
+
+
+class Column(Protocol):
+    """A feature's values for all rows of a table."""
+
+    def take(self, rows_B: Tensor) -> Input:
+        """Gather the values of some rows."""
+        ...
+
+
+@dataclass(frozen=True)
+class Dense:
+    """One value, or one vector, a row: `values_N` of shape (N,) or (N, …); integers are widened on gathering."""
+
+    values_N: Tensor
+
+    def take(self, rows_B: Tensor) -> Tensor:
+        taken = self.values_N[rows_B]
+        return taken.long() if taken.dtype == torch.int32 else taken
+
+
+@dataclass(frozen=True)
+class Indexed:
+    """Rows that share few distinct vectors: row n holds `table_U[index_N[n]]`."""
+
+    table_U: Tensor
+    index_N: Tensor
+
+    def take(self, rows_B: Tensor) -> Tensor:
+        return self.table_U[self.index_N[rows_B].long()]
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """Several values a row: row n holds `values[offsets[n]:offsets[n + 1]]`, with N + 1 offsets."""
+
+    values: Tensor
+    offsets: Tensor
+
+    def take(self, rows_B: Tensor) -> Bag:
+        starts_B, lengths_B = self.offsets[rows_B], self.offsets[rows_B + 1] - self.offsets[rows_B]
+        offsets_B = torch.cumsum(lengths_B, 0) - lengths_B
+        within = torch.arange(int(lengths_B.sum())) - torch.repeat_interleave(offsets_B, lengths_B)
+        return Bag(self.values[torch.repeat_interleave(starts_B, lengths_B) + within].long(), offsets_B)
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """A run of rows of another column a row: row n holds elements `ends_N[n] - lengths_N[n]` up to `ends_N[n]`.
+
+    Histories are stored this way: one number for where a row's past ends, however long the past is.
+    """
+
+    elements: Column
+    ends_N: Tensor
+    lengths_N: Tensor
+
+    def take(self, rows_B: Tensor) -> Padded:
+        ends_B, lengths_B = self.ends_N[rows_B], self.lengths_N[rows_B]
+        longest = max(int(lengths_B.max()) if len(lengths_B) else 0, 1)
+        back_L = torch.arange(longest, 0, -1)
+        mask_BL = back_L <= lengths_B[:, None]
+        positions_BL = torch.where(mask_BL, ends_B[:, None] - back_L, 0)
+        return Padded(self.elements.take(positions_BL.reshape(-1)), mask_BL)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The inputs of some rows by feature and, for training, the encoded labels by task and whether they were observed.
+
+    Targets have shape (B,) or (B, classes); masks (B,), false where the label is null.
+    """
+
+    inputs: dict[str, Input]
+    targets: dict[str, Tensor]
+    masks: dict[str, Tensor]
+    size: int

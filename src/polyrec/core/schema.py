@@ -1,0 +1,33 @@
+"""The JSON schema of a spec, with every kind of every family in it: what an editor completes from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from polyrec.core.spec import FAMILY_MARK, Spec, families, kinds
+
+
+def json_schema(root: type[Spec]) -> dict[str, Any]:
+    """Return the JSON schema (draft 2020-12) of `root` and of all kinds known at the time of the call."""
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **root.model_json_schema()}
+    definitions: dict[str, Any] = schema.pop("$defs", {})
+    for name in families():
+        members = kinds(name)
+        for kind, cls in members.items():
+            body = cls.model_json_schema()
+            definitions.update(body.pop("$defs", {}))
+            definitions[kind] = body
+        definitions[name] = {"anyOf": [{"$ref": f"#/$defs/{kind}"} for kind in members]}
+    filled = _fill({**schema, "$defs": definitions})
+    assert isinstance(filled, dict)
+    return filled
+
+
+def _fill(node: Any) -> Any:
+    """Replace every family mark by a reference to that family's definition."""
+    if isinstance(node, dict):
+        filled = {key: _fill(value) for key, value in node.items() if key != FAMILY_MARK}
+        if FAMILY_MARK in node:
+            filled["$ref"] = f"#/$defs/{node[FAMILY_MARK]}"
+        return filled
+    return [_fill(value) for value in node] if isinstance(node, list) else node

@@ -1,0 +1,162 @@
+"""`Spec`: everything that a user declares, frozen and validated; `Family`: specs that are told apart by their `kind`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError, model_serializer, model_validator
+from pydantic.annotated_handlers import GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from polyrec.core.errors import UserError, describe, nearest
+from polyrec.core.files import write_text
+
+
+class Spec(BaseModel):
+    """A frozen declaration whose fields are at once Python arguments, YAML keys and JSON-schema properties."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, polymorphic_serialization=True, allow_inf_nan=False
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown_fields(cls, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            for key in value:
+                if key not in cls.model_fields and not (key == "kind" and issubclass(cls, Family)):
+                    raise ValueError(f"{cls.__name__} has no field {key!r}. {nearest(str(key), cls.model_fields)}")
+        return value
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with some fields changed, validated anew (unlike pydantic's `model_copy`)."""
+        return type(self)(**{**{name: getattr(self, name) for name in type(self).model_fields}, **changes})
+
+    def to_yaml(self, path: str | Path | None = None) -> str:
+        """Return the spec as YAML with every field written out, and write it to `path` where one is given.
+
+        Defaults are written too: an artifact must not change when a later version changes a default.
+        """
+        text = yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
+        if path is not None:
+            write_text(Path(path), text)
+        return text
+
+    @classmethod
+    def from_yaml(cls, source: str | Path) -> Self:
+        """Read a spec from YAML: a `Path`, a one-line string that ends in .yaml or .yml, or the text itself.
+
+        Raises `UserError` with a line for each field that does not fit.
+        """
+        is_path = isinstance(source, Path) or ("\n" not in source and source.strip().endswith((".yaml", ".yml")))
+        where = f"file '{source}'" if is_path else "the YAML text"
+        if is_path and not Path(source).is_file():
+            raise UserError(where, expected=f"a {cls.__name__} in YAML", found="no such file", remedy="Check the path.")
+        try:
+            text = Path(source).read_text(encoding="utf-8") if is_path else str(source)
+            value = yaml.load(text, Loader=_UniqueKeyLoader)
+            return cls.model_validate(value)
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise UserError(where, expected="YAML", found=f"{error}", remedy="Mend the file.") from error
+        except ValidationError as error:
+            raise UserError(
+                where,
+                expected=f"a {cls.__name__}",
+                found=describe(error),
+                remedy="`polyrec schema` prints every field; `polyrec kinds` every kind.",
+            ) from error
+
+
+class Family(Spec):
+    """Base of the families of interchangeable specs: features, networks, tasks, balancers, fusions, encoders, splits.
+
+    `class Task(Family, family="tasks")` opens a family; every subclass of it is a kind, known by its class name in
+    YAML, in the JSON schema and in `kinds()` from the moment it is defined. A kind whose name starts with an underscore
+    is a shared base, not a kind.
+    """
+
+    family: ClassVar[str] = ""
+    examples: ClassVar[tuple[Mapping[str, Any], ...]] = ()
+    """Arguments that make valid instances: shown in the schema, used by the contract tests."""
+
+    _kinds: ClassVar[dict[str, type[Family]]] = {}
+
+    def __init_subclass__(cls, family: str | None = None, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if family is not None:
+            cls.family, cls._kinds = family, {}
+            _FAMILIES[family] = cls
+        elif cls.__base__ is not Family and not cls.__name__.startswith("_"):
+            cls._kinds[cls.__name__] = cls
+
+    @classmethod
+    def _is_kind(cls) -> bool:
+        return cls._kinds.get(cls.__name__) is cls
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _read_kind(cls, value: Any, handler: Callable[[Any], Self]) -> Self:
+        """Dispatch `{"kind": "MMoE", …}` (or the bare name) to the class of that kind, if it belongs here."""
+        if isinstance(value, str) and not cls._is_kind():
+            value = {"kind": value}
+        if not isinstance(value, Mapping):
+            return handler(value)
+        fields = dict(value)
+        kind = fields.pop("kind", None)
+        if kind is None:
+            if cls._is_kind():
+                return handler(fields)
+            raise ValueError(f"one of the {cls.family} needs a 'kind'. {nearest('', cls._kinds)}")
+        target = cls._kinds.get(kind) if isinstance(kind, Hashable) else None
+        if target is None or not issubclass(target, cls):
+            raise ValueError(f"{kind!r} is not one of the {cls.family}. {nearest(str(kind), cls._kinds)}")
+        return handler(fields) if target is cls else target.model_validate(fields)  # type: ignore[return-value]
+
+    @model_serializer(mode="wrap")
+    def _write_kind(self, handler: Callable[[Self], dict[str, Any]]) -> dict[str, Any]:
+        return {"kind": type(self).__name__, **handler(self)}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        if not cls._is_kind():
+            return {FAMILY_MARK: cls.family}
+        reference = handler(schema)
+        body = handler.resolve_ref_schema(reference)
+        body["properties"] = {"kind": {"const": cls.__name__}, **body.get("properties", {})}
+        body["required"] = ["kind", *body.get("required", [])]
+        if cls.examples:
+            body["examples"] = [{"kind": cls.__name__, **example} for example in cls.examples]
+        return reference
+
+
+FAMILY_MARK = "x-polyrec-family"
+"""Key that stands in a JSON schema where any kind of a family may stand, until `json_schema` fills it in."""
+
+_FAMILIES: dict[str, type[Family]] = {}
+
+
+def families() -> dict[str, type[Family]]:
+    """Return the base class of every family by name."""
+    return dict(_FAMILIES)
+
+
+def kinds(family: str) -> dict[str, type[Family]]:
+    """Return the kinds of a family by name, in alphabetical order."""
+    if family not in _FAMILIES:
+        raise UserError(f"family {family!r}", expected="a family of kinds", found="none", remedy=nearest(family, _FAMILIES))
+    return dict(sorted(_FAMILIES[family]._kinds.items()))
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """YAML that refuses a key written twice, where PyYAML keeps the last and drops the first in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is written twice", node.start_mark)
+        return super().construct_mapping(node, deep)

@@ -1,0 +1,60 @@
+"""Categorical: one id or category a row, as a row of a learned table."""
+
+from __future__ import annotations
+
+import polars as pl
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from polyrec.core.batch import Dense, Input
+from polyrec.features.feature import Encoder, State, _ColumnFeature
+from polyrec.features.vocabulary import fit_vocabulary, lookup
+
+
+class Categorical(_ColumnFeature):
+    """One of a set of values: an id, a code, a word, true or false.
+
+    Output: row `number(value)` of a learned table of (vocabulary + 1) x width. Row 0 stands for null, for values with fewer
+    than `minimum_count` training rows and for values never seen. State: `value`, `count`.
+    """
+
+    examples = ({"name": "item_id"}, {"name": "city", "column": "town", "width": 8, "minimum_count": 2})
+
+    minimum_count: int = Field(1, ge=1)
+    """Training rows that a value needs to have a row of its own."""
+    id_dropout: float = Field(0.0, ge=0.0, lt=1.0)
+    """Probability, in training, that a value is read as unseen: what makes row 0 mean something for new values
+    (DropoutNet; Volkovs et al., 2017)."""
+
+    def fit(self, values: pl.DataFrame) -> State:
+        return fit_vocabulary(self._readable(values), self.minimum_count)
+
+    def encode(self, values: pl.DataFrame, state: State) -> Dense:
+        return Dense(lookup(self._readable(values), state).to_torch())
+
+    def build(self, state: State) -> Encoder:
+        return CategoricalEncoder(len(state) + 1, self.width, self.id_dropout)
+
+    def _readable(self, values: pl.DataFrame) -> pl.Series:
+        series = self.series(values)
+        if series.dtype.is_nested() or series.dtype.is_float() or series.dtype == pl.Binary:
+            remedy = "Use Numeric for numbers, MultiCategorical for lists, or cast the column to integer or string."
+            raise self.wrong_type(series, "integers, strings, booleans, dates or categories", remedy)
+        return series.cast(pl.String) if series.dtype in (pl.Categorical, pl.Enum) else series
+
+
+class CategoricalEncoder(Encoder):
+    """A learned table. Maps numbers of any shape (…) to (…, width)."""
+
+    def __init__(self, rows: int, width: int, id_dropout: float) -> None:
+        super().__init__()
+        self.table = nn.Embedding(rows, width)
+        self.id_dropout = id_dropout
+        nn.init.normal_(self.table.weight, std=width**-0.5)
+
+    def forward(self, values: Input) -> Tensor:
+        assert isinstance(values, Tensor)
+        if self.training and self.id_dropout > 0:
+            values = values * (torch.rand(values.shape) >= self.id_dropout)
+        return self.table(values)  # type: ignore[no-any-return]

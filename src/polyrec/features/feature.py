@@ -1,0 +1,72 @@
+"""`Feature`: what is known of a row before its labels. State, column, encoder: the three stations of every feature."""
+
+from __future__ import annotations
+
+import polars as pl
+from pydantic import Field
+from torch import Tensor, nn
+
+from polyrec.core.batch import Column, Input
+from polyrec.core.errors import UserError
+from polyrec.core.spec import Family
+
+State = pl.DataFrame
+"""What a feature or task learned from the training rows: a frame whose columns each kind documents, saved as Parquet."""
+
+
+class Encoder(nn.Module):
+    """Base of the modules that turn one feature's input into vectors (B, width)."""
+
+    def __call__(self, values: Input) -> Tensor:
+        return super().__call__(values)  # type: ignore[no-any-return]
+
+
+class Feature(Family, family="features"):
+    """A named input. `fit` learns its state from training rows, `encode` turns a table's column into numbers, `build`
+    makes the module that turns those numbers into a vector."""
+
+    name: str = Field(min_length=1, pattern=r"^[^./\\]+$")
+    """Name of the feature, and the column that it reads unless `column` names another."""
+    width: int = Field(32, gt=0)
+    """Length of the vector that the feature contributes to the shared network."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of the table that the feature reads from the row itself."""
+        return (self.name,)
+
+    def fit(self, values: pl.DataFrame) -> State:
+        """Learn the state from the feature's columns over the training rows."""
+        raise NotImplementedError
+
+    def encode(self, values: pl.DataFrame, state: State) -> Column:
+        """Turn the feature's columns over any rows into model input."""
+        raise NotImplementedError
+
+    def build(self, state: State) -> Encoder:
+        """Make the module that maps this feature's input to (B, width)."""
+        raise NotImplementedError
+
+
+class _ColumnFeature(Feature):
+    """A feature that reads exactly one column."""
+
+    column: str | None = None
+    """Column to read; unset, the column named like the feature."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return (self.column or self.name,)
+
+    def series(self, values: pl.DataFrame) -> pl.Series:
+        """Return the one column."""
+        return values[self.columns[0]]
+
+    def wrong_type(self, series: pl.Series, expected: str, remedy: str) -> UserError:
+        """Return the error for a column of a type that this kind cannot read."""
+        return UserError(
+            f"column {series.name!r} of the feature {self.name!r}",
+            expected=expected,
+            found=f"the type {series.dtype}",
+            remedy=remedy,
+        )

@@ -1,0 +1,71 @@
+"""MultiCategorical: several categories a row, as the mean of their rows of a learned table."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import polars as pl
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from polyrec.core.batch import Bag, Input, Ragged
+from polyrec.features.feature import Encoder, State, _ColumnFeature
+from polyrec.features.vocabulary import fit_vocabulary, lookup
+
+
+class MultiCategorical(_ColumnFeature):
+    """A bag of values: genres, tags, interests. Order and repetition inside a row count only through the mean or sum.
+
+    Output: mean or sum of the rows of a learned table of (vocabulary + 1) x width; zero for an empty or null bag. Values
+    unseen in training are left out of the bag. State: `value`, `count`.
+    """
+
+    examples = ({"name": "genres"}, {"name": "tags", "separator": "|", "pooling": "sum"})
+
+    separator: str | None = Field(None, min_length=1)
+    """Splits a column of strings into values; unset, the column holds lists."""
+    minimum_count: int = Field(1, ge=1)
+    """Training occurrences that a value needs to have a row of its own."""
+    pooling: Literal["mean", "sum"] = "mean"
+    """How the rows of the values become one vector."""
+
+    def fit(self, values: pl.DataFrame) -> State:
+        return fit_vocabulary(self._lists(values).explode(empty_as_null=True), self.minimum_count)
+
+    def encode(self, values: pl.DataFrame, state: State) -> Ragged:
+        lists = self._lists(values)
+        flat = lists.explode(empty_as_null=True)
+        rows = pl.int_range(len(lists), eager=True).repeat_by(lists.list.len().fill_null(0).clip(1, None)).explode()
+        numbered = pl.DataFrame({"row": rows, "number": lookup(flat, state)}).filter(pl.col("number") > 0)
+        counts = torch.bincount(numbered["row"].to_torch(), minlength=len(lists))
+        offsets = torch.cat([torch.zeros(1, dtype=torch.int64), torch.cumsum(counts, 0)])
+        return Ragged(numbered["number"].to_torch(), offsets)
+
+    def build(self, state: State) -> Encoder:
+        return BagEncoder(len(state) + 1, self.width, self.pooling)
+
+    def _lists(self, values: pl.DataFrame) -> pl.Series:
+        series = self.series(values)
+        if self.separator is not None and series.dtype == pl.String:
+            trimmed = series.str.split(self.separator).list.eval(pl.element().str.strip_chars())
+            return trimmed.list.eval(pl.element().filter(pl.element() != ""))
+        if isinstance(series.dtype, pl.Array):
+            series = series.arr.to_list()
+        if not isinstance(series.dtype, pl.List):
+            remedy = "Set `separator` for a column of joined strings, or use Categorical for one value a row."
+            raise self.wrong_type(series, "lists", remedy)
+        return series
+
+
+class BagEncoder(Encoder):
+    """A learned table summed or averaged over bags. Maps a bag of B rows to (B, width)."""
+
+    def __init__(self, rows: int, width: int, pooling: Literal["mean", "sum"]) -> None:
+        super().__init__()
+        self.table = nn.EmbeddingBag(rows, width, mode=pooling)
+        nn.init.normal_(self.table.weight, std=width**-0.5)
+
+    def forward(self, values: Input) -> Tensor:
+        assert isinstance(values, Bag)
+        return self.table(values.values, values.offsets_B)  # type: ignore[no-any-return]

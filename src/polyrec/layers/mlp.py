@@ -1,0 +1,31 @@
+"""A stack of linear layers. Shape letters: B rows, D input width, H last hidden width."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+
+class MLP(nn.Module):
+    """Linear, ReLU and dropout for each width in `hidden`; with no widths it is the identity.
+
+    `forward` maps (B, D) to (B, H); `width` is H.
+    """
+
+    def __init__(self, width: int, hidden: Sequence[int], dropout: float = 0.0) -> None:
+        super().__init__()
+        steps: list[nn.Module] = []
+        for out in hidden:
+            steps += [nn.Linear(width, out), nn.ReLU()]
+            if dropout > 0:
+                steps.append(nn.Dropout(dropout))
+            width = out
+        self.width = width
+        self.steps = nn.Sequential(*steps)
+
+    def __call__(self, x_BD: Tensor) -> Tensor:
+        return super().__call__(x_BD)  # type: ignore[no-any-return]
+
+    def forward(self, x_BD: Tensor) -> Tensor:
+        return self.steps(x_BD)  # type: ignore[no-any-return]

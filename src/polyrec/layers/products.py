@@ -1,0 +1,45 @@
+"""Pairwise products of field vectors. Shape letters: B rows, F fields, K width of a field, D all widths together."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class FieldProducts(nn.Module):
+    """Append to the fields the sum of the elementwise products of all pairs of fields of equal width.
+
+    For each width K that two or more fields have: `sum_{f<g} v_f * v_g = ((sum_f v_f)^2 - sum_f v_f^2) / 2`, K numbers.
+    This is the second-order term of factorisation machines (Rendle, 2010) before its sum, called bi-interaction pooling in
+    neural factorisation machines (He and Chua, 2017). A multilayer perceptron alone learns dot products poorly (Rendle et
+    al., 2020). Fields that are all zero, such as masked ones, drop out of it exactly.
+
+    `forward` maps (B, D) to (B, width).
+    """
+
+    def __init__(self, widths: Sequence[int]) -> None:
+        super().__init__()
+        starts = [sum(widths[:position]) for position in range(len(widths))]
+        self.groups: list[tuple[int, list[int]]] = [
+            (width, [start for start, own in zip(starts, widths, strict=True) if own == width])
+            for width, count in sorted(Counter(widths).items())
+            if count > 1
+        ]
+        self.uniform = len(self.groups) == 1 and len(set(widths)) == 1
+        self.width = sum(widths) + sum(width for width, _ in self.groups)
+
+    def __call__(self, x_BD: Tensor) -> Tensor:
+        return super().__call__(x_BD)  # type: ignore[no-any-return]
+
+    def forward(self, x_BD: Tensor) -> Tensor:
+        parts = [x_BD]
+        for width, starts in self.groups:
+            if self.uniform:
+                v_BFK = x_BD.view(len(x_BD), len(starts), width)
+            else:
+                v_BFK = torch.stack([x_BD[:, start : start + width] for start in starts], 1)
+            parts.append((v_BFK.sum(1).square() - v_BFK.square().sum(1)) / 2)
+        return torch.cat(parts, 1)

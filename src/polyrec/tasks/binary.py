@@ -1,0 +1,46 @@
+"""Binary: yes or no. Shape letters: B rows."""
+
+from __future__ import annotations
+
+import polars as pl
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from polyrec.tasks.task import State, Task
+
+
+class Binary(Task):
+    """The probability that something happens: a click, a purchase, a default.
+
+    Labels: booleans or 0 and 1. Output: a probability. Loss: binary cross-entropy, `-y log p - (1 - y) log(1 - p)` in nats,
+    computed from the logit. State: `rate`, the share of ones among the observed training labels.
+    """
+
+    examples = ({"name": "like", "label": "rating >= 4"}, {"name": "buy", "label": "bought", "tower": [], "dropout": 0.1})
+    metrics = ("auc", "gauc", "log_loss", "ece")
+
+    def fit(self, labels: pl.Series) -> State:
+        return pl.DataFrame({"rate": [self._zeros_and_ones(labels).mean()]})
+
+    def targets(self, labels: pl.Series, state: State) -> Tensor:
+        return self._zeros_and_ones(labels).fill_null(0.0).to_torch().float()
+
+    def loss(self, raw: Tensor, target: Tensor) -> Tensor:
+        return functional.binary_cross_entropy_with_logits(raw, target, reduction="none")
+
+    def predict(self, raw: Tensor, state: State) -> Tensor:
+        return torch.sigmoid(raw)
+
+    def constant(self, targets: Tensor) -> Tensor:
+        return torch.logit(targets.mean().clamp(1e-6, 1 - 1e-6)).reshape(1)
+
+    def _zeros_and_ones(self, labels: pl.Series) -> pl.Series:
+        if not (labels.dtype == pl.Boolean or labels.dtype.is_numeric()):
+            remedy = "Write a condition, such as \"outcome = 'yes'\"."
+            raise self.wrong_labels("true or false, or 0 and 1", f"the type {labels.dtype}", remedy)
+        numbers = labels.cast(pl.Float64)
+        others = numbers.filter(~numbers.is_in([0.0, 1.0])).unique().sort().head(5)
+        if len(others):
+            raise self.wrong_labels("0 and 1", f"also {others.to_list()}", "Write a condition, such as 'rating >= 4'.")
+        return numbers

@@ -1,0 +1,92 @@
+"""`Task`: something to learn about a row. Labels, targets, loss, prediction: the stations of every task.
+
+Shape letters: B rows, H hidden width, C outputs.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import polars as pl
+from pydantic import Field
+from torch import Tensor, nn
+
+from polyrec.core.errors import UserError
+from polyrec.core.spec import Family
+from polyrec.layers.mlp import MLP
+
+State = pl.DataFrame
+"""What a task learned from the training labels (classes, a mean): a frame whose columns each kind documents."""
+
+
+class Head(nn.Module):
+    """A task's own tower and its last linear layer. Maps hidden states (B, H) to raw outputs (B, C), or (B,) for C = 1."""
+
+    def __init__(self, width: int, tower: tuple[int, ...], outputs: int, dropout: float) -> None:
+        super().__init__()
+        self.tower = MLP(width, tower, dropout)
+        self.last = nn.Linear(self.tower.width, outputs)
+        self.outputs = outputs
+
+    def __call__(self, hidden_BH: Tensor) -> Tensor:
+        return super().__call__(hidden_BH)  # type: ignore[no-any-return]
+
+    def forward(self, hidden_BH: Tensor) -> Tensor:
+        raw_BC: Tensor = self.last(self.tower(hidden_BH))
+        return raw_BC.squeeze(1) if self.outputs == 1 else raw_BC
+
+
+class Task(Family, family="tasks"):
+    """A named label with an objective. A null label means "not observed": it counts neither in the loss nor in a metric."""
+
+    metrics: ClassVar[tuple[str, ...]]
+    """Names of the metrics that `evaluate` reports, the headline first."""
+    is_scalar: ClassVar[bool] = True
+    """Whether a prediction is one number a row, which a fusion can use."""
+
+    name: str = Field(min_length=1, pattern=r"^[^./\\]+$")
+    """Name of the task, and the column of its prediction."""
+    label: str
+    """Column, or SQL expression over columns, that holds what was observed: `rating >= 4`."""
+    inputs: Literal["all", "user", "item"] | tuple[str, ...] = "all"
+    """Features that the task may see: all, one side, or some by name. The shared network runs with the others at zero."""
+    tower: tuple[int, ...] = (64,)
+    """Widths of the task's own layers between the shared network and the output."""
+    dropout: float = Field(0.0, ge=0.0, lt=1.0)
+    """Probability of dropping a unit of the tower in training."""
+
+    def fit(self, labels: pl.Series) -> State:
+        """Learn the state from the observed training labels (no nulls, at least one)."""
+        raise NotImplementedError
+
+    def outputs(self, state: State) -> int:
+        """Number of raw outputs a row."""
+        return 1
+
+    def build(self, width: int, state: State) -> Head:
+        """Make the head that maps the network's (B, width) to raw outputs."""
+        return Head(width, self.tower, self.outputs(state), self.dropout)
+
+    def targets(self, labels: pl.Series, state: State) -> Tensor:
+        """Encode labels for the loss; the value at a null is arbitrary but finite."""
+        raise NotImplementedError
+
+    def loss(self, raw: Tensor, target: Tensor) -> Tensor:
+        """Return the loss of each row, (B,)."""
+        raise NotImplementedError
+
+    def predict(self, raw: Tensor, state: State) -> Tensor:
+        """Turn raw outputs into predictions in the label's own units."""
+        raise NotImplementedError
+
+    def names(self, state: State) -> tuple[str, ...]:
+        """Names of the columns of a prediction: the task's own, or one for each class."""
+        return (self.name,)
+
+    def constant(self, targets: Tensor) -> Tensor:
+        """Return the raw output, (1,) or (1, C), of the best constant predictor on these targets: the zero of skill."""
+        raise NotImplementedError
+
+    def wrong_labels(self, expected: str, found: str, remedy: str) -> UserError:
+        """Return the error for labels that this kind cannot learn from."""
+        return UserError(f"label {self.label!r} of the task {self.name!r}", expected=expected, found=found, remedy=remedy)
