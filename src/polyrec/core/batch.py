@@ -107,3 +107,13 @@ class Batch:
     targets: dict[str, Tensor]
     masks: dict[str, Tensor]
     size: int
+
+
+@dataclass(frozen=True)
+class Constant:
+    """The first row of another column, for any row: one user beside many items."""
+
+    column: Column
+
+    def take(self, rows_B: Tensor) -> Input:
+        return self.column.take(torch.zeros_like(rows_B))

@@ -28,7 +28,7 @@ class Spec(BaseModel):
     def _refuse_unknown_fields(cls, value: Any) -> Any:
         if isinstance(value, Mapping):
             for key in value:
-                if key not in cls.model_fields and not (key == "kind" and issubclass(cls, Family)):
+                if key not in cls.model_fields:
                     raise ValueError(f"{cls.__name__} has no field {key!r}. {nearest(str(key), cls.model_fields)}")
         return value
 
@@ -111,10 +111,10 @@ class Family(Spec):
             if cls._is_kind():
                 return handler(fields)
             raise ValueError(f"one of the {cls.family} needs a 'kind'. {nearest('', cls._kinds)}")
-        target = cls._kinds.get(kind) if isinstance(kind, Hashable) else None
+        target = cls._kinds.get(str(kind))
         if target is None or not issubclass(target, cls):
             raise ValueError(f"{kind!r} is not one of the {cls.family}. {nearest(str(kind), cls._kinds)}")
-        return handler(fields) if target is cls else target.model_validate(fields)  # type: ignore[return-value]
+        return handler(fields) if target is cls else target.model_validate(fields)
 
     @model_serializer(mode="wrap")
     def _write_kind(self, handler: Callable[[Self], dict[str, Any]]) -> dict[str, Any]:
@@ -155,7 +155,7 @@ class _UniqueKeyLoader(yaml.SafeLoader):
     """YAML that refuses a key written twice, where PyYAML keeps the last and drops the first in silence."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         for key in keys:
             if keys.count(key) > 1:
                 raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is written twice", node.start_mark)

@@ -17,16 +17,16 @@ class FieldProducts(nn.Module):
     neural factorisation machines (He and Chua, 2017). A multilayer perceptron alone learns dot products poorly (Rendle et
     al., 2020). Fields that are all zero, such as masked ones, drop out of it exactly.
 
-    `forward` maps (B, D) to (B, width).
+    `forward` maps (B, D) to (B, width); not `enabled`, it is the identity.
     """
 
-    def __init__(self, widths: Sequence[int]) -> None:
+    def __init__(self, widths: Sequence[int], enabled: bool = True) -> None:
         super().__init__()
         starts = [sum(widths[:position]) for position in range(len(widths))]
         self.groups: list[tuple[int, list[int]]] = [
             (width, [start for start, own in zip(starts, widths, strict=True) if own == width])
             for width, count in sorted(Counter(widths).items())
-            if count > 1
+            if enabled and count > 1
         ]
         self.uniform = len(self.groups) == 1 and len(set(widths)) == 1
         self.width = sum(widths) + sum(width for width, _ in self.groups)

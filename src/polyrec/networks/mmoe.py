@@ -41,8 +41,8 @@ class MMoENetwork(SharedNetwork):
         self, widths: Sequence[int], tasks: Sequence[str], experts: int, hidden: Sequence[int], products: bool, dropout: float
     ) -> None:
         super().__init__()
-        self.products = FieldProducts(widths) if products else nn.Identity()
-        width = self.products.width if products else sum(widths)
+        self.products = FieldProducts(widths, products)
+        width = self.products.width
         self.experts = Experts(experts, width, hidden, dropout)
         self.gate = nn.ModuleDict({task: nn.Linear(width, experts, bias=False) for task in tasks})
         for gate in self.gate.values():

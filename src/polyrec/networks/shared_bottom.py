@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from polyrec.layers.mlp import MLP
 from polyrec.layers.products import FieldProducts
@@ -29,8 +29,8 @@ class SharedBottomNetwork(SharedNetwork):
 
     def __init__(self, widths: Sequence[int], hidden: Sequence[int], products: bool, dropout: float) -> None:
         super().__init__()
-        self.products = FieldProducts(widths) if products else nn.Identity()
-        self.bottom = MLP(self.products.width if products else sum(widths), hidden, dropout)
+        self.products = FieldProducts(widths, products)
+        self.bottom = MLP(self.products.width, hidden, dropout)
         self.width = self.bottom.width
 
     def forward(self, x_BD: Tensor, tasks: Sequence[str]) -> dict[str, Tensor]:

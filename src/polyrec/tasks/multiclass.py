@@ -26,7 +26,10 @@ class Multiclass(_ClassesTask):
         return self.classes_of(labels)
 
     def targets(self, labels: pl.Series, state: State) -> Tensor:
-        return self.numbers(labels, state).fill_null(-100).to_torch().long()
+        return self.numbers(labels, state).fill_null(0).to_torch().long()
+
+    def observed(self, labels: pl.Series, state: State) -> Tensor:
+        return self.numbers(labels, state).is_not_null().to_torch()
 
     def loss(self, raw: Tensor, target: Tensor) -> Tensor:
         return functional.cross_entropy(raw, target, reduction="none")

@@ -71,6 +71,10 @@ class Task(Family, family="tasks"):
         """Encode labels for the loss; the value at a null is arbitrary but finite."""
         raise NotImplementedError
 
+    def observed(self, labels: pl.Series, state: State) -> Tensor:
+        """Return which labels count, (N,) of booleans: those that are not null."""
+        return labels.is_not_null().to_torch()
+
     def loss(self, raw: Tensor, target: Tensor) -> Tensor:
         """Return the loss of each row, (B,)."""
         raise NotImplementedError
@@ -78,6 +82,10 @@ class Task(Family, family="tasks"):
     def predict(self, raw: Tensor, state: State) -> Tensor:
         """Turn raw outputs into predictions in the label's own units."""
         raise NotImplementedError
+
+    def truth(self, target: Tensor, state: State) -> Tensor:
+        """Return encoded labels in the units of `predict`, as metrics compare them."""
+        return target
 
     def names(self, state: State) -> tuple[str, ...]:
         """Names of the columns of a prediction: the task's own, or one for each class."""

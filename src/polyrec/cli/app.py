@@ -1,0 +1,33 @@
+"""The command `polyrec`: a mistake of the user ends with one clear line and exit code 2."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from polyrec.cli import datasets, demo, evaluate, fit, kinds, predict, recommend, schema
+from polyrec.cli.output import errors
+from polyrec.core.errors import UserError
+
+app = typer.Typer(
+    name="polyrec",
+    help="One recommender for many tasks, with language models inside.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for command in (demo.demo, fit.fit, evaluate.evaluate, predict.predict, recommend.recommend, kinds.kinds, schema.schema, datasets.datasets):
+    app.command()(command)
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        app()
+    except (UserError, ImportError) as error:
+        errors.print(f"polyrec: {error}", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)

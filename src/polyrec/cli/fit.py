@@ -1,0 +1,43 @@
+"""`polyrec fit`: from a declaration and a table to an artifact."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from polyrec.cli.output import console
+from polyrec.cli.sources import Data, Items, Query_, Users, source
+
+
+def fit(
+    spec: Annotated[Path, typer.Argument(help="The declaration, in YAML.")],
+    data: Data,
+    out: Annotated[Path, typer.Option("--out", help="Folder of the artifact.")],
+    validation: Annotated[str | None, typer.Option("--validation", help="Validation rows; else training.split takes them.")] = None,
+    users: Users = None,
+    items: Items = None,
+    query: Query_ = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint of an interrupted run.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+) -> None:
+    """Learn from a table and write an artifact.
+
+    Example: polyrec fit recommender.yaml --data ratings.parquet --out artifact
+    """
+    from polyrec.recommender import Recommender
+
+    recommender = Recommender.from_yaml(spec)
+    checkpoint = out.with_name(out.name + ".checkpoint")
+    fitted = recommender.fit(
+        source(data, query, users, items), validation, checkpoint=checkpoint, resume=resume, progress=not quiet
+    )
+    fitted.save(out)
+    shutil.rmtree(checkpoint, ignore_errors=True)
+    facts = fitted.parts.facts["training"]
+    console.print(f"Epoch {facts['best_epoch']} of {len(facts['curves'])} was best on validation:")
+    for name, value in facts["validation"].items():
+        console.print(f"  {name} {value:.4f}", highlight=False)
+    console.print(f"Wrote {out}: predict, evaluate and recommend from it; its card.md says what it is.")

@@ -1,0 +1,37 @@
+"""Where commands write: results to standard output, everything else to standard error."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import polars as pl
+import typer
+from rich.console import Console
+from rich.table import Table
+
+console = Console()
+errors = Console(stderr=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON document; NaN and infinity are refused, so that every parser reads it."""
+    typer.echo(json.dumps(value, ensure_ascii=False, allow_nan=False, indent=1))
+
+
+def print_frame(frame: pl.DataFrame, title: str) -> None:
+    """Print a frame as a table, numbers with four digits after the point, lists joined."""
+    table = Table(title=title, title_justify="left")
+    for name, kind in frame.schema.items():
+        table.add_column(name, justify="right" if kind.is_numeric() else "left")
+    for row in frame.iter_rows():
+        table.add_row(*(_cell(value) for value in row))
+    console.print(table)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    return ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)

@@ -1,0 +1,37 @@
+"""`polyrec predict`: a prediction for every row of a table, into a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from polyrec.cli.output import console
+from polyrec.cli.sources import Data, Query_, source
+from polyrec.core.errors import UserError
+from polyrec.core.files import replacing, write_parquet
+
+
+def predict(
+    artifact: Annotated[Path, typer.Argument(help="Folder of the artifact.")],
+    data: Data,
+    out: Annotated[Path, typer.Option("--out", help="File for the predictions, .parquet or .csv.")],
+    query: Query_ = None,
+) -> None:
+    """Predict every task for every row of a table, in the rows' order.
+
+    Example: polyrec predict artifact --data candidates.parquet --out scores.parquet
+    """
+    from polyrec.fitted import Fitted
+
+    if out.suffix not in (".parquet", ".csv"):
+        remedy = "Name the file with one of the two endings."
+        raise UserError(f"file '{out}'", expected="a name in .parquet or .csv", found=f"{out.suffix!r}", remedy=remedy)
+    predictions = Fitted.load(artifact).predict(source(data, query))
+    if out.suffix == ".parquet":
+        write_parquet(out, predictions)
+    else:
+        with replacing(out) as temporary:
+            predictions.write_csv(temporary)
+    console.print(f"Wrote {predictions.height:,} rows to {out}: {', '.join(predictions.columns)}", highlight=False)

@@ -1,0 +1,1 @@
+"""Floor 3: from any table to batches."""

@@ -1,0 +1,63 @@
+"""Time as numbers that can be compared: epoch numbers as they are, dates and times as microseconds."""
+
+from __future__ import annotations
+
+import polars as pl
+from polars.exceptions import PolarsError
+
+from polyrec.core.errors import UserError
+
+NUMBER, NAIVE, ZONED = "number", "naive", "zoned"
+"""The three ways to tell time, which must not be mixed: a number, a time without zone, a time with zone (read as UTC)."""
+
+_OFFSET = r"(Z|[+-]\d{2}:?\d{2})$"
+
+
+def read_times(series: pl.Series, clock: str | None = None) -> tuple[pl.Series, str]:
+    """Return a column of times as numbers, and its clock: `number`, `naive` or `zoned`.
+
+    Where `clock` is given, such as that of the training table, another one is refused. Nulls, NaN and strings of which only
+    some carry a zone are refused too.
+    """
+    found, values = _read(series)
+    if series.null_count():
+        raise _problem(series, "a time in every row", f"null in {series.null_count()} rows", "Drop or fill these rows.")
+    if clock is not None and found != clock:
+        described = {NUMBER: "numbers", NAIVE: "times without a time zone", ZONED: "times with a time zone"}
+        remedy = "Give both tables the same kind of time (`dt.replace_time_zone` adds a zone)."
+        raise _problem(series, f"{described[clock]}, as in training", described[found], remedy)
+    return values, found
+
+
+def _read(series: pl.Series) -> tuple[str, pl.Series]:
+    if series.dtype == pl.String:
+        series = _parse(series)
+    if isinstance(series.dtype, pl.Datetime):
+        zone = series.dtype.time_zone
+        return (ZONED if zone else NAIVE), series.dt.epoch("us")
+    if series.dtype == pl.Date:
+        return NAIVE, series.cast(pl.Datetime("us")).dt.epoch("us")
+    if series.dtype.is_integer():
+        return NUMBER, series.cast(pl.Int64)
+    if series.dtype.is_float():
+        if not series.is_finite().fill_null(True).all():
+            raise _problem(series, "finite times", "NaN or infinity", "Drop these rows or mend the times.")
+        whole = (series == series.round()).all()
+        return NUMBER, series.cast(pl.Int64) if whole else series.cast(pl.Float64)
+    raise _problem(series, "numbers, dates or times", f"the type {series.dtype}", "Name the right column as `time`.")
+
+
+def _parse(series: pl.Series) -> pl.Series:
+    zoned = series.str.contains(_OFFSET).drop_nulls()
+    if zoned.any() and not zoned.all():
+        found = f"{int(zoned.sum())} values with a time zone and {int((~zoned).sum())} without"
+        raise _problem(series, "times that all carry a zone, or none", found, "Write the zone in every row, such as +00:00.")
+    try:
+        return series.str.to_datetime(time_zone="UTC") if zoned.any() else series.str.to_datetime()
+    except PolarsError as error:
+        found = f"strings that do not parse ({str(error).splitlines()[0]:.80})"
+        raise _problem(series, "ISO 8601 times", found, "Write times as 2026-01-31T12:00:00.") from error
+
+
+def _problem(series: pl.Series, expected: str, found: str, remedy: str) -> UserError:
+    return UserError(f"time column {series.name!r}", expected=expected, found=found, remedy=remedy)

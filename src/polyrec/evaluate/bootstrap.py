@@ -1,0 +1,55 @@
+"""Percentile bootstrap intervals, users drawn with replacement: rows of one user are not independent.
+
+Shape letters: N rows, U users.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from polyrec.evaluate.observed import Observed
+
+LEVEL = 0.95
+"""Share of the bootstrap distribution that an interval holds."""
+
+
+def multiplicities(group: np.ndarray | None, rows: int, resamples: int, seed: int) -> list[np.ndarray]:
+    """Return, for each resample, how often each row counts (N,): as often as its user was drawn.
+
+    Without groups every row is a user of its own.
+    """
+    codes = np.arange(rows) if group is None else np.unique(group, return_inverse=True)[1]
+    users = int(codes.max(initial=-1)) + 1
+    generator = np.random.default_rng(seed)
+    return [np.bincount(generator.integers(users, size=users), minlength=users)[codes] for _ in range(resamples)]
+
+
+def interval(metric: Callable[[Observed], float], observed: Observed, resamples: int, seed: int) -> tuple[float, float]:
+    """Return the interval of a metric; resamples where it is undefined are left out."""
+    draws = multiplicities(observed.group, len(observed.target), resamples, seed)
+    return _percentiles([metric(observed.weighted(draw)) for draw in draws])
+
+
+def paired_interval(
+    metric: Callable[[Observed], float], first: Observed, second: Observed, resamples: int, seed: int
+) -> tuple[float, float]:
+    """Return the interval of the difference, second minus first, of two models on the same rows."""
+    assert len(first.target) == len(second.target)
+    draws = multiplicities(first.group, len(first.target), resamples, seed)
+    return _percentiles([metric(second.weighted(draw)) - metric(first.weighted(draw)) for draw in draws])
+
+
+def mean_interval(values_U: np.ndarray, resamples: int, seed: int) -> tuple[float, float]:
+    """Return the interval of the mean of one value a user."""
+    draws = multiplicities(None, len(values_U), resamples, seed)
+    return _percentiles([float(np.average(values_U, weights=draw)) for draw in draws])
+
+
+def _percentiles(values: Sequence[float]) -> tuple[float, float]:
+    defined = [value for value in values if not np.isnan(value)]
+    if not defined:
+        return float("nan"), float("nan")
+    low, high = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)

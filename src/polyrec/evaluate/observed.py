@@ -1,0 +1,39 @@
+"""`Observed`: predictions and labels of the rows where a label was observed.
+
+Shape letters: N rows, C classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What a metric sees: observed rows only."""
+
+    prediction: np.ndarray
+    """(N,) or (N, C), in the label's units: probabilities, numbers."""
+    target: np.ndarray
+    """(N,) of 0 and 1, numbers or class numbers; or (N, C) of 0 and 1."""
+    group: np.ndarray | None = None
+    """(N,) numbers of the users, where users are declared: what GAUC and the bootstrap group by."""
+    weight: np.ndarray | None = None
+    """(N,) multiplicities of rows; None counts every row once."""
+
+    def take(self, rows: np.ndarray) -> Observed:
+        """Return some rows, by number or by mask."""
+        group = None if self.group is None else self.group[rows]
+        weight = None if self.weight is None else self.weight[rows]
+        return Observed(self.prediction[rows], self.target[rows], group, weight)
+
+    def weighted(self, weight: np.ndarray) -> Observed:
+        """Return the same rows with other multiplicities."""
+        return replace(self, weight=weight)
+
+    @property
+    def weights(self) -> np.ndarray:
+        """The multiplicities as an array."""
+        return np.ones(len(self.target)) if self.weight is None else self.weight.astype(float)

@@ -1,0 +1,108 @@
+"""`Evaluation`: the figures of a model on labelled rows, for people and for programs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console, ConsoleOptions, Group, RenderResult
+from rich.table import Column, Table
+from rich.text import Text
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Slice:
+    """The rows of one value of a column, judged apart."""
+
+    value: str
+    rows: int
+    tasks: Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Metrics by task and of the fused ranking. `print` shows tables; `to_dict` is for JSON."""
+
+    tasks: Mapping[str, Mapping[str, float]]
+    """Metric values by task."""
+    fusion: Mapping[str, float]
+    """Ranking metrics of the fused score over the whole catalogue; empty where nothing is ranked."""
+    rows: int
+    """Rows of the table."""
+    observed: Mapping[str, int]
+    """Rows with an observed label, by task."""
+    intervals: Mapping[str, Mapping[str, Interval]] = field(default_factory=dict)
+    """95 % bootstrap intervals by task, and under `fusion`; empty unless asked for."""
+    slices: Mapping[str, tuple[Slice, ...]] = field(default_factory=dict)
+    """Metrics for the values of columns; empty unless asked for."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures as JSON values; an undefined metric is None."""
+        told: dict[str, Any] = {"tasks": self.tasks, "fusion": self.fusion, "rows": self.rows, "observed": self.observed}
+        if self.intervals:
+            told["intervals"] = self.intervals
+        if self.slices:
+            told["slices"] = {
+                column: [{"value": s.value, "rows": s.rows, "tasks": s.tasks} for s in found] for column, found in self.slices.items()
+            }
+        plain = _plain(told)
+        assert isinstance(plain, dict)
+        return plain
+
+    def __str__(self) -> str:
+        """Return the tables as plain text."""
+        console = Console(width=110, color_system=None, force_terminal=False)
+        with console.capture() as captured:
+            console.print(self)
+        return captured.get().rstrip()
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Render the tables in a terminal."""
+        yield Text(f"{self.rows:,} rows")
+        table = Table("task", "metric", *_numbers("value", "95 % interval" if self.intervals else None, "observed"))
+        for task, metrics in self.tasks.items():
+            for position, (name, value) in enumerate(metrics.items()):
+                table.add_row(
+                    task if position == 0 else "", name, _number(value), *self._interval(task, name), f"{self.observed[task]:,}"
+                )
+        yield table
+        if self.fusion:
+            ranking = Table("fused ranking", *_numbers("value", "95 % interval" if self.intervals else None))
+            for name, value in self.fusion.items():
+                ranking.add_row(name, _number(value), *self._interval("fusion", name))
+            yield ranking
+        yield Group(*(self._slice_table(column, found) for column, found in self.slices.items()))
+
+    def _interval(self, task: str, name: str) -> tuple[str, ...]:
+        if not self.intervals:
+            return ()
+        low, high = self.intervals.get(task, {}).get(name, (math.nan, math.nan))
+        return (f"{_number(low)} to {_number(high)}",) if not math.isnan(low) else ("",)
+
+    def _slice_table(self, column: str, slices: tuple[Slice, ...]) -> Table:
+        heads = [(task, next(iter(metrics))) for task, metrics in self.tasks.items()]
+        table = Table(column, *_numbers("rows", *(f"{task} {metric}" for task, metric in heads)))
+        for found in slices:
+            values = (found.tasks.get(task, {}).get(metric, math.nan) for task, metric in heads)
+            table.add_row(found.value, f"{found.rows:,}", *map(_number, values))
+        return table
+
+
+def _numbers(*titles: str | None) -> list[Any]:
+    return [Column(title, justify="right") for title in titles if title is not None]
+
+
+def _number(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.4f}"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(own) for key, own in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(own) for own in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,312 @@
+"""`Fitted`: a trained recommender that predicts, recommends, is judged and is saved.
+
+Shape letters: N rows, C outputs of a task, E experts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor
+
+from polyrec import artifact
+from polyrec.artifact import Parts
+from polyrec.core.batch import Column, Constant
+from polyrec.core.errors import UserError, nearest
+from polyrec.core.names import SCORE
+from polyrec.data.expressions import evaluate as evaluate_sql
+from polyrec.data.expressions import require_columns
+from polyrec.data.histories import TIME, USER, Log
+from polyrec.data.prepared import Prepared, encode_features
+from polyrec.data.sources import Source
+from polyrec.data.tables import Tables, join
+from polyrec.data.times import read_times
+from polyrec.model import Model
+from polyrec.recommender import Recommender, Roles
+
+if TYPE_CHECKING:
+    from polyrec.evaluate.report import Evaluation
+
+BATCH = 8192
+"""Rows a forward pass; predictions are computed in pieces of this size."""
+
+
+class Fitted:
+    """What `Recommender.fit` returns and `polyrec.load` reads: a model with all that it needs to answer."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+        self.spec: Recommender = parts.spec
+        self.roles = Roles(**parts.facts["roles"])
+        self.model = Model(
+            self.spec.all_features, parts.feature_states, self.spec.tasks, parts.task_states, self.spec.network, self.spec.visible
+        )
+        self.model.load_state_dict(dict(parts.weights))
+        self.model.eval()
+
+    @property
+    def items(self) -> pl.DataFrame:
+        """The catalogue: one row an item, with its key and the columns that are known of it."""
+        if "items" not in self.parts.frames:
+            remedy = "Declare `item` features; the first Categorical among them is the item's key."
+            raise UserError("this recommender", expected="items to rank", found="none declared", remedy=remedy)
+        return self.parts.frames["items"]
+
+    @property
+    def curves(self) -> list[dict[str, float]]:
+        """One entry an epoch: training losses and validation metrics by `task.metric`, and the utility."""
+        return list(self.parts.facts["training"]["curves"])
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the recommender to a folder, whole or not at all, and return the folder."""
+        artifact.write(Path(folder), self.parts)
+        return Path(folder)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Fitted:
+        """Read a recommender that `save` wrote; every file is checked against the manifest first."""
+        return cls(artifact.read(Path(folder)))
+
+    def predict(self, data: Source | Tables) -> pl.DataFrame:
+        """Return the keys that the table has, each task's prediction in the label's units, and the fused score.
+
+        A task with one number a row has one column, named like it; one with several classes has a column `task.class` for
+        each. Histories count the training rows and the table's own rows strictly before each row's time; without a time
+        column, all training rows.
+        """
+        frame = self._read(data)
+        predictions = self.predict_tensors(frame)
+        keys = [column for column in (self.roles.user, self.roles.item) if column in frame.columns]
+        return frame.select(keys).with_columns(self._columns(predictions))
+
+    def score(self, user: object, items: Sequence[object] | pl.Series) -> np.ndarray:
+        """Return the fused scores (N,) of some items for one user, in the order given, as of now.
+
+        The user may be unknown; an item that is not in the catalogue is refused.
+        """
+        key = self.item_key
+        asked = pl.Series(key, items).cast(self.items.schema[key], strict=False)
+        rows = asked.to_frame().join(self.items.select(key).with_row_index("row"), on=key, how="left", maintain_order="left")["row"]
+        if rows.null_count():
+            missing = list(items)[rows.is_null().arg_max() or 0]
+            remedy = "Leave it out, or fit with an item table that holds it."
+            raise UserError(f"item {missing!r}", expected="an item of the catalogue", found="none of that key", remedy=remedy)
+        scores = self._fused(self._score_items(self._user_row({self.user_key: user}), rows.cast(pl.Int64).to_torch()))
+        return scores.numpy()
+
+    def recommend(
+        self,
+        k: int = 10,
+        *,
+        exclude_seen: bool = True,
+        where: str | None = None,
+        columns: Sequence[str] = (),
+        **user: Any,
+    ) -> pl.DataFrame:
+        """Return the top `k` items for one user, best first: key, `columns` of the item, score, each task's prediction.
+
+        The user is given by key, by columns that user features read, or both: `recommend(user_id=42)` for a known one,
+        `recommend(age=30, occupation="artist")` for one never met. Columns given replace what is known of the user; columns
+        not known are null. With `exclude_seen` items of the user's training rows are left out. `where` is a SQL condition on
+        the catalogue's columns.
+        """
+        if k < 1:
+            raise UserError("k", expected="a number of items, 1 or more", found=f"{k}", remedy="Ask for at least one.")
+        require_columns(self.items, columns, "`columns` of the catalogue")
+        keep = pl.Series(np.ones(self.items.height, dtype=bool))
+        if where is not None:
+            keep &= evaluate_sql(self.items, where, "condition `where` on the catalogue").cast(pl.Boolean).fill_null(False)
+        rows, predictions, scores = self._top(user, k, keep, exclude_seen)
+        shown = [self.item_key, *(column for column in columns if column != self.item_key)]
+        return self.items[rows.numpy()].select(shown).with_columns(self._columns(predictions, scores))
+
+    def evaluate(
+        self,
+        data: Source | Tables,
+        *,
+        slices: Sequence[str] = (),
+        resamples: int = 0,
+        ranking: bool = True,
+        ks: Sequence[int] = (10,),
+        seed: int = 0,
+    ) -> Evaluation:
+        """Judge the predictions on labelled rows, and the fused ranking over the whole catalogue.
+
+        Every task is judged on the rows where its label was observed. `slices` names columns whose values are judged apart.
+        With `resamples` each metric has a 95 % bootstrap interval, users drawn with replacement. The ranking is judged for the
+        users who have a relevant item among the rows, items of their training rows left out, at the ranks `ks`.
+        """
+        from polyrec.judging import judge
+
+        return judge(self, self._read(data), slices=slices, resamples=resamples, ranking=ranking, ks=ks, seed=seed)
+
+    @property
+    def can_rank(self) -> bool:
+        """Whether there are users, items and a score to rank the items by."""
+        has_score = any(task.is_scalar for task in self.spec.tasks)
+        return self.roles.user is not None and self.roles.item is not None and has_score
+
+    def top_rows(self, user: object, k: int) -> np.ndarray:
+        """Return the rows in the catalogue of the top k items for a user, items of the training rows left out."""
+        keep = pl.Series(np.ones(self.items.height, dtype=bool))
+        return self._top({self.user_key: user}, k, keep, exclude_seen=True)[0].numpy()
+
+    def seen_pairs(self) -> pl.DataFrame:
+        """Return user's and item's key of the training rows."""
+        return self._log.frame.select(pl.col(USER).alias(self.user_key), self.item_key)
+
+    def predict_tensors(self, frame: pl.DataFrame) -> dict[str, Tensor]:
+        """Return each task's predictions, (N,) or (N, C), for a wide table."""
+        return predict(self.model, self.spec, self.parts.task_states, self._prepare(frame))
+
+    def gates(self, data: Source | Tables) -> dict[str, np.ndarray]:
+        """Return the weight (N, E) that each task gives each expert in each row; empty for networks without gates."""
+        prepared = self._prepare(self._read(data))
+        with torch.inference_mode():
+            pieces = [self.model.gates(batch) for batch in prepared.batches(BATCH)]
+        return {task: torch.cat([piece[task] for piece in pieces]).numpy() for task in pieces[0]}
+
+    @property
+    def item_key(self) -> str:
+        """The column of the item's key."""
+        assert self.items is not None and self.roles.item is not None
+        return self.roles.item
+
+    @property
+    def user_key(self) -> str:
+        """The column of the user's key."""
+        if self.roles.user is None:
+            remedy = "Declare `user` features; the first Categorical among them is the user's key."
+            raise UserError("this recommender", expected="users", found="none declared", remedy=remedy)
+        return self.roles.user
+
+    def _read(self, data: Source | Tables) -> pl.DataFrame:
+        """Read a table, with the side tables of the training where their columns are not given."""
+        frame = join(data, self.roles.user, self.roles.item).frame
+        for name, key in (("users", self.roles.user), ("items", self.roles.item)):
+            known = self.parts.frames.get(name)
+            if known is not None and key in frame.columns and known.schema[key] == frame.schema[key]:
+                missing = [column for column in known.columns if column == key or column not in frame.columns]
+                frame = frame.join(known.select(missing), on=key, how="left", maintain_order="left")
+        return frame
+
+    def _prepare(self, frame: pl.DataFrame) -> Prepared:
+        log, rows = None, None
+        if self.spec.has_history:
+            log, rows = self._log, self._rows(frame)
+            if TIME in rows.columns:
+                keys = [name for name in (USER, TIME, self.roles.item) if name is not None]
+                log = log.with_rows(rows.hstack(frame), keys)
+        columns = encode_features(frame, self.spec.all_features, self.parts.feature_states, log, rows)
+        return Prepared(columns, {}, {}, frame.height)
+
+    def _rows(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Return user and, where the table has it, time of each row, as histories look them up."""
+        user, time = self.user_key, self.roles.time
+        require_columns(frame, (user,), "histories")
+        rows = frame.select(pl.col(user).alias(USER))
+        if time in frame.columns:
+            times, _ = read_times(frame[time], self.parts.facts["clock"])
+            rows = rows.with_columns(times.alias(TIME))
+        return rows
+
+    def _fused(self, predictions: Mapping[str, Tensor]) -> Tensor:
+        scalar = {task.name: predictions[task.name] for task in self.spec.tasks if task.is_scalar}
+        if not scalar:
+            found = "only tasks with several outputs"
+            remedy = "Add a Binary or Regression task."
+            raise UserError("a fused score", expected="a task with one number a row", found=found, remedy=remedy)
+        return self.spec.fusion.score(scalar)
+
+    def _columns(self, predictions: Mapping[str, Tensor], scores: Tensor | None = None) -> list[pl.Series]:
+        """Return predictions as named columns, the fused score first where there is one."""
+        columns: list[pl.Series] = []
+        if any(task.is_scalar for task in self.spec.tasks):
+            columns.append(pl.Series(SCORE, (self._fused(predictions) if scores is None else scores).numpy()))
+        for task in self.spec.tasks:
+            values = predictions[task.name].reshape(len(predictions[task.name]), -1).numpy()
+            names = task.names(self.parts.task_states[task.name])
+            columns += [pl.Series(name, values[:, position]) for position, name in enumerate(names)]
+        return columns
+
+    @cached_property
+    def _log(self) -> Log:
+        return Log(self.parts.frames["log"])
+
+    @cached_property
+    def _item_columns(self) -> dict[str, Column]:
+        return encode_features(self.items, self.spec.item, self.parts.feature_states, None, None)
+
+    def _top(
+        self, user: Mapping[str, Any], k: int, keep: pl.Series, exclude_seen: bool
+    ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
+        """Return catalogue rows, predictions and scores of the k best items among those kept, best first."""
+        if exclude_seen:
+            keep = keep & ~self.items[self.item_key].is_in(self._seen(user.get(self.user_key)).implode())
+        rows = keep.arg_true().cast(pl.Int64).to_torch()
+        predictions = self._score_items(self._user_row(user), rows)
+        scores = self._fused(predictions)
+        best = torch.argsort(scores, descending=True, stable=True)[:k]
+        return rows[best], {name: value[best] for name, value in predictions.items()}, scores[best]
+
+    def _seen(self, user: object) -> pl.Series:
+        log = self._log.of_user(user).frame
+        return log[self.item_key] if self.roles.item in log.columns else pl.Series([], dtype=self.items.schema[self.item_key])
+
+    def _user_row(self, given: Mapping[str, Any]) -> pl.DataFrame:
+        """Return the one row of what is known of a user, replaced and completed by what is given."""
+        schema = self.parts.frames["columns"].schema
+        read = {column: schema[column] for f in (*self.spec.user, *self.spec.features) for column in f.columns}
+        row: dict[str, Any] = dict.fromkeys(read)
+        for name, value in given.items():
+            if name not in read:
+                expected = "a column of the user's side or of the row"
+                raise UserError(f"argument {name!r}", expected=expected, found="no such column", remedy=nearest(name, read))
+            row[name] = value
+        key, users = self.user_key, self.parts.frames.get("users")
+        if users is not None and given.get(key) is not None:
+            known = users.filter(pl.col(key) == pl.lit(given[key]).cast(users.schema[key], strict=False))
+            if known.height:
+                row |= {name: value for name, value in known.row(0, named=True).items() if name in read and name not in given}
+        return pl.DataFrame([_cast(name, row[name], kind) for name, kind in read.items()])
+
+    def _score_items(self, user: pl.DataFrame, rows_N: Tensor) -> dict[str, Tensor]:
+        """Predict for one user and some rows of the catalogue, the user's side encoded once."""
+        own = (*self.spec.user, *self.spec.features)
+        log, who = None, None
+        if self.spec.has_history:
+            who = user.select(pl.col(self.user_key).alias(USER))
+            log = self._log.of_user(who[USER][0])
+        encoded = encode_features(user, own, self.parts.feature_states, log, who)
+        columns = {**{name: Constant(column) for name, column in encoded.items()}, **self._item_columns}
+        return predict(self.model, self.spec, self.parts.task_states, Prepared(columns, {}, {}, len(rows_N)), rows_N)
+
+
+def predict(
+    model: Model, spec: Recommender, states: Mapping[str, pl.DataFrame], prepared: Prepared, order_N: Tensor | None = None
+) -> dict[str, Tensor]:
+    """Return every task's predictions, (N,) or (N, C), in the label's units, for all rows or those in `order_N`."""
+    pieces: dict[str, list[Tensor]] = {task.name: [] for task in spec.tasks}
+    with torch.inference_mode():
+        for batch in prepared.batches(BATCH, order_N):
+            raw = model(batch)
+            for task in spec.tasks:
+                pieces[task.name].append(task.predict(raw[task.name], states[task.name]))
+    return {name: torch.cat(parts) for name, parts in pieces.items()}
+
+
+def _cast(name: str, value: Any, kind: pl.DataType) -> pl.Series:
+    series = pl.Series(name, [value])
+    try:
+        return series.cast(kind)
+    except pl.exceptions.PolarsError as error:
+        remedy = "Give a value of the column's type."
+        raise UserError(f"argument {name!r}", expected=f"a value of type {kind}", found=f"{value!r}", remedy=remedy) from error
+
+

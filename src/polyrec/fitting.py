@@ -1,0 +1,277 @@
+"""From a declaration and a table to a `Fitted`, step by step."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import torch
+
+import polyrec
+from polyrec.artifact import Parts
+from polyrec.card import write_card
+from polyrec.core.batch import Column
+from polyrec.core.errors import UserError
+from polyrec.data.expressions import require_columns
+from polyrec.data.histories import TIME, USER, Log, element_columns
+from polyrec.data.labels import check_learnable, label_columns, read_labels
+from polyrec.data.prepared import Prepared, encode_features, encode_labels
+from polyrec.data.sources import Source
+from polyrec.data.splits import Rows
+from polyrec.data.tables import Joined, Tables, join
+from polyrec.data.times import read_times
+from polyrec.features.history import History
+from polyrec.fitted import Fitted
+from polyrec.judging import Judge, number_groups
+from polyrec.model import Model
+from polyrec.recommender import Recommender, Roles
+from polyrec.train.loop import Run, train
+from polyrec.train.training import Training
+
+
+def fit(
+    spec: Recommender,
+    data: Source | Tables,
+    validation: Source | None,
+    training: Training,
+    *,
+    checkpoint: Path | None,
+    resume: bool,
+    progress: bool,
+) -> Fitted:
+    """Do what `Recommender.fit` says."""
+    joined = join(data, Recommender.key(spec.user), Recommender.key(spec.item))
+    table = _read_table(spec, joined.frame)
+    fit_rows, held = _split(table, spec, data, validation, training)
+    whole = table if validation is not None else None
+
+    fingerprint = _fingerprint(spec, training, fit_rows, held)
+    first = _learn(spec, fit_rows, held, training, fingerprint, _inside(checkpoint, "selection"), resume, progress, "training")
+    final = first
+    if training.refit:
+        both = whole if whole is not None and held is None else _concat(fit_rows, held)
+        folder = _inside(checkpoint, "refit")
+        final = _learn(spec, both, None, training, fingerprint, folder, resume, progress, "refitting", first.run.best_epoch)
+    facts = {
+        "versions": _versions(),
+        "roles": vars(table.roles),
+        "clock": table.clock,
+        "data": {"sha256": _frame_hash(joined.frame), "rows": table.frame.height, "training_rows": final.table.frame.height},
+        "observed": {name: len(labels) - labels.null_count() for name, labels in final.table.labels.items()},
+        "training": {
+            "spec": training.model_dump(mode="json"),
+            "curves": first.run.curves,
+            "best_epoch": first.run.best_epoch,
+            "validation": first.run.curves[first.run.best_epoch - 1],
+            "parameters": sum(parameter.numel() for parameter in first.model.parameters()),
+        },
+    }
+    parts = Parts(
+        spec=spec,
+        feature_states=final.feature_states,
+        task_states=final.task_states,
+        frames=_frames(spec, joined, table, table if held is None or validation is None else _concat(table, held)),
+        weights={name: value.clone() for name, value in final.model.state_dict().items()},
+        facts=facts,
+        card=write_card(spec, facts),
+    )
+    return Fitted(parts)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A wide table with what was read off it: labels, times, roles."""
+
+    frame: pl.DataFrame
+    labels: Mapping[str, pl.Series]
+    roles: Roles
+    clock: str | None
+    rows: pl.DataFrame
+    """User and time of each row, as far as declared, under the names that histories use."""
+
+    def filter(self, mask: pl.Series) -> Table:
+        """Return some of the rows."""
+        labels = {name: series.filter(mask) for name, series in self.labels.items()}
+        return Table(self.frame.filter(mask), labels, self.roles, self.clock, self.rows.filter(mask))
+
+    def log(self) -> Log | None:
+        """Return the rows as a log for histories, where users and times are known."""
+        if USER not in self.rows.columns or TIME not in self.rows.columns:
+            return None
+        return Log.of(self.rows.hstack(self.frame))
+
+
+@dataclass(frozen=True)
+class _Learned:
+    model: Model
+    feature_states: Mapping[str, pl.DataFrame]
+    task_states: Mapping[str, pl.DataFrame]
+    table: Table
+    run: Run
+
+
+def _read_table(spec: Recommender, frame: pl.DataFrame, like: Table | None = None) -> Table:
+    """Check that the columns are there, and read labels and times."""
+    for feature in spec.all_features:
+        require_columns(frame, feature.columns, f"feature {feature.name!r}")
+    for task in spec.tasks:
+        require_columns(frame, label_columns(task), f"label of the task {task.name!r}")
+    roles = spec.roles(frame) if like is None else like.roles
+    labels = {task.name: read_labels(frame, task) for task in spec.tasks}
+    clock, rows = None, pl.DataFrame()
+    if roles.user is not None:
+        rows = frame.select(pl.col(roles.user).alias(USER))
+    if roles.time is not None:
+        require_columns(frame, (roles.time,), "the time of each row")
+        times, clock = read_times(frame[roles.time], None if like is None else like.clock)
+        rows = rows.with_columns(times.alias(TIME)) if rows.width else times.alias(TIME).to_frame()
+    if not rows.width:
+        rows = pl.DataFrame({"row": pl.int_range(frame.height, eager=True)})
+    return Table(frame, labels, roles, clock, rows)
+
+
+def _split(
+    table: Table, spec: Recommender, data: Source | Tables, validation: Source | None, training: Training
+) -> tuple[Table, Table]:
+    if validation is not None:
+        sides = Tables(validation, data.users, data.items) if isinstance(data, Tables) else validation
+        frame = join(sides, table.roles.user, table.roles.item).frame
+        return table, _read_table(spec, frame, like=table)
+    columns = table.rows.columns
+    users = table.rows[USER] if USER in columns else None
+    times = table.rows[TIME] if TIME in columns else None
+    mask = training.split.held_out(Rows(table.frame.height, users, times), training.seed)
+    return table.filter(~mask), table.filter(mask)
+
+
+def _learn(
+    spec: Recommender,
+    table: Table,
+    held: Table | None,
+    training: Training,
+    fingerprint: str,
+    checkpoint: Path | None,
+    resume: bool,
+    progress: bool,
+    title: str,
+    stop_after: int | None = None,
+) -> _Learned:
+    """Fit the states on a table, prepare it, build the model and train it."""
+    features = {
+        f.name: f.fit(table.frame.select(f.columns)) for f in spec.all_features if not isinstance(f, History)
+    }
+    tasks = {}
+    for task in spec.tasks:
+        check_learnable(table.labels[task.name], task)
+        tasks[task.name] = task.fit(table.labels[task.name].drop_nulls())
+    log = table.log()
+    prepared = _prepare(spec, features, tasks, table, log)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(training.seed)
+        model = Model(spec.all_features, features, spec.tasks, tasks, spec.network, spec.visible)
+        balance = spec.balancing.build([task.name for task in spec.tasks])
+    judge = None
+    if held is not None:
+        keys = [name for name in (USER, TIME, table.roles.item) if name is not None]
+        both = log.with_rows(held.rows.hstack(held.frame), keys) if log is not None else None
+        users = number_groups(held.rows[USER]) if USER in held.rows.columns else None
+        judge = Judge(spec, tasks, _prepare(spec, features, tasks, held, both), users, training.utility)
+    run = train(
+        model,
+        spec.tasks,
+        balance,
+        prepared,
+        training,
+        judge,
+        fingerprint=fingerprint,
+        checkpoint_folder=checkpoint,
+        resume=resume,
+        stop_after=stop_after,
+        title=title,
+        progress=progress,
+    )
+    return _Learned(model, features, tasks, table, run)
+
+
+def _prepare(
+    spec: Recommender,
+    features: Mapping[str, pl.DataFrame],
+    tasks: Mapping[str, pl.DataFrame],
+    table: Table,
+    log: Log | None,
+) -> Prepared:
+    rows = table.rows if spec.has_history else None
+    columns: dict[str, Column] = encode_features(table.frame, spec.all_features, features, log, rows)
+    targets, masks = encode_labels(table.labels, spec.tasks, tasks)
+    return Prepared(columns, targets, masks, table.frame.height)
+
+
+def _frames(spec: Recommender, joined: Joined, table: Table, events: Table) -> dict[str, pl.DataFrame]:
+    """Return the frames that a fitted recommender keeps: types, log, users and items."""
+    frames = {"columns": table.frame.clear()}
+    by_name = {feature.name: feature for feature in spec.all_features}
+    if table.roles.user is not None:
+        log = events.log() or Log(events.rows.hstack(events.frame))
+        kept = [name for name in (USER, TIME, table.roles.item) if name in log.frame.columns]
+        for feature in spec.all_features:
+            if isinstance(feature, History):
+                kept += [name for name in element_columns(feature, by_name[feature.of]) if name not in kept]
+        frames["log"] = log.frame.select(kept)
+    order = table.frame.hstack(table.rows.select(TIME)).sort(TIME, maintain_order=True) if TIME in table.rows.columns else table.frame
+    for name, side, given, key in (
+        ("users", spec.user, joined.users, table.roles.user),
+        ("items", spec.item, joined.items, table.roles.item),
+    ):
+        if key is not None:
+            columns = list(dict.fromkeys([key, *(column for feature in side for column in feature.columns)]))
+            latest = order.select(columns).drop_nulls(key).unique(subset=key, keep="last", maintain_order=True)
+            frames[name] = (latest if given is None else given).sort(key)
+    return frames
+
+
+def _concat(first: Table, second: Table | None) -> Table:
+    assert second is not None
+    shared = [name for name in first.frame.columns if name in second.frame.columns]
+    labels = {name: pl.concat([series, second.labels[name]], how="vertical_relaxed") for name, series in first.labels.items()}
+    frame = pl.concat([first.frame.select(shared), second.frame.select(shared)], how="vertical_relaxed")
+    rows = pl.concat([first.rows, second.rows], how="vertical_relaxed")
+    return Table(frame, labels, first.roles, first.clock, rows)
+
+
+def _fingerprint(spec: Recommender, training: Training, *tables: Table) -> str:
+    told = json.dumps([spec.model_dump(mode="json"), training.model_dump(mode="json")], sort_keys=True)
+    return hashlib.sha256("\n".join([told, *(_frame_hash(table.frame) for table in tables)]).encode()).hexdigest()
+
+
+def _frame_hash(frame: pl.DataFrame) -> str:
+    """Return the SHA-256 of a frame's Arrow stream: the same values, types and order give the same hash."""
+    sink = hashlib.sha256()
+
+    class _Sink:
+        def write(self, data: bytes) -> int:
+            sink.update(data)
+            return len(data)
+
+    frame.rechunk().write_ipc_stream(_Sink())  # type: ignore[call-overload]
+    return sink.hexdigest()
+
+
+def _inside(folder: Path | None, name: str) -> Path | None:
+    return None if folder is None else folder / name
+
+
+def _versions() -> dict[str, Any]:
+    return {
+        "polyrec": polyrec.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "polars": pl.__version__,
+        "platform": sys.platform,
+    }

@@ -1,0 +1,5 @@
+"""Floor 1: text to vectors: encoders, one file a kind, and their cache."""
+
+from polyrec.core.loading import load_kinds
+
+load_kinds(__name__, __path__)

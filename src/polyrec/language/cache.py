@@ -1,0 +1,75 @@
+"""The cache of text vectors: one SQLite file, keyed by the content of text and encoder. Shape letters: N texts, D width."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+
+from polyrec.core.cache import cache_folder
+from polyrec.language.encoder import TextEncoder
+
+CHUNK = 512
+"""Texts that are encoded and committed at a time: what a crash can cost at most."""
+
+_SLOW = 200
+
+
+def encode_cached(encoder: TextEncoder, texts: Sequence[str]) -> np.ndarray:
+    """Return the vectors (N, D) of texts, encoding only those that the cache does not hold.
+
+    Equal texts are encoded once. Any number of processes may share the cache: each commits whole chunks, and the same key
+    always means the same vector.
+    """
+    distinct = list(dict.fromkeys(texts))
+    identity = json.dumps(encoder.identity(), sort_keys=True)
+    keys = {text: hashlib.sha256(f"{identity}\n{text}".encode()).digest() for text in distinct}
+    with closing(_open()) as database:
+        vectors = _stored(database, keys)
+        missing = [text for text in distinct if text not in vectors]
+        bar = Progress(console=Console(file=sys.stderr), transient=True, disable=len(missing) < _SLOW)
+        with bar:
+            line = bar.add_task("encoding texts", total=len(missing))
+            for start in range(0, len(missing), CHUNK):
+                chunk = missing[start : start + CHUNK]
+                encoded = encoder.encode(chunk, lambda count: bar.advance(line, count))
+                with database:
+                    rows = [(keys[text], vector.tobytes()) for text, vector in zip(chunk, encoded, strict=True)]
+                    database.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?)", rows)
+                vectors.update(zip(chunk, encoded, strict=True))
+    return np.stack([vectors[text] for text in texts]) if texts else np.zeros((0, 0), dtype=np.float32)
+
+
+def cache_path() -> Path:
+    """Return the file of the cache."""
+    return cache_folder() / "vectors.sqlite"
+
+
+def _open() -> sqlite3.Connection:
+    path = cache_path()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    database = sqlite3.connect(path, timeout=60)
+    database.execute("PRAGMA journal_mode=WAL")
+    database.execute("CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB NOT NULL) WITHOUT ROWID")
+    return database
+
+
+def _stored(database: sqlite3.Connection, keys: dict[str, bytes]) -> dict[str, np.ndarray]:
+    """Return the vectors that the cache holds; one of another width than most, or with NaN, counts as absent."""
+    found: dict[str, np.ndarray] = {}
+    for text, key in keys.items():
+        row = database.execute("SELECT vector FROM vectors WHERE key = ?", (key,)).fetchone()
+        if row is not None and len(row[0]) % 4 == 0:
+            found[text] = np.frombuffer(row[0], dtype=np.float32)
+    widths = [len(vector) for vector in found.values()]
+    usual = max(set(widths), key=widths.count) if widths else 0
+    return {text: vector for text, vector in found.items() if len(vector) == usual and np.isfinite(vector).all()}
+

@@ -1,0 +1,170 @@
+"""`Recommender`: the whole declaration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import polars as pl
+from pydantic import Field, model_validator
+
+from polyrec.balancing.balancer import Balancer
+from polyrec.balancing.fixed_weights import FixedWeights
+from polyrec.core.errors import UserError, nearest
+from polyrec.core.names import SCORE, TIME_COLUMNS
+from polyrec.core.spec import Spec
+from polyrec.data.expressions import require_columns
+from polyrec.data.labels import refuse_leakage
+from polyrec.data.sources import Source
+from polyrec.data.tables import Tables
+from polyrec.features.categorical import Categorical
+from polyrec.features.feature import Feature
+from polyrec.features.history import History
+from polyrec.fusion.add import Add
+from polyrec.fusion.fusion import Fusion
+from polyrec.networks.mmoe import MMoE
+from polyrec.networks.network import Network
+from polyrec.tasks.task import Task
+from polyrec.train.training import Training
+
+if TYPE_CHECKING:
+    from polyrec.fitted import Fitted
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Which columns say who, what and when; None where the declaration has no such thing."""
+
+    user: str | None
+    item: str | None
+    time: str | None
+
+
+class Recommender(Spec):
+    """Features, tasks, a shared network and a fusion: what `fit` turns into a `Fitted`.
+
+    A recommender for users who meet items has `user` and `item` features, the first Categorical of each being the key. Rows
+    that are something else (a loan, a patient) have `features` alone; beside the two sides `features` are those of the
+    encounter (an hour, a device).
+    """
+
+    user: tuple[Feature, ...] = ()
+    """What is known of the user, their history included; the first Categorical is the user's key."""
+    item: tuple[Feature, ...] = ()
+    """What is known of the item; the first Categorical is the item's key."""
+    features: tuple[Feature, ...] = ()
+    """What is known of the row itself."""
+    tasks: tuple[Task, ...] = Field(min_length=1)
+    """What is learned, all together."""
+    network: Network = MMoE()
+    """What the tasks share."""
+    balancing: Balancer = FixedWeights()
+    """How the tasks' losses become one step."""
+    fusion: Fusion = Add()
+    """How the tasks' predictions become one score to rank by."""
+    time: str | None = None
+    """Column of the time of a row; unset, `timestamp` or `time` where the table has one of them."""
+    relevant: str | None = None
+    """SQL condition for the rows whose item counts as relevant when the fused ranking is judged; unset, the label of the first
+    Binary task, or every row where there is none."""
+    training: Training = Training()
+    """How the model is fitted, unless `fit` is told otherwise."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        features, tasks = self.all_features, self.tasks
+        if not features:
+            raise ValueError("a recommender needs at least one feature in `user`, `item` or `features`")
+        for kind, names in (("feature", [f.name for f in features]), ("task", [t.name for t in tasks])):
+            for name in names:
+                if names.count(name) > 1:
+                    raise ValueError(f"two {kind}s are named {name!r}; give each its own name")
+        reserved = {SCORE, self.key(self.user), self.key(self.item)}
+        for task in tasks:
+            if task.name in reserved:
+                raise ValueError(f"a task cannot be named {task.name!r}: predictions have a column of that name")
+        by_name = {feature.name: feature for feature in features}
+        for feature in features:
+            if isinstance(feature, History):
+                self._check_history(feature, by_name)
+        self.fusion.check([task.name for task in tasks if task.is_scalar], [task.name for task in tasks])
+        self.balancing.build([task.name for task in tasks])
+        refuse_leakage(tasks, by_name, self.visible)
+        return self
+
+    def _check_history(self, history: History, by_name: dict[str, Feature]) -> None:
+        of = by_name.get(history.of)
+        if of is None or isinstance(of, History):
+            options = [name for name, feature in by_name.items() if not isinstance(feature, History)]
+            raise ValueError(f"history {history.name!r} is of {history.of!r}, which is no such feature. {nearest(history.of, options)}")
+        if history not in self.user or self.key(self.user) is None:
+            raise ValueError(f"history {history.name!r} belongs in `user`, beside a Categorical that is the user's key")
+
+    @property
+    def all_features(self) -> tuple[Feature, ...]:
+        """All features, in the order in which their vectors are laid side by side."""
+        return (*self.user, *self.item, *self.features)
+
+    @property
+    def visible(self) -> dict[str, frozenset[str]]:
+        """The names of the features that each task may see."""
+        sides = {"all": self.all_features, "user": self.user, "item": self.item}
+        known = {feature.name for feature in self.all_features}
+        seen: dict[str, frozenset[str]] = {}
+        for task in self.tasks:
+            if isinstance(task.inputs, str):
+                seen[task.name] = frozenset(feature.name for feature in sides[task.inputs])
+            else:
+                for name in task.inputs:
+                    if name not in known:
+                        raise ValueError(f"task {task.name!r} has no input {name!r}. {nearest(name, known)}")
+                seen[task.name] = frozenset(task.inputs)
+            if not seen[task.name]:
+                raise ValueError(f"task {task.name!r} sees no feature: `inputs` is {task.inputs!r} and that side is empty")
+        return seen
+
+    @property
+    def has_history(self) -> bool:
+        """Whether any feature is a history."""
+        return any(isinstance(feature, History) for feature in self.all_features)
+
+    @staticmethod
+    def key(side: Iterable[Feature]) -> str | None:
+        """Return the column of the first Categorical of a side."""
+        return next((feature.columns[0] for feature in side if isinstance(feature, Categorical)), None)
+
+    def roles(self, frame: pl.DataFrame) -> Roles:
+        """Find the columns of user, item and time in a training table."""
+        time = self.time or next((column for column in TIME_COLUMNS if column in frame.columns), None)
+        if self.time is not None:
+            require_columns(frame, (self.time,), "the declared `time`")
+        if time is None and self.has_history:
+            remedy = "Name the column of the time: Recommender(time=…)."
+            found = f"neither of {TIME_COLUMNS} nor a declared `time`"
+            raise UserError("a history", expected="a time column", found=found, remedy=remedy)
+        return Roles(self.key(self.user), self.key(self.item), time)
+
+    def fit(
+        self,
+        data: Source | Tables,
+        validation: Source | None = None,
+        training: Training | None = None,
+        *,
+        checkpoint: str | Path | None = None,
+        resume: bool = False,
+        progress: bool = True,
+    ) -> Fitted:
+        """Learn from a table and return what can predict, recommend, explain and be saved.
+
+        `data` is a path, a glob, a frame, a `Query`, or `Tables` with side tables. Without `validation` rows,
+        `training.split` takes them from `data`. With a `checkpoint` folder the training can be resumed after an interruption
+        and ends with the weights of an uninterrupted one; the folder is left for the caller to remove.
+
+        Raises `UserError` where the data does not fit the declaration.
+        """
+        from polyrec.fitting import fit
+
+        folder = None if checkpoint is None else Path(checkpoint)
+        return fit(self, data, validation, training or self.training, checkpoint=folder, resume=resume, progress=progress)

@@ -1,0 +1,1 @@
+"""Floor 4: one readable loop, and what steers it."""

@@ -1,0 +1,72 @@
+"""Checkpoints: all that an interrupted training needs to go on as if it had not been, without pickle."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn, optim
+
+from polyrec.core.errors import UserError
+from polyrec.core.files import replacing_folder
+
+
+@dataclass
+class Progress:
+    """Where a training stands after an epoch."""
+
+    fingerprint: str
+    """Hash of declaration, training and data: a checkpoint of another run is refused."""
+    curves: list[dict[str, float]]
+    """One entry an epoch: training loss of each task, validation metrics, utility."""
+    best_epoch: int = 0
+    """Epoch of the highest utility, counted from 1; 0 before the first."""
+    best_utility: float = float("-inf")
+
+
+def save_checkpoint(
+    folder: Path, model: nn.Module, balance: nn.Module, optimizer: optim.Optimizer, best: dict[str, Tensor], progress: Progress
+) -> None:
+    """Write a checkpoint, whole or not at all: the one before it stays until this one is on disk."""
+    state = optimizer.state_dict()
+    moments = {f"{index}/{name}": value for index, own in state["state"].items() for name, value in own.items() if value is not None}
+    with replacing_folder(folder) as temporary:
+        save_file(_contiguous(model.state_dict()), temporary / "model.safetensors")
+        save_file(_contiguous(balance.state_dict()), temporary / "balance.safetensors")
+        save_file(_contiguous(moments), temporary / "optimizer.safetensors")
+        save_file(_contiguous(best), temporary / "best.safetensors")
+        (temporary / "progress.json").write_text(json.dumps(asdict(progress), indent=1), encoding="utf-8")
+
+
+def load_checkpoint(
+    folder: Path, model: nn.Module, balance: nn.Module, optimizer: optim.Optimizer, fingerprint: str
+) -> tuple[dict[str, Tensor], Progress]:
+    """Put model, balancer and optimiser back where the checkpoint left them; return the best weights and the progress.
+
+    Raises `UserError` where the checkpoint was made by another declaration, training or data.
+    """
+    thing = f"checkpoint '{folder}'"
+    remedy = "Remove the folder to start anew, or go back to the declaration and data it was made with."
+    try:
+        progress = Progress(**json.loads((folder / "progress.json").read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise UserError(thing, expected="a checkpoint of this version", found=str(error), remedy=remedy) from error
+    if progress.fingerprint != fingerprint:
+        found = "one made with another declaration, training or data"
+        raise UserError(thing, expected="a checkpoint of this very run", found=found, remedy=remedy)
+    model.load_state_dict(load_file(folder / "model.safetensors"))
+    balance.load_state_dict(load_file(folder / "balance.safetensors"))
+    moments: dict[int, dict[str, Any]] = {}
+    for key, value in load_file(folder / "optimizer.safetensors").items():
+        index, name = key.split("/", 1)
+        moments.setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
+    return load_file(folder / "best.safetensors"), progress
+
+
+def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: torch.as_tensor(value).detach().contiguous().clone() for name, value in tensors.items()}

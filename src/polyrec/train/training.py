@@ -1,0 +1,56 @@
+"""`Training`: how a model is fitted."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+from pydantic import Field, field_validator
+
+from polyrec.core.spec import Spec
+from polyrec.data.splits import RandomSplit, Split
+
+OptimizerName = Literal["sgd", "adam", "adamw", "rmsprop", "adagrad"]
+ScheduleName = Literal["constant", "linear", "cosine"]
+
+
+class Training(Spec):
+    """Optimiser, budget and selection.
+
+    After each epoch the model is judged on validation rows by the utility; the weights of the best epoch are kept.
+    """
+
+    epochs: int = Field(20, ge=1)
+    """Passes over the training rows, at most."""
+    batch_size: int = Field(1024, ge=1)
+    """Rows a step."""
+    optimizer: OptimizerName = "adam"
+    """Adam (Kingma and Ba, 2015), AdamW (Loshchilov and Hutter, 2019), SGD, RMSProp or Adagrad (Duchi et al., 2011), in any
+    case of letters."""
+    learning_rate: float = Field(1e-3, gt=0)
+    """Step size at its highest."""
+    weight_decay: float = Field(0.0, ge=0)
+    """L2 penalty (for AdamW: decoupled decay) on every weight."""
+    momentum: float = Field(0.0, ge=0, lt=1)
+    """Momentum of SGD and RMSProp; the others do not read it."""
+    schedule: ScheduleName = "constant"
+    """How the step size falls from its highest to zero over the whole budget."""
+    warmup: float = Field(0.0, ge=0, le=1)
+    """Share of the budget over which the step size rises from zero."""
+    gradient_clip: float | None = Field(None, gt=0)
+    """Longest norm of the gradient of all weights together; unset, it is not clipped."""
+    patience: int | None = Field(3, ge=1)
+    """Epochs without a better utility after which training stops; unset, all epochs run."""
+    utility: dict[str, float] = {}
+    """What "better" means on validation: weights of `task.metric`, such as `{like.auc: 1, stars.rmse: -1}`. Empty: the mean
+    over tasks of `task.skill`, the share of the best constant's loss that the model saves."""
+    split: Split = RandomSplit()
+    """How validation rows are taken from the data where `fit` is given none."""
+    refit: bool = False
+    """Whether to train once more, from the start and on all rows, for as many epochs as validation found best."""
+    seed: int = Field(0, ge=0, lt=2**31)
+    """Seed of the split, of the first weights, of the order of rows and of dropout."""
+
+    @field_validator("optimizer", mode="before")
+    @classmethod
+    def _any_case(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) and value.lower() in get_args(OptimizerName) else value

@@ -1,0 +1,54 @@
+"""The JSON schema: what it accepts is what the specs accept."""
+
+import json
+
+import jsonschema
+import pytest
+import yaml
+
+from polyrec import Recommender, families, json_schema, kinds
+
+
+@pytest.fixture(scope="module")
+def schema() -> dict:
+    return json_schema(Recommender)
+
+
+def test_is_a_valid_schema_and_json(schema: dict):
+    jsonschema.Draft202012Validator.check_schema(schema)
+    assert json.loads(json.dumps(schema)) == schema
+
+
+def test_holds_every_kind_with_its_name_as_a_constant(schema: dict):
+    for family in families():
+        for name in kinds(family):
+            assert schema["$defs"][name]["properties"]["kind"] == {"const": name}
+
+
+def test_every_field_is_described(schema: dict):
+    bare = [
+        f"{name}.{field}"
+        for name, body in {**schema["$defs"], "Recommender": schema}.items()
+        for field, told in body.get("properties", {}).items()
+        if field != "kind" and not told.get("description")
+    ]
+    assert bare == []
+
+
+@pytest.mark.parametrize("name", [(family, name) for family in families() for name in kinds(family)], ids=lambda pair: pair[1])
+def test_every_example_of_every_kind_fits(schema: dict, name: tuple[str, str]):
+    family, kind = name
+    validator = jsonschema.Draft202012Validator({"$ref": f"#/$defs/{family}", "$defs": schema["$defs"]})
+    examples = kinds(family)[kind].examples
+    assert examples
+    for example in examples:
+        validator.validate({"kind": kind, **example})
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["tasks: []", "tasks: [{kind: Binary, name: a}]", "tasks: [{kind: Nothing, name: a, label: b}]", "tasks: [{name: a, label: b}]"],
+)
+def test_what_the_spec_refuses_the_schema_refuses(schema: dict, text: str):
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(yaml.safe_load(text), schema)
