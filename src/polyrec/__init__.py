@@ -1,13 +1,13 @@
 """Polyrec: one recommender for many tasks, with language models inside.
 
-    from polyrec import Binary, Categorical, Recommender, Regression
+from polyrec import Binary, Categorical, Recommender, Regression
 
-    recommender = Recommender(
-        user=(Categorical(name="user_id"),),
-        item=(Categorical(name="item_id"),),
-        tasks=(Binary(name="like", label="rating >= 4"), Regression(name="stars", label="rating")),
-    )
-    fitted = recommender.fit("ratings.parquet")
+recommender = Recommender(
+    user=(Categorical(name="user_id"),),
+    item=(Categorical(name="item_id"),),
+    tasks=(Binary(name="like", label="rating >= 4"), Regression(name="stars", label="rating")),
+)
+fitted = recommender.fit("ratings.parquet")
 """
 
 __version__ = "0.1.0"

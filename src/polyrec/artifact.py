@@ -1,10 +1,10 @@
 """The folder that a fitted recommender is saved to: YAML, JSON, Parquet and safetensors, never pickle.
 
-    spec.yaml               the declaration, every field written out
-    weights.safetensors     the model's weights
-    state/                  what features and tasks learned, the log, users and items, as Parquet with page checksums
-    state/manifest.json     versions, roles, curves, metrics, and the SHA-256 of every other file
-    card.md                 what a person should know
+spec.yaml               the declaration, every field written out
+weights.safetensors     the model's weights
+state/                  what features and tasks learned, the log, users and items, as Parquet with page checksums
+state/manifest.json     versions, roles, curves, metrics, and the SHA-256 of every other file
+card.md                 what a person should know
 """
 
 from __future__ import annotations
@@ -80,9 +80,9 @@ def read(folder: Path) -> Parts:
     spec = Recommender.from_yaml(folder / SPEC_FILE)
     state: dict[str, dict[str, pl.DataFrame]] = {"features": {}, "tasks": {}, STATE_FOLDER: {}}
     for name in files:
-        path = PurePosixPath(name)
-        if path.suffix == ".parquet" and path.parent.name in state:
-            state[path.parent.name][path.stem] = read_parquet(_inside(folder, name))
+        place = PurePosixPath(name)
+        if place.suffix == ".parquet" and place.parent.name in state:
+            state[place.parent.name][place.stem] = read_parquet(_inside(folder, name))
     try:
         weights = load_file(folder / WEIGHTS_FILE)
     except SafetensorError as error:

@@ -22,7 +22,10 @@ def write_card(spec: Recommender, facts: Mapping[str, Any]) -> str:
         "",
         "| task | kind | label | inputs | observed labels |",
         "|---|---|---|---|---|",
-        *(_row(t.name, type(t).__name__, f"`{t.label}`", _inputs(t.inputs), f"{facts['observed'][t.name]:,}") for t in spec.tasks),
+        *(
+            _row(t.name, type(t).__name__, f"`{t.label}`", _inputs(t.inputs), f"{facts['observed'][t.name]:,}")
+            for t in spec.tasks
+        ),
         "",
         "## Data",
         "",

@@ -45,7 +45,12 @@ class Fitted:
         self.spec: Recommender = parts.spec
         self.roles = Roles(**parts.facts["roles"])
         self.model = Model(
-            self.spec.all_features, parts.feature_states, self.spec.tasks, parts.task_states, self.spec.network, self.spec.visible
+            self.spec.all_features,
+            parts.feature_states,
+            self.spec.tasks,
+            parts.task_states,
+            self.spec.network,
+            self.spec.visible,
         )
         self.model.load_state_dict(dict(parts.weights))
         self.model.eval()
@@ -92,7 +97,9 @@ class Fitted:
         """
         key = self.item_key
         asked = pl.Series(key, items).cast(self.items.schema[key], strict=False)
-        rows = asked.to_frame().join(self.items.select(key).with_row_index("row"), on=key, how="left", maintain_order="left")["row"]
+        rows = asked.to_frame().join(self.items.select(key).with_row_index("row"), on=key, how="left", maintain_order="left")[
+            "row"
+        ]
         if rows.null_count():
             missing = list(items)[rows.is_null().arg_max() or 0]
             remedy = "Leave it out, or fit with an item table that holds it."
@@ -241,7 +248,8 @@ class Fitted:
 
     @cached_property
     def _item_columns(self) -> dict[str, Column]:
-        return encode_features(self.items, self.spec.item, self.parts.feature_states, None, None)
+        only = {feature.name for feature in self.spec.item}
+        return encode_features(self.items, self.spec.all_features, self.parts.feature_states, None, None, only)
 
     def _top(
         self, user: Mapping[str, Any], k: int, keep: pl.Series, exclude_seen: bool
@@ -278,12 +286,12 @@ class Fitted:
 
     def _score_items(self, user: pl.DataFrame, rows_N: Tensor) -> dict[str, Tensor]:
         """Predict for one user and some rows of the catalogue, the user's side encoded once."""
-        own = (*self.spec.user, *self.spec.features)
+        own = {feature.name for feature in (*self.spec.user, *self.spec.features)}
         log, who = None, None
         if self.spec.has_history:
             who = user.select(pl.col(self.user_key).alias(USER))
             log = self._log.of_user(who[USER][0])
-        encoded = encode_features(user, own, self.parts.feature_states, log, who)
+        encoded = encode_features(user, self.spec.all_features, self.parts.feature_states, log, who, own)
         columns = {**{name: Constant(column) for name, column in encoded.items()}, **self._item_columns}
         return predict(self.model, self.spec, self.parts.task_states, Prepared(columns, {}, {}, len(rows_N)), rows_N)
 
@@ -308,5 +316,3 @@ def _cast(name: str, value: Any, kind: pl.DataType) -> pl.Series:
     except pl.exceptions.PolarsError as error:
         remedy = "Give a value of the column's type."
         raise UserError(f"argument {name!r}", expected=f"a value of type {kind}", found=f"{value!r}", remedy=remedy) from error
-
-

@@ -18,7 +18,6 @@ import polyrec
 from polyrec.artifact import Parts
 from polyrec.card import write_card
 from polyrec.core.batch import Column
-from polyrec.core.errors import UserError
 from polyrec.data.expressions import require_columns
 from polyrec.data.histories import TIME, USER, Log, element_columns
 from polyrec.data.labels import check_learnable, label_columns, read_labels
@@ -50,20 +49,18 @@ def fit(
     joined = join(data, Recommender.key(spec.user), Recommender.key(spec.item))
     table = _read_table(spec, joined.frame)
     fit_rows, held = _split(table, spec, data, validation, training)
-    whole = table if validation is not None else None
-
+    known = table if validation is None else _concat(fit_rows, held)
     fingerprint = _fingerprint(spec, training, fit_rows, held)
     first = _learn(spec, fit_rows, held, training, fingerprint, _inside(checkpoint, "selection"), resume, progress, "training")
     final = first
     if training.refit:
-        both = whole if whole is not None and held is None else _concat(fit_rows, held)
-        folder = _inside(checkpoint, "refit")
-        final = _learn(spec, both, None, training, fingerprint, folder, resume, progress, "refitting", first.run.best_epoch)
+        folder, best = _inside(checkpoint, "refit"), first.run.best_epoch
+        final = _learn(spec, known, None, training, fingerprint, folder, resume, progress, "refitting", best)
     facts = {
         "versions": _versions(),
         "roles": vars(table.roles),
         "clock": table.clock,
-        "data": {"sha256": _frame_hash(joined.frame), "rows": table.frame.height, "training_rows": final.table.frame.height},
+        "data": {"sha256": _frame_hash(joined.frame), "rows": known.frame.height, "training_rows": final.table.frame.height},
         "observed": {name: len(labels) - labels.null_count() for name, labels in final.table.labels.items()},
         "training": {
             "spec": training.model_dump(mode="json"),
@@ -77,7 +74,7 @@ def fit(
         spec=spec,
         feature_states=final.feature_states,
         task_states=final.task_states,
-        frames=_frames(spec, joined, table, table if held is None or validation is None else _concat(table, held)),
+        frames=_frames(spec, joined, known),
         weights={name: value.clone() for name, value in final.model.state_dict().items()},
         facts=facts,
         card=write_card(spec, facts),
@@ -164,9 +161,7 @@ def _learn(
     stop_after: int | None = None,
 ) -> _Learned:
     """Fit the states on a table, prepare it, build the model and train it."""
-    features = {
-        f.name: f.fit(table.frame.select(f.columns)) for f in spec.all_features if not isinstance(f, History)
-    }
+    features = {f.name: f.fit(table.frame.select(f.columns)) for f in spec.all_features if not isinstance(f, History)}
     tasks = {}
     for task in spec.tasks:
         check_learnable(table.labels[task.name], task)
@@ -213,18 +208,22 @@ def _prepare(
     return Prepared(columns, targets, masks, table.frame.height)
 
 
-def _frames(spec: Recommender, joined: Joined, table: Table, events: Table) -> dict[str, pl.DataFrame]:
+def _frames(spec: Recommender, joined: Joined, table: Table) -> dict[str, pl.DataFrame]:
     """Return the frames that a fitted recommender keeps: types, log, users and items."""
     frames = {"columns": table.frame.clear()}
     by_name = {feature.name: feature for feature in spec.all_features}
     if table.roles.user is not None:
-        log = events.log() or Log(events.rows.hstack(events.frame))
+        log = table.log() or Log(table.rows.hstack(table.frame))
         kept = [name for name in (USER, TIME, table.roles.item) if name in log.frame.columns]
         for feature in spec.all_features:
             if isinstance(feature, History):
                 kept += [name for name in element_columns(feature, by_name[feature.of]) if name not in kept]
         frames["log"] = log.frame.select(kept)
-    order = table.frame.hstack(table.rows.select(TIME)).sort(TIME, maintain_order=True) if TIME in table.rows.columns else table.frame
+    order = (
+        table.frame.hstack(table.rows.select(TIME)).sort(TIME, maintain_order=True)
+        if TIME in table.rows.columns
+        else table.frame
+    )
     for name, side, given, key in (
         ("users", spec.user, joined.users, table.roles.user),
         ("items", spec.item, joined.items, table.roles.item),
@@ -236,13 +235,12 @@ def _frames(spec: Recommender, joined: Joined, table: Table, events: Table) -> d
     return frames
 
 
-def _concat(first: Table, second: Table | None) -> Table:
-    assert second is not None
+def _concat(first: Table, second: Table) -> Table:
     shared = [name for name in first.frame.columns if name in second.frame.columns]
-    labels = {name: pl.concat([series, second.labels[name]], how="vertical_relaxed") for name, series in first.labels.items()}
     frame = pl.concat([first.frame.select(shared), second.frame.select(shared)], how="vertical_relaxed")
+    labels = pl.concat([pl.DataFrame(first.labels), pl.DataFrame(second.labels)], how="vertical_relaxed")
     rows = pl.concat([first.rows, second.rows], how="vertical_relaxed")
-    return Table(frame, labels, first.roles, first.clock, rows)
+    return Table(frame, {name: labels[name] for name in labels.columns}, first.roles, first.clock, rows)
 
 
 def _fingerprint(spec: Recommender, training: Training, *tables: Table) -> str:

@@ -49,10 +49,12 @@ class Judge:
         known = [f"{task.name}.{metric}" for task in spec.tasks for metric in (SKILL, *task.metrics)]
         for term in utility:
             if term not in known:
-                raise UserError(f"utility {term!r}", expected="task.metric", found="none of that name", remedy=nearest(term, known))
-            task, metric = term.split(".", 1)
-            if metric != SKILL and metric not in wanted[task]:
-                wanted[task].append(metric)
+                raise UserError(
+                    f"utility {term!r}", expected="task.metric", found="none of that name", remedy=nearest(term, known)
+                )
+            name, metric = term.split(".", 1)
+            if metric != SKILL and metric not in wanted[name]:
+                wanted[name].append(metric)
         self.wanted, self.utility = wanted, dict(utility)
         self.constants = {}
         for task in spec.tasks:

@@ -51,7 +51,7 @@ class Model(nn.Module):
             self.register_buffer(f"visible_{position}", torch.cat(kept), persistent=False)
 
     def __call__(self, batch: Batch) -> dict[str, Tensor]:
-        return super().__call__(batch)  # type: ignore[no-any-return]
+        return super().__call__(batch)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Return the raw outputs (B,) or (B, C) of every task."""
@@ -64,7 +64,9 @@ class Model(nn.Module):
     def encode(self, batch: Batch) -> Tensor:
         """Return the vectors of all features side by side, (B, D)."""
         vectors = [
-            self._history(feature, batch) if isinstance(feature, History) else self._encoder(feature.name)(batch.inputs[feature.name])
+            self._history(feature, batch)
+            if isinstance(feature, History)
+            else self._encoder(feature.name)(batch.inputs[feature.name])
             for feature in self.features
         ]
         return torch.cat(vectors, 1)

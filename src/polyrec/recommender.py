@@ -98,7 +98,9 @@ class Recommender(Spec):
         of = by_name.get(history.of)
         if of is None or isinstance(of, History):
             options = [name for name, feature in by_name.items() if not isinstance(feature, History)]
-            raise ValueError(f"history {history.name!r} is of {history.of!r}, which is no such feature. {nearest(history.of, options)}")
+            raise ValueError(
+                f"history {history.name!r} is of {history.of!r}, which is no such feature. {nearest(history.of, options)}"
+            )
         if history not in self.user or self.key(self.user) is None:
             raise ValueError(f"history {history.name!r} belongs in `user`, beside a Categorical that is the user's key")
 

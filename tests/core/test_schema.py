@@ -47,7 +47,12 @@ def test_every_example_of_every_kind_fits(schema: dict, name: tuple[str, str]):
 
 @pytest.mark.parametrize(
     "text",
-    ["tasks: []", "tasks: [{kind: Binary, name: a}]", "tasks: [{kind: Nothing, name: a, label: b}]", "tasks: [{name: a, label: b}]"],
+    [
+        "tasks: []",
+        "tasks: [{kind: Binary, name: a}]",
+        "tasks: [{kind: Nothing, name: a, label: b}]",
+        "tasks: [{name: a, label: b}]",
+    ],
 )
 def test_what_the_spec_refuses_the_schema_refuses(schema: dict, text: str):
     with pytest.raises(jsonschema.ValidationError):

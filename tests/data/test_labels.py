@@ -49,11 +49,15 @@ class TestLabels:
 class TestLeakage:
     def test_a_label_column_as_a_feature_is_refused(self):
         with pytest.raises(ValidationError, match="feature 'score_of_it' of the task 'like'.*column 'rating'"):
-            Recommender(features=(Numeric(name="score_of_it", column="rating"),), tasks=(Binary(name="like", label="rating >= 4"),))
+            Recommender(
+                features=(Numeric(name="score_of_it", column="rating"),), tasks=(Binary(name="like", label="rating >= 4"),)
+            )
 
     def test_a_label_column_inside_a_text_is_refused(self):
         with pytest.raises(ValidationError, match="column 'rating'"):
-            Recommender(features=(Text(name="t", template="{note} {rating}"),), tasks=(Binary(name="like", label="rating >= 4"),))
+            Recommender(
+                features=(Text(name="t", template="{note} {rating}"),), tasks=(Binary(name="like", label="rating >= 4"),)
+            )
 
     def test_a_task_that_cannot_see_the_feature_is_fine(self):
         Recommender(

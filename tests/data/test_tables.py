@@ -31,10 +31,16 @@ def test_ids_above_32_bits_and_in_unicode():
 @pytest.mark.parametrize(
     ("items", "message"),
     [
-        (pl.DataFrame({"item_id": [10, 10], "title": ["a", "b"]}), r"'item_id' of the item table: expected each key once, found \[10\]"),
+        (
+            pl.DataFrame({"item_id": [10, 10], "title": ["a", "b"]}),
+            r"'item_id' of the item table: expected each key once, found \[10\]",
+        ),
         (pl.DataFrame({"item_id": [10, None], "title": ["a", "b"]}), "expected a key in every row, found nulls"),
         (pl.DataFrame({"item_id": ["10"], "title": ["a"]}), "expected one type, found String there and Int64"),
-        (pl.DataFrame({"item": [10], "title": ["a"]}), "item table: expected a column 'item_id', found no such column. Did you mean 'item'"),
+        (
+            pl.DataFrame({"item": [10], "title": ["a"]}),
+            "item table: expected a column 'item_id', found no such column. Did you mean 'item'",
+        ),
         (pl.DataFrame({"item_id": [10], "rating": [1]}), "column 'rating': expected one table to hold it"),
     ],
 )

@@ -13,7 +13,7 @@ class Balance(nn.Module):
     """Base of the modules that a `Balancer` builds; what they learn or count is part of every checkpoint."""
 
     def __call__(self, losses: Mapping[str, Tensor]) -> Tensor:
-        return super().__call__(losses)  # type: ignore[no-any-return]
+        return super().__call__(losses)
 
     def forward(self, losses: Mapping[str, Tensor]) -> Tensor:
         """Combine the mean losses of the tasks that have a label in this batch into the one to differentiate."""

@@ -27,7 +27,9 @@ class FixedWeights(Balancer):
     def build(self, tasks: Sequence[str]) -> Balance:
         for name in self.weights:
             if name not in tasks:
-                raise UserError(f"weight of {name!r}", expected="a task's name", found="no such task", remedy=nearest(name, tasks))
+                raise UserError(
+                    f"weight of {name!r}", expected="a task's name", found="no such task", remedy=nearest(name, tasks)
+                )
         return FixedBalance({task: self.weights.get(task, 1.0) for task in tasks})
 
 

@@ -18,7 +18,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (demo.demo, fit.fit, evaluate.evaluate, predict.predict, recommend.recommend, kinds.kinds, schema.schema, datasets.datasets):
+for command in (
+    demo.demo,
+    fit.fit,
+    evaluate.evaluate,
+    predict.predict,
+    recommend.recommend,
+    kinds.kinds,
+    schema.schema,
+    datasets.datasets,
+):
     app.command()(command)
 
 

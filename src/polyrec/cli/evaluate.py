@@ -15,9 +15,13 @@ def evaluate(
     artifact: Annotated[Path, typer.Argument(help="Folder of the artifact.")],
     data: Data,
     query: Query_ = None,
-    slices: Annotated[list[str] | None, typer.Option("--slice", help="Column whose values are judged apart; may be repeated.")] = None,
+    slices: Annotated[
+        list[str] | None, typer.Option("--slice", help="Column whose values are judged apart; may be repeated.")
+    ] = None,
     resamples: Annotated[int, typer.Option(help="Bootstrap resamples for 95 % intervals; 0 for none.", min=0)] = 0,
-    ks: Annotated[list[int] | None, typer.Option("--k", help="Rank at which the list is judged; may be repeated.", min=1)] = None,
+    ks: Annotated[
+        list[int] | None, typer.Option("--k", help="Rank at which the list is judged; may be repeated.", min=1)
+    ] = None,
     ranking: Annotated[bool, typer.Option(help="Judge the fused ranking over all items, too.")] = True,
     json: Json = False,
 ) -> None:

@@ -16,7 +16,9 @@ def fit(
     spec: Annotated[Path, typer.Argument(help="The declaration, in YAML.")],
     data: Data,
     out: Annotated[Path, typer.Option("--out", help="Folder of the artifact.")],
-    validation: Annotated[str | None, typer.Option("--validation", help="Validation rows; else training.split takes them.")] = None,
+    validation: Annotated[
+        str | None, typer.Option("--validation", help="Validation rows; else training.split takes them.")
+    ] = None,
     users: Users = None,
     items: Items = None,
     query: Query_ = None,

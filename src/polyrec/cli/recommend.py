@@ -13,7 +13,9 @@ from polyrec.core.errors import UserError
 
 def recommend(
     artifact: Annotated[Path, typer.Argument(help="Folder of the artifact.")],
-    user: Annotated[str | None, typer.Option("--user", help="Key of the user; leave out for one who is only described.")] = None,
+    user: Annotated[
+        str | None, typer.Option("--user", help="Key of the user; leave out for one who is only described.")
+    ] = None,
     k: Annotated[int, typer.Option("-k", help="How many items.", min=1)] = 10,
     given: Annotated[list[str] | None, typer.Option("--set", help="COLUMN=VALUE known of the user; may be repeated.")] = None,
     where: Annotated[str | None, typer.Option(help="SQL condition on the items' columns.")] = None,

@@ -11,7 +11,9 @@ from polyrec.data.query import Query
 from polyrec.data.sources import Source
 from polyrec.data.tables import Tables
 
-Data = Annotated[str, typer.Option("--data", help="File, folder or glob (Parquet, CSV, Arrow), or a database's URI with --query.")]
+Data = Annotated[
+    str, typer.Option("--data", help="File, folder or glob (Parquet, CSV, Arrow), or a database's URI with --query.")
+]
 Query_ = Annotated[str | None, typer.Option("--query", help="SQL query that gives the rows, where --data is a database's URI.")]
 Users = Annotated[Path | None, typer.Option("--users", help="User table, joined by the user's key.")]
 Items = Annotated[Path | None, typer.Option("--items", help="Item table, joined by the item's key.")]

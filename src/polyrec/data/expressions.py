@@ -36,7 +36,9 @@ def evaluate(frame: pl.DataFrame, sql: str, thing: str) -> pl.Series:
         values = frame.select(expression.alias("value"))["value"]
     except PolarsError as error:
         remedy = "Check the columns' types and the expression."
-        raise UserError(thing, expected="an expression that fits the table", found=f"{sql!r}: {error}", remedy=remedy) from error
+        raise UserError(
+            thing, expected="an expression that fits the table", found=f"{sql!r}: {error}", remedy=remedy
+        ) from error
     if len(values) != frame.height:
         remedy = "Leave out aggregates such as SUM and COUNT."
         raise UserError(thing, expected="one value a row", found=f"{len(values)} values for {frame.height} rows", remedy=remedy)

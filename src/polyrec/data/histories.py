@@ -65,8 +65,10 @@ def _positions(past: pl.DataFrame, rows: pl.DataFrame, length: int) -> tuple[tor
     if TIME in rows.columns:
         past, asked = _same_time_type(past, asked)
         sorted_past = past.select(USER, TIME, "end").sort(TIME, maintain_order=True)
-        asked = asked.drop("last").sort(TIME).join_asof(
-            sorted_past, on=TIME, by=USER, strategy="backward", allow_exact_matches=False, check_sortedness=False
+        asked = (
+            asked.drop("last")
+            .sort(TIME)
+            .join_asof(sorted_past, on=TIME, by=USER, strategy="backward", allow_exact_matches=False, check_sortedness=False)
         )
         asked = asked.rename({"end": "last"}).sort("row")
     ends = asked["last"].fill_null(0).cast(pl.Int64)

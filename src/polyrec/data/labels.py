@@ -31,7 +31,9 @@ def check_learnable(labels: pl.Series, task: Task) -> None:
     """Raise `UserError` for a label from which nothing can be learned: all null, or one value throughout."""
     observed = labels.drop_nulls()
     if len(observed) == 0:
-        raise task.wrong_labels("at least one observed label", f"null in all {len(labels)} rows", "Check the label or drop the task.")
+        raise task.wrong_labels(
+            "at least one observed label", f"null in all {len(labels)} rows", "Check the label or drop the task."
+        )
     if observed.n_unique() == 1:
         remedy = "Check the expression, or drop the task."
         raise task.wrong_labels("two values or more", f"{observed[0]!r} in all {len(observed)} observed rows", remedy)

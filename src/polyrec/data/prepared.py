@@ -5,7 +5,7 @@ Shape letters: N rows, B rows of a batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -50,13 +50,16 @@ def encode_features(
     states: Mapping[str, State],
     log: Log | None,
     rows: pl.DataFrame | None,
+    only: Collection[str] | None = None,
 ) -> dict[str, Column]:
-    """Encode every feature over a frame; histories look up `rows` (user and time) in the log."""
+    """Encode the features over a frame, all or `only` some; histories look up `rows` (user and time) in the log."""
     by_name = {feature.name: feature for feature in features}
     columns: dict[str, Column] = {}
     for feature in features:
+        if only is not None and feature.name not in only:
+            continue
         if isinstance(feature, History):
-            assert log is not None and rows is not None, "a history is declared only where users and times are"
+            assert log is not None and rows is not None
             of = by_name[feature.of]
             columns[feature.name] = history_column(feature, of, states[of.name], log, rows)
         else:

@@ -35,7 +35,9 @@ class Query(Spec):
         scheme = self.uri.partition("://")[0]
         if scheme not in readers:
             remedy = nearest(scheme, readers)
-            raise UserError(f"uri of the query, {self.shown!r}", expected="a database", found=f"the scheme {scheme!r}", remedy=remedy)
+            raise UserError(
+                f"uri of the query, {self.shown!r}", expected="a database", found=f"the scheme {scheme!r}", remedy=remedy
+            )
         frame = pl.from_arrow(readers[scheme]())
         assert isinstance(frame, pl.DataFrame)
         return frame

@@ -83,7 +83,9 @@ def _read_path(name: str, what: str) -> pl.DataFrame:
             if types[0] != types[1]:
                 here, there = (f"{kind}" if kind is not None else "no such column" for kind in types)
                 found = f"{here} in '{first_path}' and {there} in '{other_path}'"
-                raise UserError(f"column {column!r}", expected="one type in all files", found=found, remedy="Write the files alike.")
+                raise UserError(
+                    f"column {column!r}", expected="one type in all files", found=found, remedy="Write the files alike."
+                )
     return pl.concat([frame.select(first.columns) for _, frame in frames])
 
 
@@ -91,7 +93,9 @@ def _read_file(path: Path) -> pl.DataFrame:
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         found = f"the ending {path.suffix!r}"
-        raise UserError(f"file '{path}'", expected=f"one of {', '.join(_READERS)}", found=found, remedy="Convert or rename the file.")
+        raise UserError(
+            f"file '{path}'", expected=f"one of {', '.join(_READERS)}", found=found, remedy="Convert or rename the file."
+        )
     try:
         return reader(path)
     except (PolarsError, OSError, UnicodeDecodeError) as error:
@@ -108,7 +112,9 @@ def _read_arrow(source: Any, what: str) -> pl.DataFrame:
     columns = [str(name) for name in getattr(source, "columns", [])]
     twice = next((name for name in columns if columns.count(name) > 1), None)
     if twice is not None:
-        raise UserError(f"column {twice!r} of the {what}", expected="it once", found="it twice", remedy="Rename one of the two.")
+        raise UserError(
+            f"column {twice!r} of the {what}", expected="it once", found="it twice", remedy="Rename one of the two."
+        )
     try:
         frame = pl.DataFrame(source)
     except (PolarsError, ValueError, TypeError) as error:
@@ -121,4 +127,6 @@ def _read_arrow(source: Any, what: str) -> pl.DataFrame:
 def _missing(path: Path, what: str) -> UserError:
     siblings = [child.name for child in path.parent.iterdir()] if path.parent.is_dir() else []
     remedy = nearest(path.name, siblings) if siblings else f"The folder '{path.parent}' does not exist either."
-    return UserError(f"{what} '{path}'", expected="a file, a folder with tables, or a glob", found="nothing there", remedy=remedy)
+    return UserError(
+        f"{what} '{path}'", expected="a file, a folder with tables, or a glob", found="nothing there", remedy=remedy
+    )

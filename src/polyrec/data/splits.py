@@ -50,7 +50,7 @@ class Split(Family, family="splits"):
         return series
 
 
-_fraction: Any = Field(0.1, gt=0.0, lt=1.0)
+_fraction: Any = Field(default=0.1, gt=0.0, lt=1.0)
 
 
 class RandomSplit(Split):
@@ -89,7 +89,7 @@ class LastSplit(Split):
 
     examples = ({}, {"count": 2})
 
-    count: int = Field(1, ge=1)
+    count: int = Field(default=1, ge=1)
     """How many of each user's last rows are held out; of rows at one instant, those further down the table."""
 
     def choose(self, rows: Rows, seed: int) -> pl.Series:

@@ -58,16 +58,25 @@ def _join(frame: pl.DataFrame, side: pl.DataFrame, key: str | None, what: str) -
     require_columns(side, (key,), what)
     keys = side[key]
     if keys.null_count():
-        raise UserError(f"column {key!r} of the {what}", expected="a key in every row", found="nulls", remedy="Drop these rows.")
+        raise UserError(
+            f"column {key!r} of the {what}", expected="a key in every row", found="nulls", remedy="Drop these rows."
+        )
     if keys.is_duplicated().any():
         twice = keys.filter(keys.is_duplicated()).unique(maintain_order=True).head(3).to_list()
         remedy = f"Keep one row a key: `unique(subset={key!r})`."
-        raise UserError(f"column {key!r} of the {what}", expected="each key once", found=f"{twice} more than once", remedy=remedy)
+        raise UserError(
+            f"column {key!r} of the {what}", expected="each key once", found=f"{twice} more than once", remedy=remedy
+        )
     if keys.dtype != frame.schema[key]:
         found = f"{keys.dtype} there and {frame.schema[key]} in the interactions"
         raise UserError(f"column {key!r} of the {what}", expected="one type", found=found, remedy="Cast one of the two.")
     both = [column for column in side.columns if column in frame.columns and column != key]
     if both:
         remedy = "Drop the column from one of the two tables, or rename it."
-        raise UserError(f"column {both[0]!r}", expected="one table to hold it", found=f"it in the interactions and the {what}", remedy=remedy)
+        raise UserError(
+            f"column {both[0]!r}",
+            expected="one table to hold it",
+            found=f"it in the interactions and the {what}",
+            remedy=remedy,
+        )
     return frame.join(side, on=key, how="left", maintain_order="left")

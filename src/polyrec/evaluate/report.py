@@ -47,7 +47,8 @@ class Evaluation:
             told["intervals"] = self.intervals
         if self.slices:
             told["slices"] = {
-                column: [{"value": s.value, "rows": s.rows, "tasks": s.tasks} for s in found] for column, found in self.slices.items()
+                column: [{"value": s.value, "rows": s.rows, "tasks": s.tasks} for s in found]
+                for column, found in self.slices.items()
             }
         plain = _plain(told)
         assert isinstance(plain, dict)

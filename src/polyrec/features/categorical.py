@@ -21,9 +21,9 @@ class Categorical(_ColumnFeature):
 
     examples = ({"name": "item_id"}, {"name": "city", "column": "town", "width": 8, "minimum_count": 2})
 
-    minimum_count: int = Field(1, ge=1)
+    minimum_count: int = Field(default=1, ge=1)
     """Training rows that a value needs to have a row of its own."""
-    id_dropout: float = Field(0.0, ge=0.0, lt=1.0)
+    id_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Probability, in training, that a value is read as unseen: what makes row 0 mean something for new values
     (DropoutNet; Volkovs et al., 2017)."""
 
@@ -57,4 +57,4 @@ class CategoricalEncoder(Encoder):
         assert isinstance(values, Tensor)
         if self.training and self.id_dropout > 0:
             values = values * (torch.rand(values.shape) >= self.id_dropout)
-        return self.table(values)  # type: ignore[no-any-return]
+        return self.table(values)

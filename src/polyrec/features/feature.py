@@ -18,7 +18,7 @@ class Encoder(nn.Module):
     """Base of the modules that turn one feature's input into vectors (B, width)."""
 
     def __call__(self, values: Input) -> Tensor:
-        return super().__call__(values)  # type: ignore[no-any-return]
+        return super().__call__(values)
 
 
 class Feature(Family, family="features"):
@@ -27,7 +27,7 @@ class Feature(Family, family="features"):
 
     name: str = Field(min_length=1, pattern=r"^[^./\\]+$")
     """Name of the feature, and the column that it reads unless `column` names another."""
-    width: int = Field(32, gt=0)
+    width: int = Field(default=32, gt=0)
     """Length of the vector that the feature contributes to the shared network."""
 
     @property

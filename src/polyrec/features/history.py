@@ -24,7 +24,7 @@ class History(Feature):
 
     of: str
     """Name of the feature that the earlier rows are read through."""
-    length: int = Field(50, gt=0)
+    length: int = Field(default=50, gt=0)
     """How many earlier rows are kept, the newest ones."""
     where: str | None = None
     """SQL condition on the columns of the earlier rows, such as `rating >= 4`: which of them count. Their labels are past
@@ -50,7 +50,7 @@ class HistoryPooling(nn.Module):
         self.projection = nn.Identity() if inputs == width else nn.Linear(inputs, width)
 
     def __call__(self, x_BLK: Tensor, mask_BL: Tensor) -> Tensor:
-        return super().__call__(x_BLK, mask_BL)  # type: ignore[no-any-return]
+        return super().__call__(x_BLK, mask_BL)
 
     def forward(self, x_BLK: Tensor, mask_BL: Tensor) -> Tensor:
-        return self.projection(self.pooling(x_BLK, mask_BL))  # type: ignore[no-any-return]
+        return self.projection(self.pooling(x_BLK, mask_BL))

@@ -23,9 +23,9 @@ class MultiCategorical(_ColumnFeature):
 
     examples = ({"name": "genres"}, {"name": "tags", "separator": "|", "pooling": "sum"})
 
-    separator: str | None = Field(None, min_length=1)
+    separator: str | None = Field(default=None, min_length=1)
     """Splits a column of strings into values; unset, the column holds lists."""
-    minimum_count: int = Field(1, ge=1)
+    minimum_count: int = Field(default=1, ge=1)
     """Training occurrences that a value needs to have a row of its own."""
     pooling: Literal["mean", "sum"] = "mean"
     """How the rows of the values become one vector."""
@@ -68,4 +68,4 @@ class BagEncoder(Encoder):
 
     def forward(self, values: Input) -> Tensor:
         assert isinstance(values, Bag)
-        return self.table(values.values, values.offsets_B)  # type: ignore[no-any-return]
+        return self.table(values.values, values.offsets_B)

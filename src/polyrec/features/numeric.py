@@ -88,7 +88,7 @@ class LinearEncoder(Encoder):
 
     def forward(self, values: Input) -> Tensor:
         assert isinstance(values, Tensor)
-        return self.linear(values)  # type: ignore[no-any-return]
+        return self.linear(values)
 
 
 def _log(values: np.ndarray) -> np.ndarray:

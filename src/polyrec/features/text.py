@@ -34,7 +34,7 @@ class Text(Feature):
     column named like the feature."""
     encoder: TextEncoder = Package()
     """The language model."""
-    max_characters: int = Field(4000, gt=0)
+    max_characters: int = Field(default=4000, gt=0)
     """Characters kept of a text: more than encoders read, less than what would stall them."""
 
     @model_validator(mode="after")

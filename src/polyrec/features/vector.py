@@ -23,7 +23,8 @@ class Vector(_ColumnFeature):
 
     def fit(self, values: pl.DataFrame) -> State:
         series = self.series(values)
-        if not isinstance(series.dtype, pl.List | pl.Array) or not series.dtype.inner.is_numeric():  # type: ignore[union-attr]
+        inner = series.dtype.inner if isinstance(series.dtype, pl.List | pl.Array) else None
+        if not isinstance(inner, pl.DataType) or not inner.is_numeric():
             raise self.wrong_type(series, "lists of numbers", "Store one list of floats a row.")
         lengths = _lists(series).list.len().drop_nulls().unique().sort()
         if len(lengths) != 1:

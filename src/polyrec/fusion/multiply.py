@@ -27,5 +27,7 @@ class Multiply(Fusion):
         return self.powers
 
     def score(self, predictions: Mapping[str, Tensor]) -> Tensor:
-        logs = [power * double(predictions[task]).clamp(min=_SMALLEST).log() for task, power in self._named(predictions).items()]
+        logs = [
+            power * double(predictions[task]).clamp(min=_SMALLEST).log() for task, power in self._named(predictions).items()
+        ]
         return torch.exp(sum(logs[1:], start=logs[0]))

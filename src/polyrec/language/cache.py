@@ -72,4 +72,3 @@ def _stored(database: sqlite3.Connection, keys: dict[str, bytes]) -> dict[str, n
     widths = [len(vector) for vector in found.values()]
     usual = max(set(widths), key=widths.count) if widths else 0
     return {text: vector for text, vector in found.items() if len(vector) == usual and np.isfinite(vector).all()}
-

@@ -37,9 +37,9 @@ class HuggingFace(TextEncoder):
     takes the last token of a causal model and the mean of any other."""
     prompt: str = ""
     """Put before every text."""
-    max_length: int | None = Field(None, gt=0)
+    max_length: int | None = Field(default=None, gt=0)
     """Tokens read of a text; unset, as many as the model's own configuration says."""
-    batch_size: int = Field(64, gt=0)
+    batch_size: int = Field(default=64, gt=0)
     """Texts a forward pass; changes speed, not vectors."""
 
     def identity(self) -> Mapping[str, JsonValue]:
@@ -87,13 +87,16 @@ def _load(name: str, revision: str | None) -> _Loaded:
         import transformers
     except ImportError as error:
         raise missing_extra("transformers", "language", "a text encoder") from error
+    transformers.utils.logging.disable_progress_bar()
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(name, revision=revision)
         model = transformers.AutoModel.from_pretrained(name, revision=revision, dtype=torch.float32).eval()
     except (OSError, ValueError) as error:
         found = str(error).strip().splitlines()[0]
         remedy = "Give a folder with config.json, weights and tokenizer, or a name that the hub can be reached for."
-        raise UserError(f"text encoder {name!r}", expected="a model that transformers loads", found=found, remedy=remedy) from error
+        raise UserError(
+            f"text encoder {name!r}", expected="a model that transformers loads", found=found, remedy=remedy
+        ) from error
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     modes = _json(Path(name) / "1_Pooling" / "config.json")

@@ -28,7 +28,7 @@ class Package(TextEncoder):
     """Name of the package as pip installs it."""
     prompt: str = ""
     """Put before every text."""
-    max_length: int | None = Field(None, gt=0)
+    max_length: int | None = Field(default=None, gt=0)
     """Tokens read of a text; unset, as many as the model's own configuration says."""
 
     def identity(self) -> Mapping[str, JsonValue]:
@@ -50,7 +50,9 @@ class Package(TextEncoder):
         tops = sorted({file.parts[0] for file in files if file.suffix == ".py"})
         specs = [importlib.util.find_spec(top) for top in tops if top.isidentifier()]
         roots = [Path(place) for spec in specs if spec is not None for place in spec.submodule_search_locations or ()]
-        folders = sorted(path.parent for root in roots for path in root.rglob("tokenizer*.json") if (path.parent / "config.json").is_file())
+        folders = sorted(
+            path.parent for root in roots for path in root.rglob("tokenizer*.json") if (path.parent / "config.json").is_file()
+        )
         if not folders:
             remedy = "Name a package that carries a Hugging Face folder."
             raise UserError(f"package {self.package!r}", expected="a model inside", found="none", remedy=remedy)

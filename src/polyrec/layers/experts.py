@@ -31,7 +31,7 @@ class Experts(nn.Module):
             width = out
 
     def __call__(self, x_BD: Tensor) -> Tensor:
-        return super().__call__(x_BD)  # type: ignore[no-any-return]
+        return super().__call__(x_BD)
 
     def forward(self, x_BD: Tensor) -> Tensor:
         first_EDH, bias_E1H = self.weights[0], self.biases[0]

@@ -25,7 +25,7 @@ class MLP(nn.Module):
         self.steps = nn.Sequential(*steps)
 
     def __call__(self, x_BD: Tensor) -> Tensor:
-        return super().__call__(x_BD)  # type: ignore[no-any-return]
+        return super().__call__(x_BD)
 
     def forward(self, x_BD: Tensor) -> Tensor:
-        return self.steps(x_BD)  # type: ignore[no-any-return]
+        return self.steps(x_BD)

@@ -32,7 +32,7 @@ class FieldProducts(nn.Module):
         self.width = sum(widths) + sum(width for width, _ in self.groups)
 
     def __call__(self, x_BD: Tensor) -> Tensor:
-        return super().__call__(x_BD)  # type: ignore[no-any-return]
+        return super().__call__(x_BD)
 
     def forward(self, x_BD: Tensor) -> Tensor:
         parts = [x_BD]

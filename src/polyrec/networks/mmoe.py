@@ -25,9 +25,9 @@ class MMoE(Network):
 
     examples = ({}, {"experts": 3, "hidden": [16, 8], "products": False, "dropout": 0.1})
 
-    experts: int = Field(8, ge=1)
+    experts: int = Field(default=8, ge=1)
     """Number of experts."""
-    hidden: tuple[int, ...] = Field((256, 128), min_length=1)
+    hidden: tuple[int, ...] = Field(default=(256, 128), min_length=1)
     """Widths of the layers of each expert."""
 
     def build(self, widths: Sequence[int], tasks: Sequence[str]) -> SharedNetwork:

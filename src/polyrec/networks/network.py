@@ -16,7 +16,7 @@ class SharedNetwork(nn.Module):
     width: int
 
     def __call__(self, x_BD: Tensor, tasks: Sequence[str]) -> dict[str, Tensor]:
-        return super().__call__(x_BD, tasks)  # type: ignore[no-any-return]
+        return super().__call__(x_BD, tasks)
 
     def forward(self, x_BD: Tensor, tasks: Sequence[str]) -> dict[str, Tensor]:
         """Return the hidden state (B, H) of each of the tasks asked for."""
@@ -32,7 +32,7 @@ class Network(Family, family="networks"):
 
     products: bool = True
     """Whether products of field pairs stand beside the fields in the input (see `polyrec.layers.products`)."""
-    dropout: float = Field(0.0, ge=0.0, lt=1.0)
+    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Probability of dropping a unit of a shared layer in training."""
 
     def build(self, widths: Sequence[int], tasks: Sequence[str]) -> SharedNetwork:

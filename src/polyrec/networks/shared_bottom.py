@@ -17,7 +17,7 @@ class SharedBottom(Network):
 
     examples = ({}, {"hidden": [32], "products": False, "dropout": 0.1})
 
-    hidden: tuple[int, ...] = Field((256, 128), min_length=1)
+    hidden: tuple[int, ...] = Field(default=(256, 128), min_length=1)
     """Widths of the shared layers."""
 
     def build(self, widths: Sequence[int], tasks: Sequence[str]) -> SharedNetwork:
@@ -35,4 +35,4 @@ class SharedBottomNetwork(SharedNetwork):
 
     def forward(self, x_BD: Tensor, tasks: Sequence[str]) -> dict[str, Tensor]:
         h_BH = self.bottom(self.products(x_BD))
-        return {task: h_BH for task in tasks}
+        return dict.fromkeys(tasks, h_BH)

@@ -49,5 +49,3 @@ class Regression(Task):
             found = f"NaN or infinity in {bad.sum()} rows, first in row {bad.arg_max()}"
             raise self.wrong_labels("finite numbers or null", found, "Replace them by null: null means not observed.")
         return numbers
-
-

@@ -29,7 +29,7 @@ class Head(nn.Module):
         self.outputs = outputs
 
     def __call__(self, hidden_BH: Tensor) -> Tensor:
-        return super().__call__(hidden_BH)  # type: ignore[no-any-return]
+        return super().__call__(hidden_BH)
 
     def forward(self, hidden_BH: Tensor) -> Tensor:
         raw_BC: Tensor = self.last(self.tower(hidden_BH))
@@ -52,7 +52,7 @@ class Task(Family, family="tasks"):
     """Features that the task may see: all, one side, or some by name. The shared network runs with the others at zero."""
     tower: tuple[int, ...] = (64,)
     """Widths of the task's own layers between the shared network and the output."""
-    dropout: float = Field(0.0, ge=0.0, lt=1.0)
+    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Probability of dropping a unit of the tower in training."""
 
     def fit(self, labels: pl.Series) -> State:

@@ -33,7 +33,9 @@ def save_checkpoint(
 ) -> None:
     """Write a checkpoint, whole or not at all: the one before it stays until this one is on disk."""
     state = optimizer.state_dict()
-    moments = {f"{index}/{name}": value for index, own in state["state"].items() for name, value in own.items() if value is not None}
+    moments = {
+        f"{index}/{name}": value for index, own in state["state"].items() for name, value in own.items() if value is not None
+    }
     with replacing_folder(folder) as temporary:
         save_file(_contiguous(model.state_dict()), temporary / "model.safetensors")
         save_file(_contiguous(balance.state_dict()), temporary / "balance.safetensors")

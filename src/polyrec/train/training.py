@@ -19,26 +19,26 @@ class Training(Spec):
     After each epoch the model is judged on validation rows by the utility; the weights of the best epoch are kept.
     """
 
-    epochs: int = Field(20, ge=1)
+    epochs: int = Field(default=20, ge=1)
     """Passes over the training rows, at most."""
-    batch_size: int = Field(1024, ge=1)
+    batch_size: int = Field(default=1024, ge=1)
     """Rows a step."""
     optimizer: OptimizerName = "adam"
     """Adam (Kingma and Ba, 2015), AdamW (Loshchilov and Hutter, 2019), SGD, RMSProp or Adagrad (Duchi et al., 2011), in any
     case of letters."""
-    learning_rate: float = Field(1e-3, gt=0)
+    learning_rate: float = Field(default=1e-3, gt=0)
     """Step size at its highest."""
-    weight_decay: float = Field(0.0, ge=0)
+    weight_decay: float = Field(default=0.0, ge=0)
     """L2 penalty (for AdamW: decoupled decay) on every weight."""
-    momentum: float = Field(0.0, ge=0, lt=1)
+    momentum: float = Field(default=0.0, ge=0, lt=1)
     """Momentum of SGD and RMSProp; the others do not read it."""
     schedule: ScheduleName = "constant"
     """How the step size falls from its highest to zero over the whole budget."""
-    warmup: float = Field(0.0, ge=0, le=1)
+    warmup: float = Field(default=0.0, ge=0, le=1)
     """Share of the budget over which the step size rises from zero."""
-    gradient_clip: float | None = Field(None, gt=0)
+    gradient_clip: float | None = Field(default=None, gt=0)
     """Longest norm of the gradient of all weights together; unset, it is not clipped."""
-    patience: int | None = Field(3, ge=1)
+    patience: int | None = Field(default=3, ge=1)
     """Epochs without a better utility after which training stops; unset, all epochs run."""
     utility: dict[str, float] = {}
     """What "better" means on validation: weights of `task.metric`, such as `{like.auc: 1, stars.rmse: -1}`. Empty: the mean
@@ -47,7 +47,7 @@ class Training(Spec):
     """How validation rows are taken from the data where `fit` is given none."""
     refit: bool = False
     """Whether to train once more, from the start and on all rows, for as many epochs as validation found best."""
-    seed: int = Field(0, ge=0, lt=2**31)
+    seed: int = Field(default=0, ge=0, lt=2**31)
     """Seed of the split, of the first weights, of the order of rows and of dropout."""
 
     @field_validator("optimizer", mode="before")

@@ -1,0 +1,123 @@
+"""`polyrec demo`: fetch, fit, compare, rank, and write an artifact and a page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from polyrec import datasets
+from polyrec.core.files import write_parquet
+from polyrec.demo.compare import BASELINE, MULTI, SINGLE, Comparison, compare, popularity_ndcg
+from polyrec.demo.movielens import recommender
+from polyrec.demo.page import write_report
+from polyrec.evaluate.metrics import METRICS
+from polyrec.fitted import Fitted
+
+USER = 42
+"""The user whose list the demo shows."""
+
+RANK = 10
+"""Length of the lists."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the demo found."""
+
+    multi: Fitted
+    comparisons: list[Comparison]
+    ranking: dict[str, float]
+    """Metrics of the fused ranking, and `popularity ndcg@10`."""
+    liked: pl.DataFrame
+    recommended: pl.DataFrame
+
+
+def run(out: Path, seed: int, console: Console) -> Outcome:
+    """Run the demo, telling the console what it does, and write `out`/artifact, `out`/report.html and the two tables."""
+    dataset = datasets.get("movielens-100k")
+    console.print(f"[bold]{dataset.title}[/bold]\n[dim]{dataset.terms}[/dim]\n")
+    table = dataset.load().table().sample(fraction=1.0, shuffle=True, seed=seed)
+    test, train = table[: table.height // 5], table[table.height // 5 :]
+    write_parquet(out / "ratings.parquet", train)
+    write_parquet(out / "test.parquet", test)
+    spec = recommender(seed)
+    spec.to_yaml(out / "recommender.yaml")
+    console.print(f"{train.height:,} ratings to learn from, {test.height:,} to test on, at random. One model for three tasks:")
+    multi = spec.fit(train)
+    singles = {}
+    for task in spec.tasks:
+        console.print(f"The same network and budget for the task [bold]{task.name}[/bold] alone:")
+        singles[task.name] = spec.replace(tasks=(task,), fusion=type(spec.fusion)(), balancing=type(spec.balancing)()).fit(
+            train
+        )
+    multi.save(out / "artifact")
+    with console.status("Judging on the test rows and ranking all films for every user …"):
+        comparisons = compare(multi, singles, train, test)
+        ranking = dict(multi.evaluate(test, ks=(RANK,)).fusion)
+        ranking["popularity ndcg@10"] = popularity_ndcg(multi, train, test, RANK)
+    liked = train.filter((pl.col("user_id") == USER) & (pl.col("rating") >= 5)).sort("timestamp", descending=True)
+    recommended = multi.recommend(user_id=USER, k=RANK, columns=["title", "genres"])
+    outcome = Outcome(multi, comparisons, ranking, liked.select("title", "genres", "rating").head(RANK), recommended)
+    _tell(console, outcome)
+    write_report(out / "report.html", outcome, mean_gates(multi, test), dataset.terms)
+    console.print(
+        f"\nWrote [bold]{out}/[/bold]: report.html (open it), artifact/, recommender.yaml, ratings.parquet, test.parquet."
+    )
+    console.print(f"Next: polyrec recommend {out}/artifact --user 7 -k 5", highlight=False)
+    return outcome
+
+
+def mean_gates(multi: Fitted, rows: pl.DataFrame) -> np.ndarray:
+    """Return the mean weight that each task gives each expert, (T, E)."""
+    gates = multi.gates(rows)
+    return np.stack([gates[task.name].mean(0) for task in multi.spec.tasks])
+
+
+def _tell(console: Console, outcome: Outcome) -> None:
+    table = RichTable(title="On the test rows: does learning together help?", title_justify="left")
+    for name in ("task", "metric", BASELINE, SINGLE, MULTI, "multi − single [95 % interval]", "verdict"):
+        table.add_column(name, justify="left" if name in ("task", "metric", "verdict") else "right")
+    for row in outcome.comparisons:
+        table.add_row(*comparison_cells(row), end_section=False)
+    console.print(table)
+    console.print(
+        "Intervals: 200 bootstrap resamples of users, one seed; the seeds of training are not in them (see benchmarks).",
+        style="dim",
+    )
+    ranking = outcome.ranking
+    console.print(
+        f"\nFused ranking of all {outcome.multi.items.height:,} films: NDCG@10 [bold]{ranking['ndcg@10']:.4f}[/bold], by popularity "
+        f"{ranking['popularity ndcg@10']:.4f}; hit rate {ranking['hit_rate@10']:.3f}, coverage {ranking['coverage@10']:.3f}."
+    )
+    side = RichTable(title=f"User {USER}", title_justify="left")
+    side.add_column("gave five stars to")
+    side.add_column("is recommended")
+    side.add_column("like", justify="right")
+    side.add_column("stars", justify="right")
+    for left, right in zip_longest_rows(outcome.liked, outcome.recommended):
+        side.add_row(
+            left.get("title", ""), right.get("title", ""), *(f"{right[t]:.2f}" if t in right else "" for t in ("like", "stars"))
+        )
+    console.print(side)
+
+
+def comparison_cells(row: Comparison) -> list[str]:
+    """Return a comparison as cells of text."""
+    difference, low, high = row.difference
+    arrow = "↑" if METRICS[row.metric].higher_is_better else "↓"
+    values = [f"{row.values[name]:.4f}" for name in (BASELINE, SINGLE, MULTI)]
+    return [row.task, f"{row.metric} {arrow}", *values, f"{difference:+.4f} [{low:+.4f}, {high:+.4f}]", row.verdict]
+
+
+def zip_longest_rows(left: pl.DataFrame, right: pl.DataFrame) -> Sequence[tuple[dict, dict]]:  # type: ignore[type-arg]
+    """Pair the rows of two frames, with empty rows where one is shorter."""
+    rows = [frame.to_dicts() for frame in (left, right)]
+    longest = max(map(len, rows))
+    first, second = (own + [{}] * (longest - len(own)) for own in rows)
+    return list(zip(first, second, strict=True))

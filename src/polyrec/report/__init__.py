@@ -1,0 +1,1 @@
+"""Floor 6: plots and one-page HTML reports."""
