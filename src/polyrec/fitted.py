@@ -23,7 +23,7 @@ from polyrec.core.names import SCORE
 from polyrec.data.expressions import evaluate as evaluate_sql
 from polyrec.data.expressions import require_columns
 from polyrec.data.histories import TIME, USER, Log
-from polyrec.data.prepared import Prepared, encode_features
+from polyrec.data.prepared import Prepared, encode_features, require_features
 from polyrec.data.sources import Source
 from polyrec.data.tables import Tables, join
 from polyrec.data.times import read_times
@@ -44,14 +44,10 @@ class Fitted:
         self.parts = parts
         self.spec: Recommender = parts.spec
         self.roles = Roles(**parts.facts["roles"])
-        self.model = Model(
-            self.spec.all_features,
-            parts.feature_states,
-            self.spec.tasks,
-            parts.task_states,
-            self.spec.network,
-            self.spec.visible,
-        )
+        with torch.random.fork_rng(devices=[]):
+            self.model = Model(
+                self.spec.all_features, parts.feature_states, self.spec.tasks, parts.task_states, self.spec.network, self.spec.visible
+            )
         self.model.load_state_dict(dict(parts.weights))
         self.model.eval()
 
@@ -88,7 +84,7 @@ class Fitted:
         frame = self._read(data)
         predictions = self.predict_tensors(frame)
         keys = [column for column in (self.roles.user, self.roles.item) if column in frame.columns]
-        return frame.select(keys).with_columns(self._columns(predictions))
+        return pl.DataFrame([*(frame[key] for key in keys), *self._columns(predictions)])
 
     def score(self, user: object, items: Sequence[object] | pl.Series) -> np.ndarray:
         """Return the fused scores (N,) of some items for one user, in the order given, as of now.
@@ -204,6 +200,7 @@ class Fitted:
         return frame
 
     def _prepare(self, frame: pl.DataFrame) -> Prepared:
+        require_features(frame, self.spec.all_features)
         log, rows = None, None
         if self.spec.has_history:
             log, rows = self._log, self._rows(frame)

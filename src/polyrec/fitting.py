@@ -21,7 +21,7 @@ from polyrec.core.batch import Column
 from polyrec.data.expressions import require_columns
 from polyrec.data.histories import TIME, USER, Log, element_columns
 from polyrec.data.labels import check_learnable, label_columns, read_labels
-from polyrec.data.prepared import Prepared, encode_features, encode_labels
+from polyrec.data.prepared import Prepared, encode_features, encode_labels, require_features
 from polyrec.data.sources import Source
 from polyrec.data.splits import Rows
 from polyrec.data.tables import Joined, Tables, join
@@ -116,8 +116,7 @@ class _Learned:
 
 def _read_table(spec: Recommender, frame: pl.DataFrame, like: Table | None = None) -> Table:
     """Check that the columns are there, and read labels and times."""
-    for feature in spec.all_features:
-        require_columns(frame, feature.columns, f"feature {feature.name!r}")
+    require_features(frame, spec.all_features)
     for task in spec.tasks:
         require_columns(frame, label_columns(task), f"label of the task {task.name!r}")
     roles = spec.roles(frame) if like is None else like.roles

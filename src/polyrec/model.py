@@ -85,7 +85,7 @@ class Model(nn.Module):
         x_MK = self._encoder(feature.of)(past.elements)
         pooling = self.poolings[feature.name]
         assert isinstance(pooling, HistoryPooling)
-        return pooling(x_MK.view(*past.mask_BL.shape, -1), past.mask_BL)
+        return pooling(x_MK.view(*past.mask_BL.shape, x_MK.shape[1]), past.mask_BL)
 
     def _masked(self, x_BD: Tensor, position: int) -> Tensor:
         mask_D = self.get_buffer(f"visible_{position}")

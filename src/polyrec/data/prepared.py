@@ -63,9 +63,14 @@ def encode_features(
             of = by_name[feature.of]
             columns[feature.name] = history_column(feature, of, states[of.name], log, rows)
         else:
-            require_columns(frame, feature.columns, f"feature {feature.name!r}")
             columns[feature.name] = feature.encode(frame.select(feature.columns), states[feature.name])
     return columns
+
+
+def require_features(frame: pl.DataFrame, features: Sequence[Feature]) -> None:
+    """Raise `UserError` for the first column that a feature reads and the frame lacks."""
+    for feature in features:
+        require_columns(frame, feature.columns, f"feature {feature.name!r}")
 
 
 def encode_labels(

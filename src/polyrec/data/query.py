@@ -54,7 +54,7 @@ class Query(Spec):
             raise missing_extra("duckdb", "sql", "a query against DuckDB") from error
         try:
             with duckdb.connect(str(self._file()), read_only=True) as connection:
-                return connection.execute(self.sql).to_arrow_table()
+                return connection.sql(self.sql).to_arrow_table()
         except duckdb.Error as error:
             raise self._failed(error) from error
 

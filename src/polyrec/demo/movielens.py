@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from polyrec.balancing.fixed_weights import FixedWeights
 from polyrec.features.categorical import Categorical
 from polyrec.features.history import History
 from polyrec.features.multi_categorical import MultiCategorical
@@ -43,8 +42,7 @@ def recommender(seed: int = 0) -> Recommender:
             Regression(name="stars", label="rating"),
             Multilabel(name="interest", label="CASE WHEN rating >= 4 THEN genres END", inputs="user"),
         ),
-        network=MMoE(experts=4, hidden=(64,), dropout=0.5),
-        balancing=FixedWeights(weights={"interest": 0.3}),
+        network=MMoE(experts=4, hidden=(64,), dropout=0.3),
         fusion=Multiply(powers={"like": 1.0, "stars": 0.5}),
-        training=Training(epochs=40, refit=True, seed=seed),
+        training=Training(epochs=40, optimizer="adamw", weight_decay=0.1, seed=seed),
     )

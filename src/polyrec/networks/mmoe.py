@@ -23,7 +23,7 @@ class MMoE(Network):
     start at equal weights (W_t = 0), so that no expert is favoured by chance.
     """
 
-    examples = ({}, {"experts": 3, "hidden": [16, 8], "products": False, "dropout": 0.1})
+    examples = ({}, {"experts": 3, "hidden": [16, 8], "products": True, "dropout": 0.1})
 
     experts: int = Field(default=8, ge=1)
     """Number of experts."""

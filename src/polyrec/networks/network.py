@@ -30,7 +30,7 @@ class SharedNetwork(nn.Module):
 class Network(Family, family="networks"):
     """The shared part between features and tasks."""
 
-    products: bool = True
+    products: bool = False
     """Whether products of field pairs stand beside the fields in the input (see `polyrec.layers.products`)."""
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Probability of dropping a unit of a shared layer in training."""

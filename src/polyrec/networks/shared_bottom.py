@@ -15,7 +15,7 @@ from polyrec.networks.network import Network, SharedNetwork
 class SharedBottom(Network):
     """A multilayer perceptron whose output all tasks read (Caruana, 1997)."""
 
-    examples = ({}, {"hidden": [32], "products": False, "dropout": 0.1})
+    examples = ({}, {"hidden": [32], "products": True, "dropout": 0.1})
 
     hidden: tuple[int, ...] = Field(default=(256, 128), min_length=1)
     """Widths of the shared layers."""

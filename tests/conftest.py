@@ -1,0 +1,78 @@
+"""A small world whose truth is known, and a recommender fitted to it once."""
+
+import os
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import numpy as np
+import polars as pl
+import pytest
+
+from polyrec import (
+    Binary,
+    Categorical,
+    Fitted,
+    History,
+    MMoE,
+    Multilabel,
+    Multiply,
+    Numeric,
+    Recommender,
+    Regression,
+    Training,
+)
+
+
+def make_world(rows: int = 6000, users: int = 80, items: int = 60, seed: int = 0) -> pl.DataFrame:
+    """Return ratings that depend on user, item and their product, one a second, with ids that are not positions."""
+    generator = np.random.default_rng(seed)
+    user, item = generator.integers(users, size=rows), generator.integers(items, size=rows)
+    of_user, of_item = generator.normal(size=users), generator.normal(size=items)
+    raw = 3 + 0.6 * of_user[user] + 0.8 * of_item[item] + 0.5 * of_user[user] * of_item[item] + 0.5 * generator.normal(size=rows)
+    return pl.DataFrame(
+        {
+            "user_id": user + 100,
+            "item_id": item * 7 + 5,
+            "rating": np.clip(np.round(raw), 1, 5).astype(int),
+            "timestamp": np.arange(rows) // 3,
+            "age": 20.0 + user % 50,
+            "genres": [["drama"] if i % 3 else ["comedy", "war"] for i in item],
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def world() -> pl.DataFrame:
+    return make_world()
+
+
+@pytest.fixture(scope="session")
+def small() -> Recommender:
+    """A recommender that fits the world in about two seconds."""
+    return Recommender(
+        user=(
+            Categorical(name="user_id", width=8),
+            Numeric(name="age", width=8),
+            History(name="liked", of="item_id", length=5, where="rating >= 4", width=8),
+        ),
+        item=(Categorical(name="item_id", width=8),),
+        tasks=(
+            Binary(name="like", label="rating >= 4", tower=(8,)),
+            Regression(name="stars", label="rating", tower=(8,)),
+            Multilabel(name="interest", label="CASE WHEN rating >= 4 THEN genres END", inputs="user", tower=(8,)),
+        ),
+        network=MMoE(experts=2, hidden=(16,)),
+        fusion=Multiply(powers={"like": 1.0, "stars": 0.5}),
+        training=Training(epochs=6, batch_size=256, learning_rate=0.01),
+    )
+
+
+@pytest.fixture(scope="session")
+def split(world: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The first five thousand rows to learn from, the last thousand to test on."""
+    return world[:5000], world[5000:]
+
+
+@pytest.fixture(scope="session")
+def fitted(small: Recommender, split: tuple[pl.DataFrame, pl.DataFrame]) -> Fitted:
+    return small.fit(split[0], progress=False)

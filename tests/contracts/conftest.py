@@ -1,0 +1,57 @@
+"""What every kind of a family must keep, whoever wrote it: a test that asks for `task` runs for every example of every task.
+
+A kind is known from the moment that it is defined, so a kind from outside the package is tested too. Name the modules that
+define such kinds in the environment variable POLYREC_TEST_KINDS, separated by commas:
+
+    POLYREC_TEST_KINDS=my_tasks,my_package.networks pytest tests/contracts
+
+The contracts feed the examples of a kind with columns and tasks of their own, so they ask two things of an example: it runs
+offline, and where it names tasks, as a weight does, it names only `like` and `stars`.
+"""
+
+import importlib
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from polyrec import families, kinds
+from polyrec.core.spec import Family
+from polyrec.features.history import History
+
+for module in filter(None, (name.strip() for name in os.environ.get("POLYREC_TEST_KINDS", "").split(","))):
+    importlib.import_module(module)
+
+ARGUMENTS = {"task": "tasks", "network": "networks", "balancer": "balancers", "fusion": "fusions"}
+"""Families by the argument that stands for an example of one of their kinds."""
+
+
+def examples(family: str, base: type[Family] = Family, but: type[Family] | None = None) -> list:
+    """Return every example of the kinds of a family below `base` and not below `but`, each under a readable name."""
+    return [
+        pytest.param(kind(**example), id=f"{name}{position}")
+        for name, kind in kinds(family).items()
+        if issubclass(kind, base) and not (but and issubclass(kind, but))
+        for position, example in enumerate(kind.examples)
+    ]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    for argument, family in ARGUMENTS.items():
+        if argument in metafunc.fixturenames:
+            metafunc.parametrize(argument, examples(family))
+    if "feature" in metafunc.fixturenames:
+        metafunc.parametrize("feature", examples("features", but=History))
+    if "history" in metafunc.fixturenames:
+        metafunc.parametrize("history", examples("features", History))
+    if "kind" in metafunc.fixturenames:
+        every = [pytest.param(kind, id=f"{family}-{name}") for family in families() for name, kind in kinds(family).items()]
+        metafunc.parametrize("kind", every)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Encode texts anew: a vector from an earlier run would hide an encoder that has changed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("POLYREC_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
