@@ -28,7 +28,9 @@ def make_world(rows: int = 6000, users: int = 80, items: int = 60, seed: int = 0
     generator = np.random.default_rng(seed)
     user, item = generator.integers(users, size=rows), generator.integers(items, size=rows)
     of_user, of_item = generator.normal(size=users), generator.normal(size=items)
-    raw = 3 + 0.6 * of_user[user] + 0.8 * of_item[item] + 0.5 * of_user[user] * of_item[item] + 0.5 * generator.normal(size=rows)
+    raw = (
+        3 + 0.6 * of_user[user] + 0.8 * of_item[item] + 0.5 * of_user[user] * of_item[item] + 0.5 * generator.normal(size=rows)
+    )
     return pl.DataFrame(
         {
             "user_id": user + 100,

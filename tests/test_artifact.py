@@ -31,7 +31,13 @@ def test_a_loaded_recommender_answers_bit_for_bit(fitted: Fitted, artifact: Path
 
 def test_what_lies_in_the_folder(artifact: Path):
     assert {path.name for path in artifact.iterdir()} == {"spec.yaml", "weights.safetensors", "card.md", "state"}
-    assert {path.suffix for path in artifact.rglob("*") if path.is_file()} == {".yaml", ".safetensors", ".md", ".json", ".parquet"}
+    assert {path.suffix for path in artifact.rglob("*") if path.is_file()} == {
+        ".yaml",
+        ".safetensors",
+        ".md",
+        ".json",
+        ".parquet",
+    }
     assert "like" in (artifact / "card.md").read_text()
 
 
@@ -56,7 +62,9 @@ def test_saving_over_something_else_is_refused(fitted: Fitted, tmp_path: Path):
     assert (tmp_path / "thesis.txt").read_text() == "mine"
 
 
-@pytest.mark.parametrize("name", ["spec.yaml", "weights.safetensors", "card.md", "state/log.parquet", "state/features/item_id.parquet"])
+@pytest.mark.parametrize(
+    "name", ["spec.yaml", "weights.safetensors", "card.md", "state/log.parquet", "state/features/item_id.parquet"]
+)
 def test_a_changed_or_missing_file_is_refused(artifact: Path, name: str):
     content = bytearray((artifact / name).read_bytes())
     content[len(content) // 2] ^= 1

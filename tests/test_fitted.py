@@ -84,7 +84,9 @@ class TestRecommend:
         assert young["score"].to_list() != old["score"].to_list()
 
     def test_where_filters_the_catalogue(self, fitted: Fitted):
-        assert set(fitted.recommend(user_id=101, k=60, where="item_id < 100", exclude_seen=False)["item_id"]) == set(range(5, 100, 7))
+        assert set(fitted.recommend(user_id=101, k=60, where="item_id < 100", exclude_seen=False)["item_id"]) == set(
+            range(5, 100, 7)
+        )
 
     def test_no_item_left_is_an_empty_list(self, fitted: Fitted):
         assert fitted.recommend(user_id=101, where="item_id < 0").height == 0
@@ -175,7 +177,9 @@ class TestOtherShapes:
 
     def test_side_tables(self, world: pl.DataFrame):
         items = world.select("item_id").unique().with_columns(title=pl.format("film {}", "item_id"), year=pl.lit(1990))
-        items = pl.concat([items, pl.DataFrame({"item_id": [9999], "title": ["never met"], "year": [1990]}, schema=items.schema)])
+        items = pl.concat(
+            [items, pl.DataFrame({"item_id": [9999], "title": ["never met"], "year": [1990]}, schema=items.schema)]
+        )
         recommender = Recommender(
             user=(Categorical(name="user_id"),),
             item=(Categorical(name="item_id"), Numeric(name="year")),

@@ -69,9 +69,18 @@ class TestResume:
     ):
         spec = small.replace(network=SharedBottom(hidden=(16,), dropout=0.3))
         training = Training(
-            epochs=5, batch_size=512, optimizer=optimizer, momentum=0.5, schedule="cosine", warmup=0.2, patience=None, refit=True
+            epochs=5,
+            batch_size=512,
+            optimizer=optimizer,
+            momentum=0.5,
+            schedule="cosine",
+            warmup=0.2,
+            patience=None,
+            refit=True,
         )
-        process = multiprocessing.get_context("spawn").Process(target=_fit_and_die, args=(spec, world, training, tmp_path / "c"))
+        process = multiprocessing.get_context("spawn").Process(
+            target=_fit_and_die, args=(spec, world, training, tmp_path / "c")
+        )
         process.start()
         process.join()
         assert process.exitcode == -9
@@ -160,12 +169,18 @@ class TestBadInput:
             (pl.col("rating").cast(pl.String).alias("rating"), "label 'rating >= 4'|expression that fits|type String"),
             (pl.lit(None, pl.Int64).alias("rating"), "null in all"),
             (pl.lit(5).alias("rating"), "True in all 4500 observed rows"),
-            (pl.lit(float("nan")).alias("age"), "column 'age' of the feature 'age': expected finite numbers or null, found NaN"),
+            (
+                pl.lit(float("nan")).alias("age"),
+                "column 'age' of the feature 'age': expected finite numbers or null, found NaN",
+            ),
             (pl.lit(float("inf")).alias("age"), "found NaN or infinity in"),
             (pl.lit("old").alias("age"), "column 'age' of the feature 'age': expected numbers, found the type String"),
             (pl.lit(1.5).alias("item_id"), "column 'item_id' of the feature 'item_id': expected integers, strings"),
             (pl.lit(None, pl.Int64).alias("timestamp"), "time column 'timestamp': expected a time in every row, found null"),
-            (pl.format("g{}", "item_id").alias("genres"), "label 'CASE WHEN rating >= 4 THEN genres END'.*expected lists, found the type String"),
+            (
+                pl.format("g{}", "item_id").alias("genres"),
+                "label 'CASE WHEN rating >= 4 THEN genres END'.*expected lists, found the type String",
+            ),
         ],
     )
     def test_is_named_with_its_remedy(self, small: Recommender, split, change: pl.Expr, message: str):

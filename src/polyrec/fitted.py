@@ -46,7 +46,12 @@ class Fitted:
         self.roles = Roles(**parts.facts["roles"])
         with torch.random.fork_rng(devices=[]):
             self.model = Model(
-                self.spec.all_features, parts.feature_states, self.spec.tasks, parts.task_states, self.spec.network, self.spec.visible
+                self.spec.all_features,
+                parts.feature_states,
+                self.spec.tasks,
+                parts.task_states,
+                self.spec.network,
+                self.spec.visible,
             )
         self.model.load_state_dict(dict(parts.weights))
         self.model.eval()

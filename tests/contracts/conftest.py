@@ -39,9 +39,9 @@ def examples(family: str, base: type[Family] = Family, but: type[Family] | None 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     for argument, family in ARGUMENTS.items():
         if argument in metafunc.fixturenames:
-            metafunc.parametrize(argument, examples(family))
+            metafunc.parametrize(argument, examples(family), scope="module")
     if "feature" in metafunc.fixturenames:
-        metafunc.parametrize("feature", examples("features", but=History))
+        metafunc.parametrize("feature", examples("features", but=History), scope="module")
     if "history" in metafunc.fixturenames:
         metafunc.parametrize("history", examples("features", History))
     if "kind" in metafunc.fixturenames:

@@ -21,7 +21,7 @@ def test_is_an_example_of_itself(kind: type[Family]):
 
 
 def test_says_what_it_is_in_two_sentences_or_more(kind: type[Family]):
-    sentences = re.findall(r"[.!?](?=\s|$)", kind.__doc__ or "")
+    sentences = re.findall(r"[.!?](?=\s+[A-Z`]|\s*$)", kind.__doc__ or "")
     assert len(sentences) >= 2
 
 

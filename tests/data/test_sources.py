@@ -17,7 +17,9 @@ FLAT = FRAME.drop("tags")
 
 class TestFrames:
     @pytest.mark.parametrize(
-        "frame", [FRAME, FRAME.lazy(), FRAME.to_arrow(), FRAME.to_arrow().to_batches()[0]], ids=["polars", "lazy", "table", "batch"]
+        "frame",
+        [FRAME, FRAME.lazy(), FRAME.to_arrow(), FRAME.to_arrow().to_batches()[0]],
+        ids=["polars", "lazy", "table", "batch"],
     )
     def test_of_every_library(self, frame):
         assert read(frame).equals(FRAME)
@@ -65,7 +67,11 @@ class TestFiles:
     @pytest.mark.parametrize(
         ("first", "second", "message"),
         [
-            ({"a": [1]}, {"a": ["1"]}, "column 'a': expected one type in all files, found Int64 in '.*1.parquet' and String in"),
+            (
+                {"a": [1]},
+                {"a": ["1"]},
+                "column 'a': expected one type in all files, found Int64 in '.*1.parquet' and String in",
+            ),
             ({"a": [1]}, {"a": [1], "b": [2]}, "column 'b'.*found no such column in '.*1.parquet' and Int64 in"),
         ],
     )

@@ -36,7 +36,7 @@ class Experts(nn.Module):
     def forward(self, x_BD: Tensor) -> Tensor:
         first_EDH, bias_E1H = self.weights[0], self.biases[0]
         flat = x_BD @ first_EDH.transpose(0, 1).reshape(x_BD.shape[1], -1)
-        h_EBH = flat.view(len(x_BD), self.experts, -1).transpose(0, 1) + bias_E1H
+        h_EBH = flat.view(len(x_BD), self.experts, first_EDH.shape[2]).transpose(0, 1) + bias_E1H
         h_EBH = self.dropout(torch.relu(h_EBH))
         for weight_EDH, bias_E1H in zip(list(self.weights)[1:], list(self.biases)[1:], strict=True):
             h_EBH = self.dropout(torch.relu(torch.baddbmm(bias_E1H, h_EBH, weight_EDH)))

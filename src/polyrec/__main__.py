@@ -1,0 +1,5 @@
+"""`python -m polyrec`."""
+
+from polyrec.cli.app import main
+
+main()

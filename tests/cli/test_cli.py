@@ -1,0 +1,132 @@
+"""The command line, run as a user runs it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+import polyrec
+from polyrec import Recommender
+
+
+def run(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "polyrec", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr + done.stdout
+    return done
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, small: Recommender, split) -> Path:
+    """A folder with spec.yaml, ratings.parquet, test.parquet and, fitted by the command, artifact/."""
+    folder = tmp_path_factory.mktemp("cli")
+    small.to_yaml(folder / "spec.yaml")
+    split[0].write_parquet(folder / "ratings.parquet")
+    split[1].write_parquet(folder / "test.parquet")
+    done = run("fit", folder / "spec.yaml", "--data", folder / "ratings.parquet", "--out", folder / "artifact")
+    assert "best on validation" in done.stdout
+    return folder
+
+
+class TestFit:
+    def test_gives_the_same_scores_as_python(self, folder: Path, fitted, split):
+        assert polyrec.load(folder / "artifact").predict(split[1]).equals(fitted.predict(split[1]))
+
+    def test_leaves_no_checkpoint_behind(self, folder: Path):
+        assert {path.name for path in folder.iterdir()} >= {"artifact"}
+        assert not (folder / "artifact.checkpoint").exists()
+
+    def test_resumes_what_was_killed(self, folder: Path, tmp_path: Path, small: Recommender, fitted, split):
+        small.replace(training=small.training.replace(epochs=40, patience=None)).to_yaml(tmp_path / "long.yaml")
+        arguments = ["fit", tmp_path / "long.yaml", "--data", folder / "ratings.parquet", "--out", tmp_path / "a", "--quiet"]
+        process = subprocess.Popen([sys.executable, "-m", "polyrec", *map(str, arguments)], stdout=subprocess.DEVNULL)
+        while not (tmp_path / "a.checkpoint" / "selection").exists() and process.poll() is None:
+            time.sleep(0.02)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        assert not (tmp_path / "a").exists()
+        run(*arguments, "--resume")
+        whole = Recommender.from_yaml(tmp_path / "long.yaml").fit(split[0], progress=False)
+        assert polyrec.load(tmp_path / "a").predict(split[1]).equals(whole.predict(split[1]))
+
+
+class TestAnswers:
+    def test_evaluate(self, folder: Path):
+        arguments = ("evaluate", folder / "artifact", "--data", folder / "test.parquet", "--slice", "item_id", "--k", 5)
+        told = json.loads(run(*arguments, "--json").stdout)
+        assert {"tasks", "fusion", "rows"} <= set(told)
+        assert told["rows"] == 1000
+        assert told["tasks"]["like"]["auc"] > 0.8
+        assert "ndcg@5" in told["fusion"]
+        assert "item_id" in run(*arguments).stdout
+
+    @pytest.mark.parametrize("ending", ["parquet", "csv"])
+    def test_predict(self, folder: Path, tmp_path: Path, fitted, split, ending: str):
+        out = tmp_path / f"scores.{ending}"
+        run("predict", folder / "artifact", "--data", folder / "test.parquet", "--out", out)
+        frame = pl.read_parquet(out) if ending == "parquet" else pl.read_csv(out)
+        assert frame["score"].to_list() == pytest.approx(fitted.predict(split[1])["score"].to_list())
+
+    def test_recommend(self, folder: Path, fitted):
+        told = json.loads(run("recommend", folder / "artifact", "--user", 101, "-k", 3, "--json").stdout)
+        assert [item["item_id"] for item in told["items"]] == fitted.recommend(user_id=101, k=3)["item_id"].to_list()
+        assert "Top 3 for a new user" in run("recommend", folder / "artifact", "--set", "age=30", "-k", 3).stdout
+
+    def test_kinds(self):
+        told = json.loads(run("kinds", "--json").stdout)
+        assert {"features", "networks", "tasks", "balancers", "fusions", "encoders"} <= set(told)
+        assert told["networks"] == ["MMoE", "SharedBottom"]
+        assert "MMoE" in run("kinds").stdout
+
+    def test_schema(self):
+        told = json.loads(run("schema").stdout)
+        assert told["title"] == "Recommender"
+        assert told["$defs"]["MMoE"] == polyrec.json_schema(Recommender)["$defs"]["MMoE"]
+
+    def test_datasets(self, tmp_path: Path):
+        assert {told["name"] for told in json.loads(run("datasets", "--json").stdout)} == set(polyrec.datasets.DATASETS)
+        assert "GroupLens" in run("datasets", "movielens-100k", "--out", tmp_path).stdout
+        assert pl.read_parquet(tmp_path / "items.parquet").height == 1682
+
+
+@pytest.mark.parametrize("command", ["demo", "fit", "evaluate", "predict", "recommend", "kinds", "schema", "datasets"])
+def test_every_command_has_help_with_an_example(command: str):
+    assert f"Example: polyrec {command}" in run(command, "--help").stdout
+
+
+class TestMistakes:
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["fit", "{folder}/nowhere.yaml", "--data", "x", "--out", "y"], "nowhere.yaml"),
+            (
+                ["fit", "{folder}/spec.yaml", "--data", "{folder}/rating.parquet", "--out", "y"],
+                "Did you mean 'ratings.parquet'",
+            ),
+            (["evaluate", "{folder}", "--data", "x"], "expected an artifact"),
+            (
+                ["predict", "{folder}/artifact", "--data", "{folder}/test.parquet", "--out", "a.xlsx"],
+                "expected a name in .parquet or .csv",
+            ),
+            (["recommend", "{folder}/artifact", "--set", "age"], "expected COLUMN=VALUE"),
+            (["recommend", "{folder}/artifact", "--set", "agee=3"], "Did you mean 'age'"),
+            (["datasets", "movielens"], "Did you mean 'movielens-100k'"),
+        ],
+    )
+    def test_end_with_one_clear_line_and_code_2(self, folder: Path, arguments: list[str], message: str):
+        done = run(*(argument.format(folder=folder) for argument in arguments), code=2)
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr
+        assert done.stdout == ""
+
+    def test_a_failed_fit_leaves_nothing_half_written(self, folder: Path, tmp_path: Path):
+        pl.read_parquet(folder / "ratings.parquet").drop("age").write_parquet(tmp_path / "r.parquet")
+        done = run("fit", folder / "spec.yaml", "--data", tmp_path / "r.parquet", "--out", tmp_path / "out" / "a", code=2)
+        assert "expected a column 'age'" in done.stderr
+        assert not (tmp_path / "out").exists()

@@ -1,0 +1,221 @@
+"""What every feature keeps. Shape letters: B rows, L length of a history, K width of its elements.
+
+Columns of several types are offered; a feature reads the first of them that it accepts. Histories have no column: theirs are
+the laws of pooling at the end.
+"""
+
+from dataclasses import dataclass
+from datetime import date
+
+import polars as pl
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+from torch import Tensor
+
+from polyrec import UserError
+from polyrec.core.batch import Column
+from polyrec.core.files import read_parquet, write_parquet
+from polyrec.features.feature import Encoder, Feature, State
+from polyrec.features.history import History
+
+ROWS = 24
+
+COLUMNS = {
+    "strings": (pl.Series(["red|blue", "red", "a green field", None]), pl.Series(["violet", "", "red|violet", "red"])),
+    "integers": (pl.Series([3, 1, 7, None]), pl.Series([-40, 10**6, 0, 3])),
+    "floats": (pl.Series([0.5, -1.5, 2.25, None]), pl.Series([-40.0, 1e6, 0.0, 0.5])),
+    "lists of strings": (pl.Series([["a", "b"], ["c"], [], None]), pl.Series([["z"], ["a", "z"], ["y", "x"], [None]])),
+    "lists of floats": (pl.Series([[0.5, 1.0], [2.0, 1.0], [-1.0, 1.0], None]), pl.Series([[9.0, 9.0], [0.0, 1e4]] * 2)),
+}
+"""By type: values to learn from, null among them, and values that training never saw."""
+
+ODD = {
+    "structs": pl.Series([{"a": 1}, {"a": 2}]),
+    "lists of lists": pl.Series([[[1.0]], [[2.0]]]),
+    "dates": pl.Series([date(2024, 1, 1), date(2024, 1, 2)]),
+    "bytes": pl.Series([b"a", b"b"]),
+    "nothing but null": pl.Series([None, None]),
+    **{name: known for name, (known, _) in COLUMNS.items()},
+}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A feature with a table that it accepts, one of values never seen, and what it learned from the first."""
+
+    feature: Feature
+    table: pl.DataFrame
+    unseen: pl.DataFrame
+    state: State
+    encoder: Encoder
+
+    def vectors(self, table: pl.DataFrame, rows: list[int] | None = None) -> Tensor:
+        """Return what the shared network sees of some rows, (B, width)."""
+        return self.taken(self.feature.encode(table, self.state), list(range(len(table))) if rows is None else rows)
+
+    def taken(self, column: Column, rows: list[int]) -> Tensor:
+        with torch.no_grad():
+            return self.encoder(column.take(torch.tensor(rows, dtype=torch.int64)))
+
+
+@pytest.fixture(scope="module")
+def reading(feature: Feature) -> Reading:
+    for known, unseen in COLUMNS.values():
+        table = _table(feature, known.gather([row * row % len(known) for row in range(ROWS - 1)] + [2]))
+        try:
+            state = feature.fit(table)
+        except UserError:
+            continue
+        torch.manual_seed(0)
+        encoder = feature.build(state)
+        return Reading(feature, table, _table(feature, unseen), state, encoder.eval())
+    pytest.fail(f"{feature!r} accepts none of the columns: {', '.join(COLUMNS)}")
+
+
+def _table(feature: Feature, values: pl.Series) -> pl.DataFrame:
+    return pl.DataFrame(dict.fromkeys(feature.columns, values))
+
+
+rows_of_the_table = st.lists(st.integers(0, ROWS - 1), min_size=1, max_size=2 * ROWS)
+
+
+class TestColumn:
+    @pytest.mark.parametrize("values", ODD.values(), ids=ODD)
+    def test_of_any_type_is_accepted_or_refused_by_name(self, feature: Feature, values: pl.Series):
+        table = _table(feature, values)
+        try:
+            state = feature.fit(table)
+        except UserError as error:
+            assert repr(feature.name) in str(error)
+        else:
+            feature.encode(table, state)
+
+    def test_is_named_by_the_feature(self, feature: Feature):
+        assert feature.columns
+        assert len(set(feature.columns)) == len(feature.columns)
+
+    def test_in_another_order_teaches_the_same(self, reading: Reading):
+        assert_frame_equal(reading.feature.fit(reading.table.reverse()), reading.state, abs_tol=1e-6)
+
+    def test_beside_others_is_the_only_one_read(self, reading: Reading):
+        wider = reading.table.with_columns(label_of_the_row=pl.int_range(pl.len()))
+        assert_frame_equal(reading.feature.fit(wider), reading.state)
+        torch.testing.assert_close(reading.vectors(wider), reading.vectors(reading.table))
+
+
+class TestVectors:
+    def test_are_of_the_width_declared_and_finite(self, reading: Reading):
+        vectors = reading.vectors(reading.table)
+        assert vectors.shape == (ROWS, reading.feature.width)
+        assert vectors.dtype == torch.float32
+        assert torch.isfinite(vectors).all()
+
+    def test_tell_values_apart(self, reading: Reading):
+        vectors = reading.vectors(_table(reading.feature, reading.table[reading.feature.columns[0]].unique()))
+        assert len(torch.unique(vectors, dim=0)) > 1
+
+    def test_of_equal_rows_are_equal(self, reading: Reading):
+        values = reading.table[reading.feature.columns[0]]
+        row = [0] * 3
+        vectors = reading.vectors(_table(reading.feature, values.gather(row)))
+        torch.testing.assert_close(vectors, vectors[:1].expand(3, -1))
+
+    def test_of_null_are_finite_and_alike(self, reading: Reading):
+        vectors = reading.vectors(reading.table.clear(5))
+        assert vectors.shape == (5, reading.feature.width)
+        assert torch.isfinite(vectors).all()
+        torch.testing.assert_close(vectors, vectors[:1].expand(5, -1))
+
+    def test_of_values_never_seen_are_finite(self, reading: Reading):
+        vectors = reading.vectors(reading.unseen)
+        assert vectors.shape == (len(reading.unseen), reading.feature.width)
+        assert torch.isfinite(vectors).all()
+
+    def test_survive_parquet(self, reading: Reading, tmp_path):
+        write_parquet(tmp_path / "state.parquet", reading.state)
+        again = read_parquet(tmp_path / "state.parquet")
+        assert_frame_equal(again, reading.state, check_exact=True)
+        other = reading.feature.build(again).eval()
+        other.load_state_dict(reading.encoder.state_dict())
+        rows = torch.arange(ROWS)
+        with torch.no_grad():
+            there, back = (
+                encoder(reading.feature.encode(reading.table, state).take(rows))
+                for encoder, state in ((reading.encoder, reading.state), (other, again))
+            )
+        assert torch.equal(there, back)
+
+
+class TestEncoder:
+    def test_learns_with_all_its_parameters(self, reading: Reading):
+        encoder = reading.feature.build(reading.state)
+        column = reading.feature.encode(reading.table, reading.state)
+        encoder(column.take(torch.arange(ROWS))).square().sum().backward()
+        still = [name for name, parameter in encoder.named_parameters() if parameter.grad is None or not parameter.grad.any()]
+        assert still == []
+
+    def test_repeats_itself_where_it_does_not_train(self, reading: Reading):
+        assert torch.equal(reading.vectors(reading.table), reading.vectors(reading.table))
+
+
+def _history(history: History, width: int, length: int = 6) -> tuple[torch.nn.Module, Tensor, Tensor]:
+    """Return a pooling and histories of 0 to `length` elements, padded at the front."""
+    generator = torch.Generator().manual_seed(0)
+    x_BLK = torch.randn(length + 1, length, width, generator=generator)
+    mask_BL = torch.arange(length, 0, -1) <= torch.arange(length + 1)[:, None]
+    torch.manual_seed(0)
+    return history.build_pooling(width).eval(), x_BLK, mask_BL
+
+
+@pytest.mark.parametrize("same_width", [True, False])
+class TestHistory:
+    def test_is_of_the_width_declared_and_finite(self, history: History, same_width: bool):
+        pooling, x_BLK, mask_BL = _history(history, history.width if same_width else 5)
+        assert pooling(x_BLK, mask_BL).shape == (len(x_BLK), history.width)
+        assert torch.isfinite(pooling(x_BLK, mask_BL)).all()
+
+    def test_does_not_depend_on_how_far_a_batch_is_padded(self, history: History, same_width: bool):
+        pooling, x_BLK, mask_BL = _history(history, history.width if same_width else 5)
+        padding = torch.full((len(x_BLK), 4, x_BLK.shape[2]), 1e3)
+        further = pooling(torch.cat([padding, x_BLK], 1), torch.cat([torch.zeros(len(x_BLK), 4, dtype=torch.bool), mask_BL], 1))
+        torch.testing.assert_close(further, pooling(x_BLK, mask_BL), rtol=1e-5, atol=1e-6)
+
+    def test_does_not_depend_on_what_stands_in_the_padding(self, history: History, same_width: bool):
+        pooling, x_BLK, mask_BL = _history(history, history.width if same_width else 5)
+        other = torch.where(mask_BL[:, :, None], x_BLK, 1e3)
+        torch.testing.assert_close(pooling(other, mask_BL), pooling(x_BLK, mask_BL), rtol=1e-5, atol=1e-6)
+
+    def test_that_is_empty_is_the_same_for_all(self, history: History, same_width: bool):
+        pooling, x_BLK, mask_BL = _history(history, history.width if same_width else 5)
+        nobody = pooling(x_BLK, torch.zeros_like(mask_BL))
+        torch.testing.assert_close(nobody, nobody[:1].expand_as(nobody))
+        torch.testing.assert_close(nobody[0], pooling(x_BLK, mask_BL)[0])
+
+    def test_depends_on_each_of_its_elements(self, history: History, same_width: bool):
+        pooling, x_BLK, mask_BL = _history(history, history.width if same_width else 5)
+        x_BLK.requires_grad_()
+        pooling(x_BLK, mask_BL).square().sum().backward()
+        assert x_BLK.grad is not None
+        assert torch.equal(x_BLK.grad.abs().sum(2) > 0, mask_BL)
+
+    def test_of_a_row_depends_on_no_other_row(self, history: History, same_width: bool):
+        pooling, x_BLK, mask_BL = _history(history, history.width if same_width else 5)
+        alone = torch.cat([pooling(x_BLK[row : row + 1], mask_BL[row : row + 1]) for row in range(len(x_BLK))])
+        torch.testing.assert_close(pooling(x_BLK, mask_BL), alone, rtol=1e-5, atol=1e-6)
+
+
+@settings(max_examples=20, deadline=None)
+@given(rows=rows_of_the_table)
+def test_vectors_of_rows_taken_are_those_of_a_table_of_these_rows(reading: Reading, rows: list[int]):
+    torch.testing.assert_close(reading.vectors(reading.table, rows), reading.vectors(reading.table[rows]), rtol=1e-6, atol=1e-6)
+
+
+@settings(max_examples=20, deadline=None)
+@given(rows=rows_of_the_table)
+def test_vectors_of_a_row_depend_on_no_other_row(reading: Reading, rows: list[int]):
+    column = reading.feature.encode(reading.table, reading.state)
+    alone = torch.cat([reading.taken(column, [row]) for row in rows])
+    torch.testing.assert_close(reading.taken(column, rows), alone, rtol=1e-6, atol=1e-6)

