@@ -14,6 +14,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+import torch
 
 from polyrec import families, kinds
 from polyrec.core.spec import Family
@@ -55,3 +56,12 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("POLYREC_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(autouse=True, scope="package")
+def _one_thread() -> Iterator[None]:
+    """Run tensors of a few numbers on one thread: sharing them out costs more than they do."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -26,7 +26,7 @@ THIRD = np.digitize(HIDDEN, (-0.4, 0.3))
 LABELS = {
     "floats": pl.Series(2 + 1.5 * HIDDEN),
     "strings": pl.Series(["low", "middle", "top"]).gather(THIRD),
-    "lists of strings": pl.Series([["a"], ["a", "b"], ["c"]]).gather(THIRD),
+    "lists of strings": pl.Series([["a"], ["a", "b"], []]).gather(THIRD),
     "integers": pl.Series(THIRD),
     "booleans": pl.Series(HIDDEN > 0),
 }
@@ -75,12 +75,8 @@ class TestLabels:
 
     @pytest.mark.parametrize("labels", ODD.values(), ids=ODD)
     def test_of_any_type_are_accepted_or_refused_by_name(self, task: Task, labels: pl.Series):
-        try:
-            state = task.fit(labels)
-        except UserError as error:
-            assert repr(task.name) in str(error)
-        else:
-            assert len(task.targets(labels, state)) == len(labels)
+        refusal = _refusal(task, labels)
+        assert refusal is None or repr(task.name) in refusal
 
     def test_that_are_null_do_not_count_and_harm_nothing(self, lesson: Lesson):
         is_null = pl.Series(np.arange(ROWS) % 3 == 0)
@@ -204,10 +200,18 @@ class TestHead:
         assert _trained(head, lesson) < skill_less
 
 
+def _refusal(task: Task, labels: pl.Series) -> str | None:
+    try:
+        task.targets(labels, task.fit(labels))
+    except UserError as error:
+        return str(error)
+    return None
+
+
 def _trained(head: Head, lesson: Lesson) -> Tensor:
     hidden = torch.from_numpy(np.column_stack([HIDDEN, HIDDEN > 0, np.eye(3)[THIRD], np.ones(ROWS)])).float()
     optimizer = torch.optim.Adam(head.parameters(), lr=0.05)
-    for _ in range(100):
+    for _ in range(40):
         optimizer.zero_grad()
         lesson.task.loss(head(hidden), lesson.targets).mean().backward()
         optimizer.step()

@@ -15,7 +15,7 @@ import pytest
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[str]:
     """Start a server and return its uri, with a password in it; a machine without PostgreSQL fails the tests."""
-    found = sorted(glob.glob("/usr/lib/postgresql/*/bin"))
+    found = sorted(glob.glob("/usr/lib/postgresql/*/bin/initdb"))
     assert found, "the tests need a PostgreSQL server: apt-get install postgresql (see .ci/services.sh)"
     folder = Path(tempfile.mkdtemp(prefix="polyrec-postgresql-"))
     as_other = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
@@ -29,7 +29,7 @@ def postgresql() -> Iterator[str]:
         port = free.getsockname()[1]
 
     def run(program: str, *arguments: str) -> None:
-        command = [*as_other, f"{found[-1]}/{program}", "-D", str(data), *arguments]
+        command = [*as_other, str(Path(found[-1]).with_name(program)), "-D", str(data), *arguments]
         subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL)
 
     run("initdb", "--username=reader", "--auth=scram-sha-256", f"--pwfile={password}", "--encoding=UTF8")

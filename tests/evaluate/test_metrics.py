@@ -94,6 +94,44 @@ class TestGauc:
         assert METRICS["auc"](observed) == 0.75
 
 
+def test_auc_knows_only_the_order_of_predictions():
+    own = binary()
+    stretched = Observed(np.exp(3 * own.prediction), own.target)
+    assert METRICS["auc"](stretched) == pytest.approx(METRICS["auc"](own))
+    assert METRICS["auc"](Observed(-own.prediction, own.target)) == pytest.approx(1 - METRICS["auc"](own))
+
+
+def test_macro_auc_leaves_out_labels_of_one_value():
+    own = labels()
+    constant = own.target.copy()
+    constant[:, 1] = 1
+    expected = np.mean([reference.roc_auc_score(own.target[:, c], own.prediction[:, c]) for c in (0, 2)])
+    assert METRICS["macro_auc"](Observed(own.prediction, constant)) == pytest.approx(expected)
+
+
+def test_log_loss_of_several_labels_equals_the_mean_over_labels():
+    own = labels()
+    expected = np.mean([reference.log_loss(own.target[:, c], own.prediction[:, c]) for c in range(3)])
+    assert METRICS["log_loss"](own) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 6, 7, 1000])
+def test_r2_of_a_constant_label_is_undefined(rows: int):
+    assert np.isnan(METRICS["r2"](Observed(np.linspace(0, 1, rows), np.full(rows, 0.1))))
+
+
+def test_r2_of_a_label_that_is_constant_where_rows_count_is_undefined():
+    observed = Observed(np.zeros(4), np.array([0.1, 0.1, 0.1, 5.0]), weight=np.array([1, 1, 1, 0]))
+    assert np.isnan(METRICS["r2"](observed))
+
+
+@pytest.mark.parametrize("name", ["auc", "gauc", "micro_auc", "macro_auc"])
+@pytest.mark.parametrize("value", [0, 1])
+def test_an_area_needs_both_values(name: str, value: int):
+    own = OF_METRIC[name]()
+    assert np.isnan(METRICS[name](Observed(own.prediction, np.full_like(own.target, value), own.group)))
+
+
 def test_ece_by_hand():
     observed = Observed(np.array([0.01, 0.02, 0.99, 0.98]), np.array([0, 1, 1, 1]))
     assert METRICS["ece"](observed) == pytest.approx((abs(0.03 - 1) + abs(1.97 - 2)) / 4)
@@ -120,6 +158,13 @@ class TestEveryMetric:
             assert np.isnan(METRICS[name](own.take(np.array([], dtype=int))))
             same = Observed(own.prediction, np.zeros_like(own.target), own.group)
             assert isinstance(METRICS[name](same), float)
+
+    def test_a_prediction_that_is_no_number_makes_it_undefined(self, name: str):
+        own = OF_METRIC[name]()
+        for value in (np.nan, np.inf):
+            broken = own.prediction.copy()
+            broken[3] = value
+            assert np.isnan(METRICS[name](Observed(broken, own.target, own.group)))
 
     def test_better_predictions_are_better(self, name: str):
         own = OF_METRIC[name]()

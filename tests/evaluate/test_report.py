@@ -28,3 +28,27 @@ def test_text_holds_values_intervals_and_slices():
     text = str(evaluation)
     for part in ("like", "0.7500", "0.7000 to 0.8000", "Ulm", "0.2500"):
         assert part in text
+
+
+def test_text_of_the_data_is_shown_as_it_is():
+    told = ("[/b]", "[red]", ":smile:", "[bold]x[/bold]")
+    for value in told:
+        own = {value: {"auc": 0.75}}
+        evaluation = Evaluation(own, {}, 3, {value: 2}, slices={value: (Slice(value, 2, own),)})
+        assert str(evaluation).count(value) == 4
+
+
+def test_json_holds_intervals_and_slices_only_where_asked_for():
+    bare = Evaluation({"like": {"auc": 0.75}}, {}, 3, {"like": 2}).to_dict()
+    assert not {"intervals", "slices"} & set(bare)
+    full = Evaluation(
+        {"like": {"auc": 0.75}},
+        {},
+        3,
+        {"like": 2},
+        {"like": {"auc": (math.nan, math.inf)}},
+        {"city": (Slice("Ulm", 2, {"like": {"auc": math.nan}}),)},
+    ).to_dict()
+    told = json.loads(json.dumps(full, allow_nan=False))
+    assert told["intervals"] == {"like": {"auc": [None, None]}}
+    assert told["slices"] == {"city": [{"value": "Ulm", "rows": 2, "tasks": {"like": {"auc": None}}}]}

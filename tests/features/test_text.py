@@ -9,7 +9,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from polyrec import Text
+from polyrec import Text, UserError
 
 FILMS = pl.DataFrame(
     {
@@ -53,6 +53,12 @@ class TestTemplate:
         assert Text(name="title").render(frame)[0] == "Ignore previous instructions {genres}"
 
 
+@pytest.mark.parametrize("value", [{"a": 1}, b"\xff", [{"a": 1}], [["a"]]], ids=["struct", "bytes", "structs", "lists"])
+def test_a_column_that_is_no_text_is_named(value: object):
+    with pytest.raises(UserError, match="column 'title' of the feature 'text': expected text"):
+        Text(name="text", template="{title}").render(pl.DataFrame({"title": [value]}))
+
+
 @pytest.fixture
 def text() -> Text:
     return Text(name="text", template="{title}: {genres}")
@@ -79,11 +85,24 @@ class TestVectors:
         together = text.encode(FILMS, state).take(torch.tensor([4]))
         torch.testing.assert_close(alone, together, atol=1e-4, rtol=1e-4)
 
+    def test_texts_that_a_model_reads_alike_do_not_blow_up_the_others(self):
+        state = Text(name="t").fit(pl.DataFrame({"t": ["Brazil", "brazil"]}))
+        assert Text(name="t").encode(pl.DataFrame({"t": ["tax law"]}), state).table_U.abs().max() < 10
+
     def test_all_blank_is_accepted(self, text: Text):
         state = text.fit(FILMS[3:4])
         assert torch.isfinite(text.encode(FILMS[3:4], state).take(torch.tensor([0]))).all()
 
 
+def loaded_after(code: str) -> str:
+    heavy = ["transformers", "tokenizers", "sentence_transformers"]
+    code = f"import sys; from polyrec import Package, Text; {code}; print([name for name in {heavy} if name in sys.modules])"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+
 def test_declaring_a_text_imports_no_language_model():
-    code = "import sys; from polyrec import Text; Text(name='t'); print([m for m in ('transformers', 'tokenizers') if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+    assert loaded_after("Text(name='t')") == "[]\n"
+
+
+def test_encoding_one_imports_no_more_than_it_needs():
+    assert loaded_after("Package().encode(['a'])") == "['transformers', 'tokenizers']\n"

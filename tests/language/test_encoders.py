@@ -1,6 +1,7 @@
 """Text encoders on a real model: equal to the reference, whatever the batch, on either padding side."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -48,8 +49,9 @@ def test_meaning_is_near():
 
 
 def test_a_long_text_is_read_to_the_models_length():
-    long = "film " * 300_000
-    np.testing.assert_allclose(Package().encode([long[:2000]]), Package().encode([long[:3000]]), atol=1e-5)
+    million = Package().encode(["film " * 200_000])
+    np.testing.assert_allclose(million, Package().encode(["film " * 400]), atol=1e-5)
+    assert np.abs(million - Package().encode(["film " * 100])).max() > 1e-3
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls", "last"])
@@ -92,6 +94,86 @@ def test_a_causal_model_is_pooled_at_its_last_real_token(causal: Path):
     assert np.abs(together - HuggingFace(model=str(causal), pooling="mean").encode(TEXTS)).max() > 0.01
 
 
+@pytest.fixture(scope="module")
+def absolute(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny causal model that numbers positions, saved bare; its tokenizer pads on the left and adds no token of its own."""
+    import tokenizers
+    import transformers
+
+    folder = tmp_path_factory.mktemp("absolute")
+    words = sorted({word for text in TEXTS for word in text.split()})
+    numbers = {word: number for number, word in enumerate(["<unknown>", "<end>", *words])}
+    plain = tokenizers.Tokenizer(tokenizers.models.WordLevel(numbers, unk_token="<unknown>"))
+    plain.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    transformers.PreTrainedTokenizerFast(
+        tokenizer_object=plain, eos_token="<end>", unk_token="<unknown>", padding_side="left"
+    ).save_pretrained(folder)
+    torch.manual_seed(0)
+    config = transformers.GPT2Config(
+        vocab_size=len(numbers), n_embd=16, n_layer=2, n_head=2, n_positions=64, initializer_range=0.5, bos_token_id=1,
+        eos_token_id=1,
+    )  # fmt: skip
+    transformers.GPT2Model(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("pooling", ["auto", "mean", "cls", "last"])
+def test_a_tokenizer_that_pads_on_the_left_shifts_no_text(absolute: Path, pooling: str):
+    import transformers
+
+    model = transformers.AutoModel.from_pretrained(absolute).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(absolute)
+    assert tokenizer.padding_side == "left"
+    with torch.inference_mode():
+        states = [model(**tokenizer(text, return_tensors="pt")).last_hidden_state[0].numpy() for text in TEXTS]
+    expected = {
+        "auto": [state[-1] for state in states],
+        "mean": [state.mean(0) for state in states],
+        "cls": [state[0] for state in states],
+        "last": [state[-1] for state in states],
+    }[pooling]
+    together = HuggingFace(model=str(absolute), pooling=pooling).encode(TEXTS)
+    np.testing.assert_allclose(together, np.stack(expected), atol=1e-5)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls", "last"])
+def test_a_text_without_a_token_has_the_vector_zero(absolute: Path, pooling: str):
+    encoder = HuggingFace(model=str(absolute), pooling=pooling)
+    assert np.abs(encoder.encode([""])).max() == 0
+    assert np.abs(encoder.encode(["", *TEXTS])[0]).max() == 0
+    np.testing.assert_allclose(encoder.encode(["", *TEXTS])[1:], encoder.encode(TEXTS), atol=1e-5)
+
+
+def test_of_an_encoder_and_decoder_the_encoder_is_read(absolute: Path, tmp_path: Path):
+    import transformers
+
+    shutil.copytree(absolute, tmp_path, dirs_exist_ok=True)
+    torch.manual_seed(0)
+    config = transformers.T5Config(
+        vocab_size=64, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2, decoder_start_token_id=0
+    )
+    model = transformers.T5ForConditionalGeneration(config).eval()
+    model.save_pretrained(tmp_path)
+    tokens = transformers.AutoTokenizer.from_pretrained(absolute)(TEXTS[0], return_tensors="pt")
+    with torch.inference_mode():
+        expected = model.encoder(tokens["input_ids"]).last_hidden_state.mean(1)
+    np.testing.assert_allclose(HuggingFace(model=str(tmp_path)).encode(TEXTS)[:1], expected, atol=1e-5)
+
+
+def test_a_package_is_found_and_read_without_being_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for model in ("one", "other"):
+        shutil.copytree(Package().folder(), tmp_path / "films_model" / model)
+    (tmp_path / "films_model" / "__init__.py").write_text("raise RuntimeError('imported')")
+    (tmp_path / "films_model-1.dist-info").mkdir()
+    (tmp_path / "films_model-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: films-model\nVersion: 1\n")
+    (tmp_path / "films_model-1.dist-info" / "RECORD").write_text("films_model/__init__.py,,\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UserError, match=r"found .*one, .*other"):
+        Package(package="films-model").folder()
+    shutil.rmtree(tmp_path / "films_model" / "other")
+    np.testing.assert_allclose(Package(package="films-model").encode(["a"]), Package().encode(["a"]), atol=1e-6)
+
+
 class TestIdentity:
     def test_names_all_that_determines_a_vector(self):
         same = [Package().identity(), Package().identity()]
@@ -120,6 +202,10 @@ class TestMistakes:
     def test_a_folder_without_a_model(self, tmp_path: Path):
         with pytest.raises(UserError, match="expected a model that transformers loads"):
             HuggingFace(model=str(tmp_path)).encode(["a"])
+
+    def test_more_tokens_than_the_model_has_positions(self):
+        with pytest.raises(UserError, match="`max_length` of at most 512 tokens"):
+            Package(max_length=513).encode(["a"])
 
     def test_without_transformers_the_extra_is_named(self):
         code = (

@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote
 
 import polars as pl
-from pydantic import Field
+from polars.exceptions import PolarsError
+from pydantic import ConfigDict, Field
 
 from polyrec.core.errors import UserError, missing_extra, nearest
 from polyrec.core.spec import Spec
+from polyrec.data.arrow import from_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+_PASSWORD = re.compile(r"(://[^:/@]*:)(.*)@")
+_NO_CREDENTIALS = re.compile(r"[a-z]+://[^@?]*/[^@?]*(\?.*)?")
 
 
 class Query(Spec):
     """A SQL query against DuckDB, SQLite or PostgreSQL; rows arrive as Arrow, never one by one.
 
     `duckdb:///folder/file.duckdb` and `sqlite:///folder/file.db` are files (three slashes, then the path; four for one from the
-    root) opened for reading; `postgresql://user:password@host:port/database` is a server, reached through ADBC.
+    root) opened for reading; `postgresql://user:password@host:port/database` is a server, reached through ADBC. PostgreSQL's
+    `numeric` arrives as floats and its JSON as text; cast other types of its own in the query (`id::text`).
     """
+
+    model_config = ConfigDict(hide_input_in_errors=True)
 
     sql: str = Field(min_length=1)
     """The query, in the database's own SQL."""
@@ -32,20 +41,29 @@ class Query(Spec):
     def read(self) -> pl.DataFrame:
         """Run the query and return its rows."""
         readers = {"duckdb": self._duckdb, "sqlite": self._sqlite, "postgresql": self._postgresql, "postgres": self._postgresql}
-        scheme = self.uri.partition("://")[0]
+        scheme, separator, _ = self.uri.partition("://")
+        if not separator:
+            remedy = f"Known: {', '.join(f'{known}://' for known in readers)}."
+            raise UserError("uri of the query", expected="scheme://…", found="no scheme", remedy=remedy)
         if scheme not in readers:
             remedy = nearest(scheme, readers)
             raise UserError(
                 f"uri of the query, {self.shown!r}", expected="a database", found=f"the scheme {scheme!r}", remedy=remedy
             )
-        frame = pl.from_arrow(readers[scheme]())
-        assert isinstance(frame, pl.DataFrame)
-        return frame
+        try:
+            return from_table(readers[scheme](), f"query to {self.shown!r}")
+        except PolarsError as error:
+            raise self._failed(error) from None
 
     @property
     def shown(self) -> str:
-        """The uri with its password, if any, starred out."""
-        return re.sub(r"(://[^:/@]*):.*@", r"\1:***@", self.uri)
+        """The uri without what may be secret: its password and its parameters."""
+        if "://" not in self.uri:
+            return "***"
+        return re.sub(r"\?.*", "?***", _PASSWORD.sub(r"\1***@", self.uri))
+
+    def __repr_args__(self) -> Iterator[tuple[str, str]]:
+        yield from (("sql", self.sql), ("uri", self.shown))
 
     def _duckdb(self) -> pa.Table:
         try:
@@ -54,42 +72,61 @@ class Query(Spec):
             raise missing_extra("duckdb", "sql", "a query against DuckDB") from error
         try:
             with duckdb.connect(str(self._file()), read_only=True) as connection:
-                return connection.sql(self.sql).to_arrow_table()
+                answer = connection.sql(self.sql)
+                if answer is None:
+                    raise duckdb.InvalidInputException("the statement gives no rows")
+                return answer.to_arrow_table()
         except duckdb.Error as error:
-            raise self._failed(error) from error
+            raise self._failed(error) from None
 
     def _sqlite(self) -> pa.Table:
         try:
             from adbc_driver_sqlite import dbapi
         except ImportError as error:
             raise missing_extra("adbc-driver-sqlite", "sql", "a query against SQLite") from error
-        return self._adbc(dbapi, f"file:{self._file()}?mode=ro")
+        # SQLite types values, not columns: the driver takes a column's type from the first batch, so all rows are one batch.
+        return self._adbc(dbapi, f"{self._file().absolute().as_uri()}?mode=ro", {"adbc.sqlite.query.batch_rows": "1000000000"})
 
     def _postgresql(self) -> pa.Table:
         try:
             from adbc_driver_postgresql import dbapi
         except ImportError as error:
             raise missing_extra("adbc-driver-postgresql", "sql", "a query against PostgreSQL") from error
-        return self._adbc(dbapi, self.uri)
+        found = _PASSWORD.search(self.uri)
+        if found and re.search("[/@]", found[2]) and not _NO_CREDENTIALS.fullmatch(self.uri):
+            raise UserError(
+                f"uri of the query, {self.shown!r}",
+                expected="a password in percent-encoding",
+                found="a '/' or '@' in it",
+                remedy="Write '/' as %2F and '@' as %40 there.",
+            )
+        return self._adbc(dbapi, self.uri, {})
 
-    def _adbc(self, dbapi: Any, uri: str) -> pa.Table:
+    def _adbc(self, dbapi: Any, uri: str, options: dict[str, str]) -> pa.Table:
         try:
             with dbapi.connect(uri) as connection, connection.cursor() as cursor:
+                cursor.adbc_statement.set_options(**options)
                 cursor.execute(self.sql)
                 return cursor.fetch_arrow_table()
-        except dbapi.Error as error:
-            raise self._failed(error) from error
+        except (dbapi.Error, OSError) as error:
+            raise self._failed(error) from None
 
     def _file(self) -> Path:
-        path = Path(self.uri.partition(":///")[2])
-        if not path.is_file():
-            raise UserError(f"database '{path}'", expected="a file", found="no such file", remedy="Check the path in the uri.")
+        name = self.uri.partition(":///")[2]
+        path = Path(name)
+        if not name or not path.is_file():
+            found = "no such file" if name else f"{self.shown!r}"
+            remedy = "Check the path in the uri: three slashes, then the path."
+            raise UserError(f"database '{name}'", expected="a file", found=found, remedy=remedy)
         return path
 
     def _failed(self, error: Exception) -> UserError:
+        """Return what the database said, without the secrets of the uri."""
         told = str(error).strip()
-        password = urlsplit(self.uri).password
-        if password:
-            told = told.replace(password, "***")
+        found = _PASSWORD.search(self.uri)
+        secrets = {found[2], unquote(found[2])} if found else set()
+        secrets |= {value for key, value in parse_qsl(self.uri.partition("?")[2]) if "password" in key.lower()}
+        for secret in sorted(secrets - {""}, key=len, reverse=True):
+            told = told.replace(secret, "***")
         remedy = "Check the query, and that the database is up and may be read."
         return UserError(f"query to {self.shown!r}", expected="an answer", found=told or type(error).__name__, remedy=remedy)

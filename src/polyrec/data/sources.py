@@ -5,38 +5,36 @@ from __future__ import annotations
 import glob
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
 
 import polars as pl
-from polars.exceptions import PolarsError
+import pyarrow as pa
+from polars.exceptions import PanicException, PolarsError
 
 from polyrec.core.errors import UserError, nearest
 from polyrec.core.files import read_parquet
+from polyrec.data.arrow import ArrowFrame, from_any, read_ipc, refuse_repeated
 from polyrec.data.query import Query
-
-
-class ArrowFrame(Protocol):
-    """Any frame that hands its columns over as Arrow: pandas, pyarrow, polars, DuckDB relations, Ibis tables."""
-
-    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
-        """Return the frame as an Arrow stream (the Arrow PyCapsule interface)."""
-        ...
-
 
 Source = str | Path | Query | pl.DataFrame | pl.LazyFrame | ArrowFrame
 """Where a table comes from."""
 
 
 def _read_csv(path: Path) -> pl.DataFrame:
-    return pl.read_csv(path, try_parse_dates=True)
+    """Read a CSV, typed by all of its rows.
+
+    The header is checked apart: polars renames a repeated name, and replaces what is not UTF-8 there, in silence.
+    """
+    header = pl.read_csv(path, has_header=False, n_rows=1, infer_schema=False).row(0)
+    refuse_repeated([name for name in header if name], f"file '{path}'")
+    return pl.read_csv(path, try_parse_dates=True, infer_schema_length=None)
 
 
 _READERS: dict[str, Callable[[Path], pl.DataFrame]] = {
     ".parquet": read_parquet,
     ".csv": _read_csv,
-    ".arrow": pl.read_ipc,
-    ".feather": pl.read_ipc,
-    ".ipc": pl.read_ipc,
+    ".arrow": read_ipc,
+    ".feather": read_ipc,
+    ".ipc": read_ipc,
 }
 
 
@@ -54,27 +52,36 @@ def read(source: Source, *, what: str = "data") -> pl.DataFrame:
         case Query():
             frame = source.read()
         case pl.LazyFrame():
-            frame = source.collect()
+            frame = _collect(source, what)
         case pl.DataFrame():
             frame = source
         case _:
-            frame = _read_arrow(source, what)
+            frame = from_any(source, what)
     if frame.width == 0 or frame.height == 0:
         found = f"{frame.height} rows and {frame.width} columns"
         raise UserError(what, expected="a table with rows", found=found, remedy="Check where it comes from.")
     return frame
 
 
+def _collect(frame: pl.LazyFrame, what: str) -> pl.DataFrame:
+    try:
+        return frame.collect()
+    except (PolarsError, OSError) as error:
+        found = str(error).splitlines()[0]
+        raise UserError(what, expected="a lazy frame that can be collected", found=found, remedy="Mend it.") from error
+
+
 def _read_path(name: str, what: str) -> pl.DataFrame:
-    path = Path(name)
-    if path.is_dir():
-        paths = sorted(child for child in path.iterdir() if child.suffix in _READERS and not child.name.startswith("."))
-    elif path.is_file():
-        paths = [path]
-    else:
-        paths = sorted(Path(found) for found in glob.glob(name, recursive=True))
+    if "://" in name:
+        remedy = "Read a database with Query(sql=…, uri=…)."
+        raise UserError(what, expected="a path", found=f"a URI of {name.partition('://')[0]!r}", remedy=remedy)
+    try:
+        paths = _find(name)
+    except OSError as error:
+        found = error.strerror or type(error).__name__
+        raise UserError(f"{what} '{name:.80}'", expected="a path", found=found, remedy="Check the path.") from error
     if not paths:
-        raise _missing(path, what)
+        raise _missing(Path(name), what)
     frames = [(path, _read_file(path)) for path in paths]
     first_path, first = frames[0]
     for other_path, other in frames[1:]:
@@ -89,6 +96,15 @@ def _read_path(name: str, what: str) -> pl.DataFrame:
     return pl.concat([frame.select(first.columns) for _, frame in frames])
 
 
+def _find(name: str) -> list[Path]:
+    path = Path(name)
+    if path.is_dir():
+        return sorted(child for child in path.iterdir() if child.suffix.lower() in _READERS and not child.name.startswith("."))
+    if path.is_file():
+        return [path]
+    return sorted(Path(found) for found in glob.glob(name, recursive=True) if Path(found).is_file())
+
+
 def _read_file(path: Path) -> pl.DataFrame:
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
@@ -98,35 +114,17 @@ def _read_file(path: Path) -> pl.DataFrame:
         )
     try:
         return reader(path)
-    except (PolarsError, OSError, UnicodeDecodeError) as error:
+    except (PolarsError, PanicException, pa.ArrowException, OSError, UnicodeDecodeError) as error:
         found = str(error).splitlines()[0] if str(error) else type(error).__name__
         remedy = "Write or fetch the file again; text must be UTF-8."
         raise UserError(f"file '{path}'", expected=f"a whole {path.suffix} file", found=found, remedy=remedy) from error
 
 
-def _read_arrow(source: Any, what: str) -> pl.DataFrame:
-    expected = "a path, a Query, or a frame of polars, pandas, pyarrow or any library that speaks Arrow"
-    if not hasattr(source, "__arrow_c_stream__"):
-        remedy = "Turn it into one of these."
-        raise UserError(what, expected=expected, found=f"a {type(source).__name__}", remedy=remedy)
-    columns = [str(name) for name in getattr(source, "columns", [])]
-    twice = next((name for name in columns if columns.count(name) > 1), None)
-    if twice is not None:
-        raise UserError(
-            f"column {twice!r} of the {what}", expected="it once", found="it twice", remedy="Rename one of the two."
-        )
-    try:
-        frame = pl.DataFrame(source)
-    except (PolarsError, ValueError, TypeError) as error:
-        found = str(error).splitlines()[0]
-        remedy = "Give every column values of one type."
-        raise UserError(what, expected="columns that fit Arrow", found=found, remedy=remedy) from error
-    return frame.drop("__index_level_0__", strict=False)
-
-
 def _missing(path: Path, what: str) -> UserError:
+    expected = f"a file that ends in {', '.join(_READERS)}, a folder or a glob of such files, or a Query"
+    if path.is_dir():
+        remedy = "Write tables there, or name another folder."
+        return UserError(f"{what} '{path}'", expected=expected, found="a folder without such a file", remedy=remedy)
     siblings = [child.name for child in path.parent.iterdir()] if path.parent.is_dir() else []
-    remedy = nearest(path.name, siblings) if siblings else f"The folder '{path.parent}' does not exist either."
-    return UserError(
-        f"{what} '{path}'", expected="a file, a folder with tables, or a glob", found="nothing there", remedy=remedy
-    )
+    remedy = nearest(path.name, siblings) if siblings else f"The folder '{path.parent}' is empty or does not exist either."
+    return UserError(f"{what} '{path}'", expected=expected, found="nothing there", remedy=remedy)

@@ -54,7 +54,10 @@ _fraction: Any = Field(default=0.1, gt=0.0, lt=1.0)
 
 
 class RandomSplit(Split):
-    """Hold out a random share of the rows."""
+    """Hold out a random share of the rows.
+
+    Rows of one user stand on both sides, so it judges how well known users are predicted, not how well the future is.
+    """
 
     examples = ({}, {"fraction": 0.2})
 
@@ -85,7 +88,10 @@ class TimeSplit(Split):
 
 
 class LastSplit(Split):
-    """Hold out the last rows of each user (leave-last-out); users with no more rows than that are kept whole."""
+    """Hold out the last rows of each user: leave-last-out.
+
+    Users with no more rows than that are kept whole.
+    """
 
     examples = ({}, {"count": 2})
 

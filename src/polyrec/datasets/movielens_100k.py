@@ -37,8 +37,9 @@ DATASET = Dataset(
     name="movielens-100k",
     title="100,000 ratings of 1,682 films by 943 people, with times, ages, occupations, titles and genres",
     terms=(
-        "MovieLens-100k, GroupLens Research, University of Minnesota: for research; not to be redistributed, nor used for revenue "
-        "without permission. Cite F. M. Harper and J. A. Konstan, The MovieLens Datasets: History and Context, ACM TiiS 5(4), 2015."
+        "MovieLens-100k, GroupLens Research, University of Minnesota: for research; not to be redistributed, nor used for "
+        "revenue without permission. Cite F. M. Harper and J. A. Konstan, The MovieLens Datasets: History and Context, ACM "
+        "TiiS 5(4), 2015."
     ),
     load=_load,
 )

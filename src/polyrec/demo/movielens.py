@@ -15,6 +15,9 @@ from polyrec.tasks.multilabel import Multilabel
 from polyrec.tasks.regression import Regression
 from polyrec.train.training import Training
 
+WIDTH = 64
+"""Width of every feature."""
+
 
 def recommender(seed: int = 0) -> Recommender:
     """Return the demo's recommender.
@@ -24,25 +27,25 @@ def recommender(seed: int = 0) -> Recommender:
     """
     return Recommender(
         user=(
-            Categorical(name="user_id"),
-            Categorical(name="occupation"),
-            Categorical(name="gender"),
-            Numeric(name="age"),
-            History(name="watched", of="item_id"),
-            History(name="liked", of="item_id", where="rating >= 4"),
+            Categorical(name="user_id", width=WIDTH),
+            Categorical(name="occupation", width=WIDTH),
+            Categorical(name="gender", width=WIDTH),
+            Numeric(name="age", width=WIDTH),
+            History(name="watched", of="item_id", length=20, width=WIDTH),
+            History(name="liked", of="item_id", where="rating >= 4", length=20, width=WIDTH),
         ),
         item=(
-            Categorical(name="item_id"),
-            Numeric(name="year"),
-            MultiCategorical(name="genres"),
-            Text(name="text", template="{title}. {genres}"),
+            Categorical(name="item_id", width=WIDTH),
+            Numeric(name="year", width=WIDTH),
+            MultiCategorical(name="genres", width=WIDTH),
+            Text(name="text", template="{title}. {genres}", width=WIDTH),
         ),
         tasks=(
             Binary(name="like", label="rating >= 4"),
             Regression(name="stars", label="rating"),
             Multilabel(name="interest", label="CASE WHEN rating >= 4 THEN genres END", inputs="user"),
         ),
-        network=MMoE(experts=4, hidden=(64,), dropout=0.3),
+        network=MMoE(experts=4, hidden=(64,), dropout=0.5),
         fusion=Multiply(powers={"like": 1.0, "stars": 0.5}),
-        training=Training(epochs=40, optimizer="adamw", weight_decay=0.1, seed=seed),
+        training=Training(epochs=40, optimizer="adamw", learning_rate=2e-3, weight_decay=0.05, seed=seed),
     )

@@ -5,7 +5,7 @@ Shape letters: N rows, U users.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
@@ -15,21 +15,22 @@ LEVEL = 0.95
 """Share of the bootstrap distribution that an interval holds."""
 
 
-def multiplicities(group: np.ndarray | None, rows: int, resamples: int, seed: int) -> list[np.ndarray]:
-    """Return, for each resample, how often each row counts (N,): as often as its user was drawn.
+def multiplicities(group: np.ndarray | None, rows: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """Yield, for each resample, how often each row counts (N,): as often as its user was drawn.
 
     Without groups every row is a user of its own.
     """
     codes = np.arange(rows) if group is None else np.unique(group, return_inverse=True)[1]
     users = int(codes.max(initial=-1)) + 1
     generator = np.random.default_rng(seed)
-    return [np.bincount(generator.integers(users, size=users), minlength=users)[codes] for _ in range(resamples)]
+    for _ in range(resamples):
+        yield np.bincount(generator.integers(users, size=users), minlength=users)[codes]
 
 
 def interval(metric: Callable[[Observed], float], observed: Observed, resamples: int, seed: int) -> tuple[float, float]:
     """Return the interval of a metric; resamples where it is undefined are left out."""
     draws = multiplicities(observed.group, len(observed.target), resamples, seed)
-    return _percentiles([metric(observed.weighted(draw)) for draw in draws])
+    return _percentiles(metric(observed.weighted(draw)) for draw in draws)
 
 
 def paired_interval(
@@ -38,16 +39,19 @@ def paired_interval(
     """Return the interval of the difference, second minus first, of two models on the same rows."""
     assert len(first.target) == len(second.target)
     draws = multiplicities(first.group, len(first.target), resamples, seed)
-    return _percentiles([metric(second.weighted(draw)) - metric(first.weighted(draw)) for draw in draws])
+    return _percentiles(metric(second.weighted(draw)) - metric(first.weighted(draw)) for draw in draws)
 
 
 def mean_interval(values_U: np.ndarray, resamples: int, seed: int) -> tuple[float, float]:
-    """Return the interval of the mean of one value a user."""
-    draws = multiplicities(None, len(values_U), resamples, seed)
-    return _percentiles([float(np.average(values_U, weights=draw)) for draw in draws])
+    """Return the interval of the mean of one value a user; users whose value is NaN are left out."""
+    defined_U = values_U[~np.isnan(values_U)]
+    if len(defined_U) == 0:
+        return float("nan"), float("nan")
+    draws = multiplicities(None, len(defined_U), resamples, seed)
+    return _percentiles(float(np.average(defined_U, weights=draw)) for draw in draws)
 
 
-def _percentiles(values: Sequence[float]) -> tuple[float, float]:
+def _percentiles(values: Iterable[float]) -> tuple[float, float]:
     defined = [value for value in values if not np.isnan(value)]
     if not defined:
         return float("nan"), float("nan")

@@ -1,4 +1,4 @@
-"""Metrics of one task by name. Undefined values (no rows, one class only) are NaN, never an exception.
+"""Metrics of one task by name. Undefined values (no rows, one class only, a prediction that is no finite number) are NaN.
 
 Shape letters: N rows, C classes.
 """
@@ -25,7 +25,8 @@ class Metric:
 
     def __call__(self, observed: Observed) -> float:
         """Return the metric, or NaN where it is undefined."""
-        return self.compute(observed) if observed.weights.sum() > 0 else float("nan")
+        defined = observed.weights.sum() > 0 and np.isfinite(observed.prediction).all()
+        return self.compute(observed) if defined else float("nan")
 
 
 def auc(observed: Observed) -> float:
@@ -96,10 +97,11 @@ def mae(observed: Observed) -> float:
 
 
 def r2(observed: Observed) -> float:
-    """Share of the labels' variance that is explained; 0 for the mean, below 0 for worse."""
+    """Share of the labels' variance that is explained; 0 for the mean, below 0 for worse, NaN where all labels are equal."""
+    if np.ptp(observed.target[observed.weights > 0]) == 0:
+        return float("nan")
     mean = np.average(observed.target, weights=observed.weights)
-    variance = np.average(np.square(observed.target - mean), weights=observed.weights)
-    return float(1 - rmse(observed) ** 2 / variance) if variance > 0 else float("nan")
+    return float(1 - rmse(observed) ** 2 / np.average(np.square(observed.target - mean), weights=observed.weights))
 
 
 def accuracy(observed: Observed) -> float:

@@ -13,8 +13,9 @@ import numpy as np
 def ranking_values(ranked_UK: np.ndarray, user_R: np.ndarray, item_R: np.ndarray, ks: Sequence[int]) -> dict[str, np.ndarray]:
     """Return each user's value of every ranking metric.
 
-    `ranked_UK` holds item numbers in rank order, -1 where a list is shorter; the pairs (user_R, item_R) are distinct, and
-    every user has one at least. With hit_r = 1 where rank r holds a relevant item and n the number of relevant items:
+    `ranked_UK` holds item numbers in rank order, each once, and -1 where a list is shorter. An item that no list can hold
+    may be given several times for a user and counts each time; other pairs (user_R, item_R) are distinct. With hit_r = 1
+    where rank r holds a relevant item and n the number of a user's relevant items (NaN where n = 0):
 
     - `ndcg@k`: `sum_r hit_r / log2(r + 1)` over its highest possible value (Jaervelin and Kekaelaeinen, 2002);
     - `recall@k`: `sum_r hit_r / n`, not over min(n, k);
@@ -23,20 +24,19 @@ def ranking_values(ranked_UK: np.ndarray, user_R: np.ndarray, item_R: np.ndarray
     """
     users, ranks = ranked_UK.shape
     span = max(int(item_R.max(initial=0)), int(ranked_UK.max(initial=0))) + 1
-    relevant = np.sort(user_R.astype(np.int64) * span + item_R)
     asked = np.arange(users)[:, None] * span + ranked_UK
-    place = np.minimum(np.searchsorted(relevant, asked), max(len(relevant) - 1, 0))
-    hit_UK = (relevant[place] == asked) & (ranked_UK >= 0)
+    hit_UK = np.isin(asked, user_R.astype(np.int64) * span + item_R) & (ranked_UK >= 0)
     count_U = np.bincount(user_R, minlength=users)
+    one_U = np.where(count_U > 0, 1.0, np.nan)
     discount_K = 1 / np.log2(np.arange(ranks) + 2)
     values: dict[str, np.ndarray] = {}
     for k in ks:
         hits = hit_UK[:, :k]
-        ideal = np.r_[0, np.cumsum(1 / np.log2(np.arange(k) + 2))][np.minimum(count_U, k)]
+        ideal = np.r_[np.nan, np.cumsum(1 / np.log2(np.arange(k) + 2))][np.minimum(count_U, k)]
         values[f"ndcg@{k}"] = (hits * discount_K[:k]).sum(1) / ideal
-        values[f"recall@{k}"] = hits.sum(1) / count_U
-        values[f"mrr@{k}"] = np.where(hits.any(1), 1 / (hits.argmax(1) + 1), 0.0)
-        values[f"hit_rate@{k}"] = hits.any(1).astype(float)
+        values[f"recall@{k}"] = hits.sum(1) / (one_U * count_U)
+        values[f"mrr@{k}"] = one_U * hits.any(1) / (hits.argmax(1) + 1)
+        values[f"hit_rate@{k}"] = one_U * hits.any(1)
     return values
 
 

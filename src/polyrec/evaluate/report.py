@@ -67,9 +67,8 @@ class Evaluation:
         table = Table("task", "metric", *_numbers("value", "95 % interval" if self.intervals else None, "observed"))
         for task, metrics in self.tasks.items():
             for position, (name, value) in enumerate(metrics.items()):
-                table.add_row(
-                    task if position == 0 else "", name, _number(value), *self._interval(task, name), f"{self.observed[task]:,}"
-                )
+                title = Text(task if position == 0 else "")
+                table.add_row(title, name, _number(value), *self._interval(task, name), f"{self.observed[task]:,}")
         yield table
         if self.fusion:
             ranking = Table("fused ranking", *_numbers("value", "95 % interval" if self.intervals else None))
@@ -86,15 +85,15 @@ class Evaluation:
 
     def _slice_table(self, column: str, slices: tuple[Slice, ...]) -> Table:
         heads = [(task, next(iter(metrics))) for task, metrics in self.tasks.items()]
-        table = Table(column, *_numbers("rows", *(f"{task} {metric}" for task, metric in heads)))
+        table = Table(Column(Text(column)), *_numbers("rows", *(f"{task} {metric}" for task, metric in heads)))
         for found in slices:
             values = (found.tasks.get(task, {}).get(metric, math.nan) for task, metric in heads)
-            table.add_row(found.value, f"{found.rows:,}", *map(_number, values))
+            table.add_row(Text(found.value), f"{found.rows:,}", *map(_number, values))
         return table
 
 
 def _numbers(*titles: str | None) -> list[Any]:
-    return [Column(title, justify="right") for title in titles if title is not None]
+    return [Column(Text(title), justify="right") for title in titles if title is not None]
 
 
 def _number(value: float) -> str:

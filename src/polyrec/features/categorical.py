@@ -19,7 +19,7 @@ class Categorical(_ColumnFeature):
     than `minimum_count` training rows and for values never seen. State: `value`, `count`.
     """
 
-    examples = ({"name": "item_id"}, {"name": "city", "column": "town", "width": 8, "minimum_count": 2})
+    examples = ({"name": "item_id"}, {"name": "city", "column": "town", "width": 8, "minimum_count": 2, "id_dropout": 0.1})
 
     minimum_count: int = Field(default=1, ge=1)
     """Training rows that a value needs to have a row of its own."""

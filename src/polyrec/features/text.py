@@ -11,18 +11,22 @@ import torch
 from pydantic import Field, model_validator
 
 from polyrec.core.batch import Indexed
+from polyrec.core.errors import UserError
 from polyrec.features.feature import Encoder, Feature, State
 from polyrec.features.numeric import LinearEncoder
 from polyrec.language.cache import encode_cached
 from polyrec.language.encoder import TextEncoder
 from polyrec.language.package import Package
 
+_ALIKE = 1e-5
+"""Deviation, relative to the vectors' size, below which they differ by rounding alone."""
+
 
 class Text(Feature):
     """A text about the row, through a frozen language model and a learned adapter.
 
-    The template is filled from the columns, white space folded, control characters dropped, and each distinct text encoded once,
-    through a cache that outlives the run. Vectors are centred and divided by their overall deviation over the distinct
+    The template is filled from the columns, white space folded, control characters dropped, and each distinct text encoded
+    once, through a cache that outlives the run. Vectors are centred and divided by their overall deviation over the distinct
     training texts, then a linear layer maps (vector, 1 if empty) to (B, width). A text that is blank or all null has the
     vector 0. State: `mean`, `scale`, one row a dimension.
     """
@@ -58,8 +62,9 @@ class Text(Feature):
         if len(vectors) == 0:
             vectors = encode_cached(self.encoder, ["empty"])
         mean = vectors.mean(0, dtype=np.float64)
-        deviation = float(np.sqrt(np.square(vectors - mean).mean())) or 1.0
-        return pl.DataFrame({"mean": mean, "scale": np.full(len(mean), deviation)})
+        deviation, size = float(np.sqrt(np.square(vectors - mean).mean())), float(np.sqrt(np.square(vectors).mean()))
+        differs = deviation > _ALIKE * size
+        return pl.DataFrame({"mean": mean, "scale": np.full(len(mean), deviation if differs else 1.0)})
 
     def encode(self, values: pl.DataFrame, state: State) -> Indexed:
         texts = self.render(values)
@@ -79,6 +84,8 @@ class Text(Feature):
 
     def render(self, values: pl.DataFrame) -> pl.Series:
         """Return each row's text; empty where all its columns are null or blank."""
+        for column in self.columns:
+            self._check_readable(column, values.schema[column])
         template = self.template or f"{{{self.name}}}"
         parts: list[pl.Expr] = []
         for literal, field, _, _ in string.Formatter().parse(template):
@@ -88,6 +95,16 @@ class Text(Feature):
         filled = [_as_text(column, values.schema[column]) != "" for column in self.columns]
         text = pl.concat_str(parts).str.replace_all(r"[\p{Cc}\s]+", " ").str.strip_chars().str.slice(0, self.max_characters)
         return values.select(text=pl.when(pl.any_horizontal(filled)).then(text).otherwise(pl.lit("")))["text"]
+
+    def _check_readable(self, column: str, kind: pl.DataType) -> None:
+        inner = kind.inner if isinstance(kind, pl.List | pl.Array) else kind
+        if inner in (pl.Binary, pl.Object) or inner.is_nested():
+            raise UserError(
+                f"column {column!r} of the feature {self.name!r}",
+                expected="text, numbers, dates, categories or lists of them",
+                found=f"the type {kind}",
+                remedy="Cast the column to string, or name the field of it that holds the text.",
+            )
 
 
 def _as_text(column: str, kind: pl.DataType) -> pl.Expr:

@@ -53,7 +53,7 @@ class Vector(_ColumnFeature):
         if wrong.any():
             found = f"{lists.list.len()[wrong.arg_max() or 0]} numbers in row {wrong.arg_max()}"
             raise self._problem(f"vectors of {length} numbers", found)
-        filled = pl.select(pl.when(is_null).then(pl.lit([[0.0] * length])).otherwise(lists))[:, 0]
+        filled = pl.select(pl.when(is_null).then(pl.lit([0.0] * length, dtype=pl.List(pl.Float64))).otherwise(lists))[:, 0]
         matrix = filled.explode(empty_as_null=True).to_numpy().reshape(len(series), length)
         if not np.isfinite(matrix).all():
             row = int(np.isfinite(matrix).all(1).argmin())

@@ -6,6 +6,7 @@ import hashlib
 import json
 import sqlite3
 import sys
+import zlib
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -15,7 +16,11 @@ from rich.console import Console
 from rich.progress import Progress
 
 from polyrec.core.cache import cache_folder
+from polyrec.core.errors import UserError
 from polyrec.language.encoder import TextEncoder
+
+FORMAT = 2
+"""Part of every key: raised when the stored bytes, or the arithmetic of an encoder, change."""
 
 CHUNK = 512
 """Texts that are encoded and committed at a time: what a crash can cost at most."""
@@ -31,7 +36,7 @@ def encode_cached(encoder: TextEncoder, texts: Sequence[str]) -> np.ndarray:
     """
     distinct = list(dict.fromkeys(texts))
     identity = json.dumps(encoder.identity(), sort_keys=True)
-    keys = {text: hashlib.sha256(f"{identity}\n{text}".encode()).digest() for text in distinct}
+    keys = {text: hashlib.sha256(f"{FORMAT}\n{identity}\n{text}".encode()).digest() for text in distinct}
     with closing(_open()) as database:
         vectors = _stored(database, keys)
         missing = [text for text in distinct if text not in vectors]
@@ -42,7 +47,7 @@ def encode_cached(encoder: TextEncoder, texts: Sequence[str]) -> np.ndarray:
                 chunk = missing[start : start + CHUNK]
                 encoded = encoder.encode(chunk, lambda count: bar.advance(line, count))
                 with database:
-                    rows = [(keys[text], vector.tobytes()) for text, vector in zip(chunk, encoded, strict=True)]
+                    rows = [(keys[text], _pack(vector)) for text, vector in zip(chunk, encoded, strict=True)]
                     database.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?)", rows)
                 vectors.update(zip(chunk, encoded, strict=True))
     return np.stack([vectors[text] for text in texts]) if texts else np.zeros((0, 0), dtype=np.float32)
@@ -57,18 +62,39 @@ def _open() -> sqlite3.Connection:
     path = cache_path()
     path.parent.mkdir(parents=True, exist_ok=True)
     database = sqlite3.connect(path, timeout=60)
-    database.execute("PRAGMA journal_mode=WAL")
-    database.execute("CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB NOT NULL) WITHOUT ROWID")
+    try:
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute("CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB NOT NULL) WITHOUT ROWID")
+    except sqlite3.DatabaseError as error:
+        database.close()
+        remedy = "Remove the file (texts are then encoded anew), or move the cache with POLYREC_CACHE."
+        expected = "an SQLite file that can be written"
+        raise UserError(f"cache of text vectors '{path}'", expected=expected, found=f"{error}", remedy=remedy) from error
     return database
 
 
+def _pack(vector: np.ndarray) -> bytes:
+    """Return a vector as bytes, with their checksum behind them."""
+    content = vector.astype("<f4").tobytes()
+    return content + zlib.crc32(content).to_bytes(4, "little")
+
+
+def _unpack(stored: bytes) -> np.ndarray | None:
+    """Return the vector, or `None` where the bytes are not those that were written."""
+    content, checksum = stored[:-4], stored[-4:]
+    if not content or zlib.crc32(content).to_bytes(4, "little") != checksum:
+        return None
+    return np.frombuffer(content, dtype="<f4")
+
+
 def _stored(database: sqlite3.Connection, keys: dict[str, bytes]) -> dict[str, np.ndarray]:
-    """Return the vectors that the cache holds; one of another width than most, or with NaN, counts as absent."""
+    """Return the vectors that the cache holds; one that was altered, is not finite or of another width counts as absent."""
     found: dict[str, np.ndarray] = {}
     for text, key in keys.items():
         row = database.execute("SELECT vector FROM vectors WHERE key = ?", (key,)).fetchone()
-        if row is not None and len(row[0]) % 4 == 0:
-            found[text] = np.frombuffer(row[0], dtype=np.float32)
+        vector = None if row is None else _unpack(row[0])
+        if vector is not None:
+            found[text] = vector
     widths = [len(vector) for vector in found.values()]
     usual = max(set(widths), key=widths.count) if widths else 0
     return {text: vector for text, vector in found.items() if len(vector) == usual and np.isfinite(vector).all()}

