@@ -3,8 +3,8 @@
     python benchmarks/movielens.py --seeds 3
 
 For each seed the rows are split anew (80 % to learn from, a tenth of them for validation, 20 % to test on), the demo's
-declaration is fitted with `refit`, the epoch chosen on validation alone, and the test rows are judged once. The time split tests
-on the latest 20 % of the rows, the same for every seed. Prints a table and writes docs/results/movielens.json.
+declaration is fitted with `refit`, the epoch chosen on validation alone, and the test rows are judged once. The time split
+tests on the latest 20 % of the rows, the same for every seed. Prints a table and writes docs/results/movielens.json.
 """
 
 from __future__ import annotations

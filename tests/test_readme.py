@@ -54,8 +54,8 @@ def test_its_yaml_does_the_same_through_the_command(ran: tuple[Path, dict, str])
     folder, names, _ = ran
     text = names["recommender"].to_yaml(folder / "recommender.yaml")
     assert Recommender.from_yaml(text).to_yaml() == text
-    command = [sys.executable, "-m", "polyrec", "fit", "recommender.yaml", "--data", "ratings.parquet", "--out", "by-command", "--quiet"]
-    subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    command = [sys.executable, "-m", "polyrec", "fit", "recommender.yaml", "--data", "ratings.parquet", "--out", "by-command"]
+    subprocess.run([*command, "--quiet"], cwd=folder, check=True, stdout=subprocess.DEVNULL)
     test = pl.read_parquet(folder / "test.parquet")
     assert polyrec.load(folder / "by-command").predict(test).equals(names["fitted"].predict(test))
 

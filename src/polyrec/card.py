@@ -15,8 +15,8 @@ def write_card(spec: Recommender, facts: Mapping[str, Any]) -> str:
     lines = [
         "# Model card",
         "",
-        f"A {type(spec.network).__name__} with {training['parameters']:,} parameters for {len(spec.tasks)} tasks, made by Polyrec "
-        f"{versions['polyrec']} (torch {versions['torch']}, polars {versions['polars']}, Python {versions['python']}).",
+        f"A {type(spec.network).__name__} with {training['parameters']:,} parameters for {len(spec.tasks)} tasks, made by "
+        f"Polyrec {versions['polyrec']} (torch {versions['torch']}, polars {versions['polars']}, Python {versions['python']}).",
         "",
         "## Tasks",
         "",
@@ -42,8 +42,8 @@ def write_card(spec: Recommender, facts: Mapping[str, Any]) -> str:
         "",
         "## Validation",
         "",
-        f"Epoch {training['best_epoch']} of {len(training['curves'])} was best. It chose the epoch, so these figures flatter the model: "
-        "report those of `evaluate` on rows never used.",
+        f"Epoch {training['best_epoch']} of {len(training['curves'])} was best. The figures below chose the epoch, so they "
+        "flatter the model: report those of `evaluate` on rows never used.",
         "",
         "| metric | value |",
         "|---|---|",
@@ -51,8 +51,8 @@ def write_card(spec: Recommender, facts: Mapping[str, Any]) -> str:
         "",
         "## Limits",
         "",
-        "Predictions describe the users, items and times of the table above and inherit its gaps: what was never shown has no label. "
-        "Users and items not met in training are predicted from their other features.",
+        "Predictions describe the users, items and times of the table above and inherit its gaps: what was never shown has no "
+        "label. Users and items not met in training are predicted from their other features.",
         "",
     ]
     return "\n".join(lines)

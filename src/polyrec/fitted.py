@@ -239,8 +239,8 @@ class Fitted:
         if any(task.is_scalar for task in self.spec.tasks):
             columns.append(pl.Series(SCORE, (self._fused(predictions) if scores is None else scores).numpy()))
         for task in self.spec.tasks:
-            values = predictions[task.name].reshape(len(predictions[task.name]), -1).numpy()
             names = task.names(self.parts.task_states[task.name])
+            values = predictions[task.name].reshape(-1, len(names)).numpy()
             columns += [pl.Series(name, values[:, position]) for position, name in enumerate(names)]
         return columns
 

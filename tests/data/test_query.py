@@ -120,7 +120,7 @@ def test_types_of_postgresql(postgresql_uri: str):
 
 def test_types_that_arrow_lacks_are_refused(postgresql_uri: str):
     for expression in ("row(1, 2)", "interval '1 day'"):
-        with pytest.raises(UserError, match="query to .*expected an answer"):
+        with pytest.raises(UserError, match=r"query to .*expected an answer"):
             read(Query(sql=f"SELECT {expression} AS a", uri=postgresql_uri))
 
 
@@ -134,6 +134,11 @@ def test_sqlite_types_a_column_by_all_of_its_rows(sqlite_uri: str):
     late = {"CASE WHEN i > 4000 THEN 1.5 ELSE i END": pl.Float64, "CASE WHEN i > 4000 THEN 'x' END": pl.String}
     for expression, kind in late.items():
         assert read(Query(sql=sql.format(expression), uri=sqlite_uri)).schema == {"a": kind}
+
+
+def test_a_query_that_fails_on_a_later_row_is_refused(sqlite_uri: str):
+    with pytest.raises(UserError, match=r"query to .*expected an answer, found .*malformed JSON"):
+        read(Query(sql="SELECT json(a) AS a FROM (SELECT '1' AS a UNION ALL SELECT 'bad')", uri=sqlite_uri))
 
 
 def test_a_file_whose_name_is_no_plain_word(tmp_path: Path, sqlite_uri: str):

@@ -40,8 +40,7 @@ def write_report(path: Path, outcome: Outcome, gates_TE: np.ndarray, terms: str)
         ),
         Section(
             "Learning",
-            f"Epoch {training['best_epoch']} of {len(training['curves'])} was best on validation. The model was then trained anew on "
-            "training and validation rows for as many epochs.",
+            f"Epoch {training['best_epoch']} of {len(training['curves'])} was best on validation, and its weights are kept.",
             learning_curves(training["curves"], tasks, training["best_epoch"]),
         ),
         Section(
@@ -51,7 +50,8 @@ def write_report(path: Path, outcome: Outcome, gates_TE: np.ndarray, terms: str)
         ),
         Section(
             "The fused ranking",
-            f"All {outcome.multi.items.height:,} films ranked for every user with a liked film among the test rows; films of the training rows left out.",
+            f"All {outcome.multi.items.height:,} films ranked for every user with a liked film among the test rows; "
+            "films of the training rows left out.",
             tables=[Table(["metric", "value"], [[name, f"{value:.4f}"] for name, value in outcome.ranking.items()])],
         ),
         Section(

@@ -25,6 +25,12 @@ USER = 42
 RANK = 10
 """Length of the lists."""
 
+RANKING_NOTE = (
+    "Both tasks learn from rated films only: they tell how much a film would please, not whether it would be watched at all, which is "
+    "what popularity knows. A ranking of the whole catalogue by them alone is therefore no match for popularity."
+)
+"""What to think of the ranking's figures."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -92,9 +98,11 @@ def _tell(console: Console, outcome: Outcome) -> None:
     )
     ranking = outcome.ranking
     console.print(
-        f"\nFused ranking of all {outcome.multi.items.height:,} films: NDCG@10 [bold]{ranking['ndcg@10']:.4f}[/bold], by popularity "
-        f"{ranking['popularity ndcg@10']:.4f}; hit rate {ranking['hit_rate@10']:.3f}, coverage {ranking['coverage@10']:.3f}."
+        f"\nFused ranking of all {outcome.multi.items.height:,} films: NDCG@10 [bold]{ranking['ndcg@10']:.4f}[/bold], by "
+        f"popularity {ranking['popularity ndcg@10']:.4f}; hit rate {ranking['hit_rate@10']:.3f}, coverage "
+        f"{ranking['coverage@10']:.3f}."
     )
+    console.print(RANKING_NOTE, style="dim")
     side = RichTable(title=f"User {USER}", title_justify="left")
     side.add_column("gave five stars to")
     side.add_column("is recommended")

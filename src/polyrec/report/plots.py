@@ -43,9 +43,7 @@ def metric_points(rows: Sequence[tuple[str, Mapping[str, tuple[float, float, flo
     """
     with _figure(3.0 * len(rows), 2.4, len(rows)) as (axes, svg):
         for axis, (title, models) in zip(axes, rows, strict=True):
-            for place, ((model, (value, low, high)), colour) in enumerate(
-                zip(models.items(), _cycle(len(models)), strict=True)
-            ):
+            for place, ((value, low, high), colour) in enumerate(zip(models.values(), _cycle(len(models)), strict=True)):
                 axis.plot([low, high], [place, place], color=colour, linewidth=2, solid_capstyle="butt")
                 axis.plot([value], [place], color=colour, marker="o")
                 axis.annotate(

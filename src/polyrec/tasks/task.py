@@ -92,7 +92,10 @@ class Task(Family, family="tasks"):
         return (self.name,)
 
     def constant(self, targets: Tensor) -> Tensor:
-        """Return the raw output, (1,) or (1, C), of the best constant predictor on these targets: the zero of skill."""
+        """Return the raw output, (1,) or (1, C), of the best constant predictor on these targets: the zero of skill.
+
+        Classes of which these targets hold none, at the end, may be left out of C.
+        """
         raise NotImplementedError
 
     def wrong_labels(self, expected: str, found: str, remedy: str) -> UserError:
