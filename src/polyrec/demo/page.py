@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from polyrec.demo.run import Outcome
 
 
+RANKING_NOTE = (
+    "Both tasks learn from rated films only: they tell how much a film would please, not whether it would be watched at all, "
+    "which is what popularity knows. A ranking of the whole catalogue by them alone is no match for popularity."
+)
+"""What to think of the ranking's figures."""
+
+
 def write_report(path: Path, outcome: Outcome, gates_TE: np.ndarray, terms: str) -> None:
     """Write the page with curves, metrics, gates and one user's list."""
     training, tasks = outcome.multi.parts.facts["training"], [task.name for task in outcome.multi.spec.tasks]
@@ -51,7 +58,7 @@ def write_report(path: Path, outcome: Outcome, gates_TE: np.ndarray, terms: str)
         Section(
             "The fused ranking",
             f"All {outcome.multi.items.height:,} films ranked for every user with a liked film among the test rows; "
-            "films of the training rows left out.",
+            f"films of the training rows left out. {RANKING_NOTE}",
             tables=[Table(["metric", "value"], [[name, f"{value:.4f}"] for name, value in outcome.ranking.items()])],
         ),
         Section(

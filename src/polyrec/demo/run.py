@@ -15,7 +15,7 @@ from polyrec import datasets
 from polyrec.core.files import write_parquet
 from polyrec.demo.compare import BASELINE, MULTI, SINGLE, Comparison, compare, popularity_ndcg
 from polyrec.demo.movielens import recommender
-from polyrec.demo.page import write_report
+from polyrec.demo.page import RANKING_NOTE, write_report
 from polyrec.evaluate.metrics import METRICS
 from polyrec.fitted import Fitted
 
@@ -24,12 +24,6 @@ USER = 42
 
 RANK = 10
 """Length of the lists."""
-
-RANKING_NOTE = (
-    "Both tasks learn from rated films only: they tell how much a film would please, not whether it would be watched at all, which is "
-    "what popularity knows. A ranking of the whole catalogue by them alone is therefore no match for popularity."
-)
-"""What to think of the ranking's figures."""
 
 
 @dataclass(frozen=True)

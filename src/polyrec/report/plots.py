@@ -32,6 +32,7 @@ def learning_curves(curves: Sequence[Mapping[str, float]], tasks: Sequence[str],
             axis.axvline(best_epoch, color="#888888", linestyle=":", label="best epoch" if ending == "skill" else None)
             axis.set_title(title, fontsize=9)
             axis.set_xlabel("epoch")
+            axis.locator_params(axis="x", integer=True)
         axes[1].legend(fontsize=8, frameon=False)
     return svg.getvalue()
 

@@ -1,0 +1,56 @@
+"""Optimisers by name, and the step size over time."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from polyrec import Training
+from polyrec.train.optimizers import build_optimizer, step_size
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "RMSProp", "Adagrad"])
+class TestEveryOptimizer:
+    def test_is_known_in_any_case_and_descends(self, name: str):
+        weight = torch.nn.Parameter(torch.tensor([3.0, -2.0]))
+        for spelt in (name, name.lower(), name.upper()):
+            optimizer = build_optimizer([weight], Training(optimizer=spelt, learning_rate=0.05, weight_decay=0.01))
+            assert type(optimizer).__name__.lower() == name.lower()
+        before = float(weight.detach().square().sum())
+        for _ in range(20):
+            optimizer.zero_grad()
+            weight.square().sum().backward()
+            optimizer.step()
+        assert float(weight.detach().square().sum()) < before
+
+    def test_equals_torchs_own_unfused(self, name: str):
+        training = Training(optimizer=name, learning_rate=0.05, weight_decay=0.01)
+        ours, theirs = (torch.nn.Parameter(torch.tensor([3.0, -2.0])) for _ in range(2))
+        reference = getattr(torch.optim, {"RMSProp": "RMSprop"}.get(name, name))([theirs], lr=0.05, weight_decay=0.01)
+        for weight, optimizer in ((ours, build_optimizer([ours], training)), (theirs, reference)):
+            for _ in range(5):
+                optimizer.zero_grad()
+                weight.pow(4).sum().backward()
+                optimizer.step()
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_an_unknown_optimizer_lists_the_known():
+    with pytest.raises(ValidationError, match="'sgd', 'adam', 'adamw', 'rmsprop' or 'adagrad'"):
+        Training(optimizer="lion")
+
+
+class TestStepSize:
+    def test_by_hand(self):
+        assert [step_size(step, 4, "constant", 0.5) for step in range(4)] == [0.5, 1.0, 1.0, 1.0]
+        assert [step_size(step, 4, "linear", 0.0) for step in range(4)] == [1.0, 0.75, 0.5, 0.25]
+        assert step_size(2, 4, "cosine", 0.0) == pytest.approx(0.5)
+
+    @given(st.integers(1, 200), st.sampled_from(["constant", "linear", "cosine"]), st.floats(0, 1))
+    def test_rises_then_never_rises_and_stays_within_bounds(self, steps: int, schedule: str, warmup: float):
+        values = [step_size(step, steps, schedule, warmup) for step in range(steps)]
+        rising = round(warmup * steps)
+        assert all(0 < value <= 1 for value in values)
+        assert values[:rising] == sorted(values[:rising])
+        assert values[rising:] == sorted(values[rising:], reverse=True)
