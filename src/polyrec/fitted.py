@@ -17,12 +17,12 @@ from torch import Tensor
 
 from polyrec import artifact
 from polyrec.artifact import Parts
-from polyrec.core.batch import Column, Constant
-from polyrec.core.errors import UserError, nearest
+from polyrec.catalogue import BATCH, Catalogue, predict
+from polyrec.core.errors import UserError
 from polyrec.core.names import SCORE
 from polyrec.data.expressions import evaluate as evaluate_sql
 from polyrec.data.expressions import require_columns
-from polyrec.data.histories import TIME, USER, Log
+from polyrec.data.histories import TIME, USER
 from polyrec.data.prepared import Prepared, encode_features, require_features
 from polyrec.data.sources import Source
 from polyrec.data.tables import Tables, join
@@ -32,9 +32,6 @@ from polyrec.recommender import Recommender, Roles
 
 if TYPE_CHECKING:
     from polyrec.evaluate.report import Evaluation
-
-BATCH = 8192
-"""Rows a forward pass; predictions are computed in pieces of this size."""
 
 
 class Fitted:
@@ -59,10 +56,17 @@ class Fitted:
     @property
     def items(self) -> pl.DataFrame:
         """The catalogue: one row an item, with its key and the columns that are known of it."""
-        if "items" not in self.parts.frames:
-            remedy = "Declare `item` features; the first Categorical among them is the item's key."
-            raise UserError("this recommender", expected="items to rank", found="none declared", remedy=remedy)
-        return self.parts.frames["items"]
+        return self.catalogue.items
+
+    @property
+    def user_key(self) -> str:
+        """The column of the user's key."""
+        return self.catalogue.user_key
+
+    @property
+    def item_key(self) -> str:
+        """The column of the item's key."""
+        return self.catalogue.item_key
 
     @property
     def curves(self) -> list[dict[str, float]]:
@@ -96,17 +100,8 @@ class Fitted:
 
         The user may be unknown; an item that is not in the catalogue is refused.
         """
-        key = self.item_key
-        asked = pl.Series(key, items).cast(self.items.schema[key], strict=False)
-        rows = asked.to_frame().join(self.items.select(key).with_row_index("row"), on=key, how="left", maintain_order="left")[
-            "row"
-        ]
-        if rows.null_count():
-            missing = list(items)[rows.is_null().arg_max() or 0]
-            remedy = "Leave it out, or fit with an item table that holds it."
-            raise UserError(f"item {missing!r}", expected="an item of the catalogue", found="none of that key", remedy=remedy)
-        scores = self._fused(self._score_items(self._user_row({self.user_key: user}), rows.cast(pl.Int64).to_torch()))
-        return scores.numpy()
+        rows = self.catalogue.rows(items)
+        return self._fused(self.catalogue.predict({self.user_key: user}, rows)).numpy()
 
     def recommend(
         self,
@@ -167,7 +162,7 @@ class Fitted:
 
     def seen_pairs(self) -> pl.DataFrame:
         """Return user's and item's key of the training rows."""
-        return self._log.frame.select(pl.col(USER).alias(self.user_key), self.item_key)
+        return self.catalogue.log.frame.select(pl.col(USER).alias(self.user_key), self.item_key)
 
     def predict_tensors(self, frame: pl.DataFrame) -> dict[str, Tensor]:
         """Return each task's predictions, (N,) or (N, C), for a wide table."""
@@ -179,20 +174,6 @@ class Fitted:
         with torch.inference_mode():
             pieces = [self.model.gates(batch) for batch in prepared.batches(BATCH)]
         return {task: torch.cat([piece[task] for piece in pieces]).numpy() for task in pieces[0]}
-
-    @property
-    def item_key(self) -> str:
-        """The column of the item's key."""
-        assert self.items is not None and self.roles.item is not None
-        return self.roles.item
-
-    @property
-    def user_key(self) -> str:
-        """The column of the user's key."""
-        if self.roles.user is None:
-            remedy = "Declare `user` features; the first Categorical among them is the user's key."
-            raise UserError("this recommender", expected="users", found="none declared", remedy=remedy)
-        return self.roles.user
 
     def _read(self, data: Source | Tables) -> pl.DataFrame:
         """Read a table, with the side tables of the training where their columns are not given."""
@@ -208,7 +189,7 @@ class Fitted:
         require_features(frame, self.spec.all_features)
         log, rows = None, None
         if self.spec.has_history:
-            log, rows = self._log, self._rows(frame)
+            log, rows = self.catalogue.log, self._rows(frame)
             if TIME in rows.columns:
                 keys = [name for name in (USER, TIME, self.roles.item) if name is not None]
                 log = log.with_rows(rows.hstack(frame), keys)
@@ -245,76 +226,18 @@ class Fitted:
         return columns
 
     @cached_property
-    def _log(self) -> Log:
-        return Log(self.parts.frames["log"])
-
-    @cached_property
-    def _item_columns(self) -> dict[str, Column]:
-        only = {feature.name for feature in self.spec.item}
-        return encode_features(self.items, self.spec.all_features, self.parts.feature_states, None, None, only)
+    def catalogue(self) -> Catalogue:
+        """The items, ready to be predicted for one user."""
+        return Catalogue(self.parts, self.roles, self.model)
 
     def _top(
         self, user: Mapping[str, Any], k: int, keep: pl.Series, exclude_seen: bool
     ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
         """Return catalogue rows, predictions and scores of the k best items among those kept, best first."""
         if exclude_seen:
-            keep = keep & ~self.items[self.item_key].is_in(self._seen(user.get(self.user_key)).implode())
+            keep = keep & ~self.items[self.item_key].is_in(self.catalogue.seen(user.get(self.user_key)).implode())
         rows = keep.arg_true().cast(pl.Int64).to_torch()
-        predictions = self._score_items(self._user_row(user), rows)
+        predictions = self.catalogue.predict(user, rows)
         scores = self._fused(predictions)
         best = torch.argsort(scores, descending=True, stable=True)[:k]
         return rows[best], {name: value[best] for name, value in predictions.items()}, scores[best]
-
-    def _seen(self, user: object) -> pl.Series:
-        log = self._log.of_user(user).frame
-        return log[self.item_key] if self.roles.item in log.columns else pl.Series([], dtype=self.items.schema[self.item_key])
-
-    def _user_row(self, given: Mapping[str, Any]) -> pl.DataFrame:
-        """Return the one row of what is known of a user, replaced and completed by what is given."""
-        schema = self.parts.frames["columns"].schema
-        read = {column: schema[column] for f in (*self.spec.user, *self.spec.features) for column in f.columns}
-        row: dict[str, Any] = dict.fromkeys(read)
-        for name, value in given.items():
-            if name not in read:
-                expected = "a column of the user's side or of the row"
-                raise UserError(f"argument {name!r}", expected=expected, found="no such column", remedy=nearest(name, read))
-            row[name] = value
-        key, users = self.user_key, self.parts.frames.get("users")
-        if users is not None and given.get(key) is not None:
-            known = users.filter(pl.col(key) == pl.lit(given[key]).cast(users.schema[key], strict=False))
-            if known.height:
-                row |= {name: value for name, value in known.row(0, named=True).items() if name in read and name not in given}
-        return pl.DataFrame([_cast(name, row[name], kind) for name, kind in read.items()])
-
-    def _score_items(self, user: pl.DataFrame, rows_N: Tensor) -> dict[str, Tensor]:
-        """Predict for one user and some rows of the catalogue, the user's side encoded once."""
-        own = {feature.name for feature in (*self.spec.user, *self.spec.features)}
-        log, who = None, None
-        if self.spec.has_history:
-            who = user.select(pl.col(self.user_key).alias(USER))
-            log = self._log.of_user(who[USER][0])
-        encoded = encode_features(user, self.spec.all_features, self.parts.feature_states, log, who, own)
-        columns = {**{name: Constant(column) for name, column in encoded.items()}, **self._item_columns}
-        return predict(self.model, self.spec, self.parts.task_states, Prepared(columns, {}, {}, len(rows_N)), rows_N)
-
-
-def predict(
-    model: Model, spec: Recommender, states: Mapping[str, pl.DataFrame], prepared: Prepared, order_N: Tensor | None = None
-) -> dict[str, Tensor]:
-    """Return every task's predictions, (N,) or (N, C), in the label's units, for all rows or those in `order_N`."""
-    pieces: dict[str, list[Tensor]] = {task.name: [] for task in spec.tasks}
-    with torch.inference_mode():
-        for batch in prepared.batches(BATCH, order_N):
-            raw = model(batch)
-            for task in spec.tasks:
-                pieces[task.name].append(task.predict(raw[task.name], states[task.name]))
-    return {name: torch.cat(parts) for name, parts in pieces.items()}
-
-
-def _cast(name: str, value: Any, kind: pl.DataType) -> pl.Series:
-    series = pl.Series(name, [value])
-    try:
-        return series.cast(kind)
-    except pl.exceptions.PolarsError as error:
-        remedy = "Give a value of the column's type."
-        raise UserError(f"argument {name!r}", expected=f"a value of type {kind}", found=f"{value!r}", remedy=remedy) from error

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 import torch
+from rich.console import Console
+from rich.progress import track
 
 from polyrec.core.errors import UserError, nearest
 from polyrec.data.expressions import evaluate as evaluate_sql
@@ -31,6 +34,8 @@ SKILL = "skill"
 """Share of the loss of the best constant that a model saves: 1 is perfect, 0 is no better than a constant."""
 
 _MOST_SLICES = 20
+
+_MANY_USERS = 100
 
 
 class Judge:
@@ -174,12 +179,18 @@ def _rank(fitted: Fitted, frame: pl.DataFrame, ks: Sequence[int]) -> tuple[dict[
     user_R = pairs.join(places, on=user, how="left", maintain_order="left")["place"].to_numpy()
     item_R = pairs["number"].fill_null(fitted.items.height).to_numpy()
     ranked_UK = np.full((len(people), max(ks)), -1)
-    for place, person in enumerate(people):
+    for place, person in enumerate(_shown(people, "ranking the catalogue")):
         top = fitted.top_rows(person, max(ks))
         ranked_UK[place, : len(top)] = top
     per_user = ranking_values(ranked_UK, user_R, item_R, ks)
     means = {name: float(values.mean()) for name, values in per_user.items()}
     return means | {f"coverage@{k}": coverage(ranked_UK, fitted.items.height, k) for k in ks}, per_user
+
+
+def _shown(people: pl.Series, title: str) -> Iterable[object]:
+    """Go through the users with a bar on standard error, where there are enough of them to wait for."""
+    console = Console(file=sys.stderr)
+    return track(people.to_list(), title, console=console, transient=True, disable=len(people) < _MANY_USERS)
 
 
 def _relevant(fitted: Fitted, frame: pl.DataFrame) -> pl.Series:

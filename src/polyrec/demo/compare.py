@@ -37,11 +37,11 @@ class Comparison:
         """Say in a word whether learning together helped on this metric, as far as these test rows can tell."""
         _, low, high = self.difference
         if low <= 0 <= high:
-            return "no clear difference"
-        return "together is better" if (low > 0) == METRICS[self.metric].higher_is_better else "together is worse"
+            return "unclear"
+        return "better" if (low > 0) == METRICS[self.metric].higher_is_better else "worse"
 
 
-BASELINE, SINGLE, MULTI = "popularity / mean", "single-task", "multi-task"
+BASELINE, SINGLE, MULTI = "popular / mean", "single task", "multi task"
 
 
 def compare(multi: Fitted, singles: Mapping[str, Fitted], train: pl.DataFrame, test: pl.DataFrame) -> list[Comparison]:

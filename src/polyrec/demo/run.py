@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table as RichTable
 
@@ -80,11 +81,14 @@ def mean_gates(multi: Fitted, rows: pl.DataFrame) -> np.ndarray:
 
 
 def _tell(console: Console, outcome: Outcome) -> None:
-    table = RichTable(title="On the test rows: does learning together help?", title_justify="left")
-    for name in ("task", "metric", BASELINE, SINGLE, MULTI, "multi − single [95 % interval]", "verdict"):
-        table.add_column(name, justify="left" if name in ("task", "metric", "verdict") else "right")
+    table = RichTable(
+        title="Does learning together help? (test rows)", title_justify="left", box=SIMPLE, padding=(0, 1), pad_edge=False
+    )
+    table.add_column("metric", no_wrap=True)
+    for name in (BASELINE, SINGLE, MULTI, "multi − single, 95 % interval", "verdict"):
+        table.add_column(name, justify="right")
     for row in outcome.comparisons:
-        table.add_row(*comparison_cells(row), end_section=False)
+        table.add_row(*comparison_cells(row))
     console.print(table)
     console.print(
         "Intervals: 200 bootstrap resamples of users, one seed; the seeds of training are not in them (see benchmarks).",
@@ -114,7 +118,7 @@ def comparison_cells(row: Comparison) -> list[str]:
     difference, low, high = row.difference
     arrow = "↑" if METRICS[row.metric].higher_is_better else "↓"
     values = [f"{row.values[name]:.4f}" for name in (BASELINE, SINGLE, MULTI)]
-    return [row.task, f"{row.metric} {arrow}", *values, f"{difference:+.4f} [{low:+.4f}, {high:+.4f}]", row.verdict]
+    return [f"{row.task} {row.metric} {arrow}", *values, f"{difference:+.4f} [{low:+.4f}, {high:+.4f}]", row.verdict]
 
 
 def zip_longest_rows(left: pl.DataFrame, right: pl.DataFrame) -> Sequence[tuple[dict, dict]]:  # type: ignore[type-arg]
