@@ -89,6 +89,7 @@ def popularity_ndcg(multi: Fitted, train: pl.DataFrame, test: pl.DataFrame, k: i
     order = multi.items.select(item).join(counts, on=item, how="left").sort("len", descending=True, nulls_last=True)[item]
     seen = train.group_by(user).agg(pl.col(item).alias("seen"))
     liked = test.filter(read_labels(test, like).cast(pl.Boolean)).select(user, item).unique(maintain_order=True)
+    liked = liked.join(multi.seen_pairs(), on=[user, item], how="anti", maintain_order="left")
     people = liked.group_by(user, maintain_order=True).agg(item).join(seen, on=user, how="left", maintain_order="left")
     ranked_UK = np.full((people.height, k), -1)
     for place, known in enumerate(people["seen"]):
