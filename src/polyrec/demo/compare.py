@@ -41,7 +41,8 @@ class Comparison:
         return "better" if (low > 0) == METRICS[self.metric].higher_is_better else "worse"
 
 
-BASELINE, SINGLE, MULTI = "popular / mean", "single task", "multi task"
+BASELINE, SINGLE, MULTI = "no model", "single", "multi"
+"""The three ways to predict: an item's mean label (its popularity) or the mean of all; a model a task; one model for all."""
 
 
 def compare(multi: Fitted, singles: Mapping[str, Fitted], train: pl.DataFrame, test: pl.DataFrame) -> list[Comparison]:

@@ -31,7 +31,8 @@ def write_report(path: Path, outcome: Outcome, gates_TE: np.ndarray, terms: str)
     sections = [
         Section(
             "Does learning together help?",
-            "One metric a task on the test rows, with 95 % intervals from 200 bootstrap resamples of users. One seed.",
+            "One metric a task on the test rows, with 95 % intervals from 200 bootstrap resamples of users. One seed. "
+            "No model: the film's mean label, its popularity, or, for a task that does not see the film, the mean of all.",
             metric_points(
                 [
                     (_title(row), {name: (row.values[name], *row.intervals[name]) for name in (BASELINE, SINGLE, MULTI)})

@@ -91,7 +91,8 @@ def _tell(console: Console, outcome: Outcome) -> None:
         table.add_row(*comparison_cells(row))
     console.print(table)
     console.print(
-        "Intervals: 200 bootstrap resamples of users, one seed; the seeds of training are not in them (see benchmarks).",
+        "No model: the film's mean label, or the mean of all. Intervals: 200 bootstrap resamples of users, one seed; the "
+        "seeds of training are not in them (see benchmarks).",
         style="dim",
     )
     ranking = outcome.ranking
