@@ -33,7 +33,7 @@ def learning_curves(curves: Sequence[Mapping[str, float]], tasks: Sequence[str],
             axis.set_title(title, fontsize=9)
             axis.set_xlabel("epoch")
             axis.locator_params(axis="x", integer=True)
-        axes[1].legend(fontsize=8, frameon=False)
+        axes[1].legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return svg.getvalue()
 
 
