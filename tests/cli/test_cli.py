@@ -116,6 +116,10 @@ class TestMistakes:
             ),
             (["recommend", "{folder}/artifact", "--set", "age"], "expected COLUMN=VALUE"),
             (["recommend", "{folder}/artifact", "--set", "agee=3"], "Did you mean 'age'"),
+            (
+                ["evaluate", "{folder}/artifact", "--data", "sqlite:///x.db", "--query", ""],
+                "sql: String should have at least 1",
+            ),
             (["datasets", "movielens"], "Did you mean 'movielens-100k'"),
         ],
     )

@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 
 import typer
+from pydantic import ValidationError
 
 from polyrec.cli import datasets, demo, evaluate, fit, kinds, predict, recommend, schema
 from polyrec.cli.output import errors
-from polyrec.core.errors import UserError
+from polyrec.core.errors import UserError, describe
 
 app = typer.Typer(
     name="polyrec",
@@ -37,6 +38,9 @@ def main() -> None:
         app()
     except (UserError, ImportError) as error:
         errors.print(f"polyrec: {error}", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(2)
+    except ValidationError as error:
+        errors.print(f"polyrec: {describe(error)}", markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
