@@ -14,6 +14,7 @@ from polyrec import (
     FixedWeights,
     History,
     LastSplit,
+    Multiply,
     Numeric,
     Recommender,
     Regression,
@@ -117,6 +118,20 @@ class TestSelection:
     def test_an_unknown_utility_is_refused_with_the_nearest(self, small: Recommender, world: pl.DataFrame):
         with pytest.raises(UserError, match="utility 'like.auk'.*Did you mean 'like.auc'"):
             small.fit(world, training=Training(utility={"like.auk": 1.0}), progress=False)
+
+    def test_a_utility_that_is_undefined_on_validation_is_refused_at_once(self, small: Recommender, split):
+        one_row_each = split[1].unique("user_id", maintain_order=True)
+        with pytest.raises(UserError, match=r"the utility on validation: expected a number, found NaN \(like\.gauc\)"):
+            small.fit(split[0], one_row_each, training=Training(utility={"like.gauc": 1.0}), progress=False)
+
+    def test_a_task_of_one_validation_label_is_not_judged_and_spoils_nothing(self, small: Recommender, split):
+        held = split[1].with_columns(genres=pl.lit(["drama"], dtype=pl.List(pl.String)))
+        alike = held.with_columns(rating=pl.lit(5))
+        fitted = small.fit(split[0], held, training=Training(epochs=2), progress=False)
+        assert fitted.parts.facts["training"]["best_epoch"] > 0
+        stars = small.replace(tasks=small.tasks[1:2], fusion=Multiply())
+        with pytest.raises(UserError, match="validation: expected observed labels of several values"):
+            stars.fit(split[0], alike, progress=False)
 
     def test_given_validation_rows_are_used(self, small: Recommender, split):
         fitted = small.fit(split[0], split[1], training=Training(epochs=2), progress=False)

@@ -64,15 +64,16 @@ class Judge:
         self.constants = {}
         for task in spec.tasks:
             targets = prepared.targets[task.name][prepared.masks[task.name]]
-            if len(targets):
+            if len(targets) and bool((targets != targets[0]).any()):
                 raw = task.constant(targets)
                 self.constants[task.name] = float(task.loss(raw.expand(len(targets), *raw.shape[1:]), targets).mean())
         if not self.constants:
             remedy = "Give a validation table with labels, or another split."
-            raise UserError("validation", expected="an observed label", found="none for any task", remedy=remedy)
+            found = "none, or one value throughout, for every task"
+            raise UserError("validation", expected="observed labels of several values", found=found, remedy=remedy)
 
     def __call__(self, model: Model) -> dict[str, float]:
-        """Return `task.metric` and `task.skill` for every task with an observed label, and `utility`."""
+        """Return `task.metric` and `task.skill` for every task whose validation labels differ, and `utility`."""
         raws: dict[str, list[torch.Tensor]] = {task.name: [] for task in self.spec.tasks}
         with torch.inference_mode():
             for batch in self.prepared.batches(8192):
@@ -88,8 +89,7 @@ class Judge:
             observed = _observe(task, self.states[task.name], raw, target, self.users, mask)
             for metric in self.wanted[task.name]:
                 found[f"{task.name}.{metric}"] = METRICS[metric](observed)
-            constant = self.constants[task.name]
-            found[f"{task.name}.{SKILL}"] = 1 - loss / constant if constant > 0 else float("nan")
+            found[f"{task.name}.{SKILL}"] = 1 - loss / self.constants[task.name]
         terms = self.utility or {f"{name}.{SKILL}": 1 / len(self.constants) for name in self.constants}
         found["utility"] = sum(weight * found.get(term, float("nan")) for term, weight in terms.items())
         return found

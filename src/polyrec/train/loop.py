@@ -6,6 +6,7 @@ epoch ends with the same weights as one that was never interrupted.
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from torch import Tensor, nn, optim
 
 from polyrec.balancing.balancer import Balance
 from polyrec.core.batch import Batch
+from polyrec.core.errors import UserError
 from polyrec.data.prepared import Prepared
 from polyrec.model import Model
 from polyrec.tasks.task import Task
@@ -74,6 +76,8 @@ def train(
             else:
                 model.eval()
                 entry |= judge(model)
+                if state.best_epoch == 0 and math.isnan(entry["utility"]):
+                    raise _undefined(entry)
                 if entry["utility"] > state.best_utility:
                     state.best_epoch, state.best_utility, best = epoch, entry["utility"], _copy(model)
             state.curves.append(entry)
@@ -128,6 +132,13 @@ def _losses(raw: Mapping[str, Tensor], tasks: Sequence[Task], batch: Batch, sums
         losses[task.name] = torch.where(mask_B, loss_B, 0.0).sum() / observed
         sums[task.name].add_(torch.tensor([float(losses[task.name].detach()) * observed, observed]))
     return losses
+
+
+def _undefined(entry: Mapping[str, float]) -> UserError:
+    undefined = [name for name, value in entry.items() if math.isnan(value) and name != "utility"]
+    remedy = "Give validation rows whose labels differ (for gauc: within a user), another utility, or a smaller learning_rate."
+    found = f"NaN ({', '.join(undefined) or 'a task without such labels'})"
+    return UserError("the utility on validation", expected="a number", found=found, remedy=remedy)
 
 
 def _is_stale(state: checkpoint.Progress, training: Training) -> bool:
