@@ -137,3 +137,22 @@ def test_processes_share_the_cache(tmp_path: Path):
 
 def test_no_texts():
     assert len(encode_cached(Package(), [])) == 0
+
+
+def test_of_two_who_encode_one_text_at_once_the_first_to_commit_is_right(monkeypatch: pytest.MonkeyPatch):
+    """While one encodes, another commits the same text, a little different: both must then use that vector."""
+    plain = Package.encode
+
+    def ahead(self: Package, texts: Sequence[str], on_done: Callable[[int], None] = lambda count: None) -> np.ndarray:
+        return plain(self, texts, on_done) + np.float32(1e-6)
+
+    def overtaken(self: Package, texts: Sequence[str], on_done: Callable[[int], None] = lambda count: None) -> np.ndarray:
+        vectors = plain(self, texts, on_done)
+        monkeypatch.setattr(Package, "encode", ahead)
+        encode_cached(Package(), texts)
+        return vectors
+
+    monkeypatch.setattr(Package, "encode", overtaken)
+    found = encode_cached(Package(), ["raced"])
+    np.testing.assert_array_equal(found, encode_cached(Package(), ["raced"]))
+    assert (found != plain(Package(), ["raced"])).any()

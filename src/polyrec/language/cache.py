@@ -31,8 +31,8 @@ _SLOW = 200
 def encode_cached(encoder: TextEncoder, texts: Sequence[str]) -> np.ndarray:
     """Return the vectors (N, D) of texts, encoding only those that the cache does not hold.
 
-    Equal texts are encoded once. Any number of processes may share the cache: each commits whole chunks, and the same key
-    always means the same vector.
+    Equal texts are encoded once. Any number of processes may share the cache: each commits whole chunks, and where two encode
+    the same text at once, both return the vector that was committed first, bit for bit.
     """
     distinct = list(dict.fromkeys(texts))
     identity = json.dumps(encoder.identity(), sort_keys=True)
@@ -46,11 +46,20 @@ def encode_cached(encoder: TextEncoder, texts: Sequence[str]) -> np.ndarray:
             for start in range(0, len(missing), CHUNK):
                 chunk = missing[start : start + CHUNK]
                 encoded = encoder.encode(chunk, lambda count: bar.advance(line, count))
-                with database:
-                    rows = [(keys[text], _pack(vector)) for text, vector in zip(chunk, encoded, strict=True)]
-                    database.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?)", rows)
-                vectors.update(zip(chunk, encoded, strict=True))
+                vectors.update(_commit(database, keys, dict(zip(chunk, encoded, strict=True))))
     return np.stack([vectors[text] for text in texts]) if texts else np.zeros((0, 0), dtype=np.float32)
+
+
+def _commit(database: sqlite3.Connection, keys: dict[str, bytes], encoded: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Write the vectors that no other process wrote meanwhile; return what the cache then holds."""
+    width = len(next(iter(encoded.values())))
+    with database:
+        database.execute("BEGIN IMMEDIATE")
+        held = _stored(database, {text: keys[text] for text in encoded})
+        first = {text: vector for text, vector in held.items() if len(vector) == width}
+        rows = [(keys[text], _pack(vector)) for text, vector in encoded.items() if text not in first]
+        database.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?)", rows)
+    return {**encoded, **first}
 
 
 def cache_path() -> Path:
