@@ -50,7 +50,7 @@ def fit(
     table = _read_table(spec, joined.frame)
     fit_rows, held = _split(table, spec, data, validation, training)
     known = table if validation is None else _concat(fit_rows, held)
-    fingerprint = _fingerprint(spec, training, fit_rows, held)
+    fingerprint = "" if checkpoint is None else _fingerprint(spec, training, fit_rows, held)
     first = _learn(spec, fit_rows, held, training, fingerprint, _inside(checkpoint, "selection"), resume, progress, "training")
     final = first
     if training.refit:

@@ -12,6 +12,7 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
+from polyrec.catalogue import BATCH
 from polyrec.core.errors import UserError, nearest
 from polyrec.data.expressions import evaluate as evaluate_sql
 from polyrec.data.expressions import require_columns
@@ -76,7 +77,7 @@ class Judge:
         """Return `task.metric` and `task.skill` for every task whose validation labels differ, and `utility`."""
         raws: dict[str, list[torch.Tensor]] = {task.name: [] for task in self.spec.tasks}
         with torch.inference_mode():
-            for batch in self.prepared.batches(8192):
+            for batch in self.prepared.batches(BATCH):
                 for name, raw in model(batch).items():
                     raws[name].append(raw)
         found: dict[str, float] = {}
@@ -118,12 +119,10 @@ def judge(
     predictions = fitted.predict_tensors(frame)
     users = number_groups(frame[fitted.roles.user]) if fitted.roles.user in frame.columns else None
     for task in tasks:
-        labels, state = read_labels(frame, task), fitted.parts.task_states[task.name]
-        mask = task.observed(labels, state)
-        truth = task.truth(task.targets(labels, state)[mask], state).numpy()
-        masks[task.name] = mask.numpy()
-        group = None if users is None else users[masks[task.name]]
-        observed[task.name] = Observed(predictions[task.name][mask].numpy(), truth, group)
+        mask, truth = read_truth(frame, task, fitted.parts.task_states[task.name])
+        masks[task.name] = mask
+        group = None if users is None else users[mask]
+        observed[task.name] = Observed(predictions[task.name].numpy()[mask], truth, group)
     values = {task.name: _metrics(task, observed[task.name]) for task in tasks}
     intervals: dict[str, dict[str, tuple[float, float]]] = {}
     if resamples:
@@ -143,6 +142,13 @@ def judge(
         intervals=intervals,
         slices={column: _slices(frame[column], tasks, observed, masks) for column in slices},
     )
+
+
+def read_truth(frame: pl.DataFrame, task: Task, state: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Return in which rows a task's label was observed, and those labels in the units of its predictions."""
+    labels = read_labels(frame, task)
+    mask = task.observed(labels, state)
+    return mask.numpy(), task.truth(task.targets(labels, state)[mask], state).numpy()
 
 
 def _metrics(task: Task, observed: Observed) -> dict[str, float]:

@@ -14,7 +14,7 @@ from polyrec.evaluate.bootstrap import interval, paired_interval
 from polyrec.evaluate.metrics import METRICS
 from polyrec.evaluate.observed import Observed
 from polyrec.fitted import Fitted
-from polyrec.judging import number_groups
+from polyrec.judging import number_groups, read_truth
 from polyrec.tasks.task import Task
 
 RESAMPLES = 200
@@ -51,10 +51,7 @@ def compare(multi: Fitted, singles: Mapping[str, Fitted], train: pl.DataFrame, t
     together = multi.predict_tensors(test)
     found = []
     for task in multi.spec.tasks:
-        state = multi.parts.task_states[task.name]
-        labels = read_labels(test, task)
-        mask = task.observed(labels, state).numpy()
-        target = task.truth(task.targets(labels, state), state).numpy()[mask]
+        mask, target = read_truth(test, task, multi.parts.task_states[task.name])
         predictions = {
             BASELINE: _baseline(multi, task, train, test)[mask],
             SINGLE: singles[task.name].predict_tensors(test)[task.name].numpy()[mask],
@@ -71,9 +68,7 @@ def compare(multi: Fitted, singles: Mapping[str, Fitted], train: pl.DataFrame, t
 
 def _baseline(multi: Fitted, task: Task, train: pl.DataFrame, test: pl.DataFrame) -> np.ndarray:
     """Predict the item's mean label over the training rows; for a task that may not see the item, the mean of all."""
-    state, labels = multi.parts.task_states[task.name], read_labels(train, task)
-    mask = task.observed(labels, state).numpy()
-    target = task.truth(task.targets(labels, state), state).numpy()[mask]
+    mask, target = read_truth(train, task, multi.parts.task_states[task.name])
     if task.inputs == "user":
         return np.broadcast_to(target.mean(0), (test.height, *target.shape[1:]))
     both = number_groups(pl.concat([train[multi.item_key], test[multi.item_key]]))

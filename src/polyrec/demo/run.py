@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -107,7 +108,8 @@ def _tell(console: Console, outcome: Outcome) -> None:
     side.add_column("is recommended")
     side.add_column("like", justify="right")
     side.add_column("stars", justify="right")
-    for left, right in zip_longest_rows(outcome.liked, outcome.recommended):
+    blank: dict[str, Any] = {}
+    for left, right in zip_longest(outcome.liked.to_dicts(), outcome.recommended.to_dicts(), fillvalue=blank):
         side.add_row(
             left.get("title", ""), right.get("title", ""), *(f"{right[t]:.2f}" if t in right else "" for t in ("like", "stars"))
         )
@@ -120,11 +122,3 @@ def comparison_cells(row: Comparison) -> list[str]:
     arrow = "↑" if METRICS[row.metric].higher_is_better else "↓"
     values = [f"{row.values[name]:.4f}" for name in (BASELINE, SINGLE, MULTI)]
     return [f"{row.task} {row.metric} {arrow}", *values, f"{difference:+.4f} [{low:+.4f}, {high:+.4f}]", row.verdict]
-
-
-def zip_longest_rows(left: pl.DataFrame, right: pl.DataFrame) -> Sequence[tuple[dict, dict]]:  # type: ignore[type-arg]
-    """Pair the rows of two frames, with empty rows where one is shorter."""
-    rows = [frame.to_dicts() for frame in (left, right)]
-    longest = max(map(len, rows))
-    first, second = (own + [{}] * (longest - len(own)) for own in rows)
-    return list(zip(first, second, strict=True))
