@@ -19,6 +19,7 @@ from polyrec.core.errors import UserError, nearest
 from polyrec.data.histories import USER, Log
 from polyrec.data.prepared import Prepared, encode_features
 from polyrec.model import Model
+from polyrec.objective import Objective
 from polyrec.recommender import Recommender, Roles
 
 BATCH = 8192
@@ -114,12 +115,16 @@ def predict(
     model: Model, spec: Recommender, states: Mapping[str, pl.DataFrame], prepared: Prepared, order_N: Tensor | None = None
 ) -> dict[str, Tensor]:
     """Return every task's predictions, (N,) or (N, C), in the label's units, for all rows or those in `order_N`."""
+    return Objective(spec.tasks).predictions(raw_outputs(model, spec, prepared, order_N), states)
+
+
+def raw_outputs(model: Model, spec: Recommender, prepared: Prepared, order_N: Tensor | None = None) -> dict[str, Tensor]:
+    """Return every task's raw outputs, (N,) or (N, C), for all rows or those in `order_N`."""
     pieces: dict[str, list[Tensor]] = {task.name: [] for task in spec.tasks}
     with torch.inference_mode():
         for batch in prepared.batches(BATCH, order_N):
-            raw = model(batch)
-            for task in spec.tasks:
-                pieces[task.name].append(task.predict(raw[task.name], states[task.name]))
+            for name, raw in model(batch).items():
+                pieces[name].append(raw)
     return {name: torch.cat(parts) for name, parts in pieces.items()}
 
 

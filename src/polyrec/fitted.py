@@ -17,7 +17,7 @@ from torch import Tensor
 
 from polyrec import artifact
 from polyrec.artifact import Parts
-from polyrec.catalogue import BATCH, Catalogue, predict
+from polyrec.catalogue import BATCH, Catalogue, predict, raw_outputs
 from polyrec.core.errors import UserError
 from polyrec.core.names import SCORE
 from polyrec.data.expressions import evaluate as evaluate_sql
@@ -48,7 +48,7 @@ class Fitted:
                 self.spec.tasks,
                 parts.task_states,
                 self.spec.network,
-                self.spec.visible,
+                self.spec.views,
             )
         self.model.load_state_dict(dict(parts.weights))
         self.model.eval()
@@ -155,10 +155,15 @@ class Fitted:
         has_score = any(task.is_scalar for task in self.spec.tasks)
         return self.roles.user is not None and self.roles.item is not None and has_score
 
-    def top_rows(self, user: object, k: int) -> np.ndarray:
-        """Return the rows in the catalogue of the top k items for a user, items of the training rows left out."""
+    def top_rows(self, user: object, k: int) -> dict[str, np.ndarray]:
+        """Return the rows in the catalogue of the top k items for a user, items of the training rows left out.
+
+        There is one list by the fused score, under `SCORE`, and one by the prediction of each task that ranks the catalogue.
+        """
         keep = pl.Series(np.ones(self.items.height, dtype=bool))
-        return self._top({self.user_key: user}, k, keep, exclude_seen=True)[0].numpy()
+        rows, predictions, scores = self._kept({self.user_key: user}, keep, exclude_seen=True)
+        ranked = {task.name: predictions[task.name] for task in self.spec.tasks if task.ranks_catalogue}
+        return {name: rows[_best(own, k)].numpy() for name, own in {SCORE: scores, **ranked}.items()}
 
     def seen_pairs(self) -> pl.DataFrame:
         """Return user's and item's key of the training rows."""
@@ -167,6 +172,10 @@ class Fitted:
     def predict_tensors(self, frame: pl.DataFrame) -> dict[str, Tensor]:
         """Return each task's predictions, (N,) or (N, C), for a wide table."""
         return predict(self.model, self.spec, self.parts.task_states, self._prepare(frame))
+
+    def raw_tensors(self, frame: pl.DataFrame) -> dict[str, Tensor]:
+        """Return each task's raw outputs, (N,) or (N, C), for a wide table."""
+        return raw_outputs(self.model, self.spec, self._prepare(frame))
 
     def gates(self, data: Source | Tables) -> dict[str, np.ndarray]:
         """Return the weight (N, E) that each task gives each expert in each row; empty for networks without gates."""
@@ -234,10 +243,19 @@ class Fitted:
         self, user: Mapping[str, Any], k: int, keep: pl.Series, exclude_seen: bool
     ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
         """Return catalogue rows, predictions and scores of the k best items among those kept, best first."""
+        rows, predictions, scores = self._kept(user, keep, exclude_seen)
+        best = _best(scores, k)
+        return rows[best], {name: value[best] for name, value in predictions.items()}, scores[best]
+
+    def _kept(self, user: Mapping[str, Any], keep: pl.Series, exclude_seen: bool) -> tuple[Tensor, dict[str, Tensor], Tensor]:
+        """Return catalogue rows, predictions and scores of the items kept."""
         if exclude_seen:
             keep = keep & ~self.items[self.item_key].is_in(self.catalogue.seen(user.get(self.user_key)).implode())
         rows = keep.arg_true().cast(pl.Int64).to_torch()
         predictions = self.catalogue.predict(user, rows)
-        scores = self._fused(predictions)
-        best = torch.argsort(scores, descending=True, stable=True)[:k]
-        return rows[best], {name: value[best] for name, value in predictions.items()}, scores[best]
+        return rows, predictions, self._fused(predictions)
+
+
+def _best(scores: Tensor, k: int) -> Tensor:
+    """Return where the k highest scores stand, the highest first; of equal ones the earlier."""
+    return torch.argsort(scores, descending=True, stable=True)[:k]

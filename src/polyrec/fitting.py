@@ -20,18 +20,21 @@ from polyrec.card import write_card
 from polyrec.core.batch import Column
 from polyrec.data.expressions import require_columns
 from polyrec.data.histories import TIME, USER, Log, element_columns
-from polyrec.data.labels import check_learnable, label_columns, read_labels
-from polyrec.data.prepared import Prepared, encode_features, encode_labels, require_features
+from polyrec.data.labels import check_learnable, observed_labels, read_labels, task_columns
+from polyrec.data.prepared import Items, Prepared, encode_features, encode_labels, require_features
 from polyrec.data.sources import Source
 from polyrec.data.splits import Rows
 from polyrec.data.tables import Joined, Tables, join
 from polyrec.data.times import read_times
+from polyrec.features.categorical import Categorical
 from polyrec.features.history import History
+from polyrec.features.light_gcn import LightGCN
 from polyrec.fitted import Fitted
 from polyrec.judging import Judge, number_groups
 from polyrec.model import Model
+from polyrec.objective import Objective
 from polyrec.recommender import Recommender, Roles
-from polyrec.train.loop import Run, train
+from polyrec.train.loop import OnEpoch, Run, train
 from polyrec.train.training import Training
 
 
@@ -44,6 +47,7 @@ def fit(
     checkpoint: Path | None,
     resume: bool,
     progress: bool,
+    on_epoch: OnEpoch | None = None,
 ) -> Fitted:
     """Do what `Recommender.fit` says."""
     joined = join(data, Recommender.key(spec.user), Recommender.key(spec.item))
@@ -51,17 +55,18 @@ def fit(
     fit_rows, held = _split(table, spec, data, validation, training)
     known = table if validation is None else _concat(fit_rows, held)
     fingerprint = "" if checkpoint is None else _fingerprint(spec, training, fit_rows, held)
-    first = _learn(spec, fit_rows, held, training, fingerprint, _inside(checkpoint, "selection"), resume, progress, "training")
+    folder = _inside(checkpoint, "selection")
+    first = _learn(spec, fit_rows, held, training, fingerprint, folder, resume, progress, "training", on_epoch=on_epoch)
     final = first
     if training.refit:
         folder, best = _inside(checkpoint, "refit"), first.run.best_epoch
-        final = _learn(spec, known, None, training, fingerprint, folder, resume, progress, "refitting", best)
+        final = _learn(spec, known, None, training, fingerprint, folder, resume, progress, "refitting", stop_after=best)
     facts = {
         "versions": _versions(),
         "roles": vars(table.roles),
         "clock": table.clock,
         "data": {"sha256": _frame_hash(joined.frame), "rows": known.frame.height, "training_rows": final.table.frame.height},
-        "observed": {name: len(labels) - labels.null_count() for name, labels in final.table.labels.items()},
+        "observed": {name: len(observed_labels(labels)) for name, labels in final.table.labels.items()},
         "training": {
             "spec": training.model_dump(mode="json"),
             "curves": first.run.curves,
@@ -118,7 +123,7 @@ def _read_table(spec: Recommender, frame: pl.DataFrame, like: Table | None = Non
     """Check that the columns are there, and read labels and times."""
     require_features(frame, spec.all_features)
     for task in spec.tasks:
-        require_columns(frame, label_columns(task), f"label of the task {task.name!r}")
+        require_columns(frame, task_columns(task), f"label of the task {task.name!r}")
     roles = spec.roles(frame) if like is None else like.roles
     labels = {task.name: read_labels(frame, task) for task in spec.tasks}
     clock, rows = None, pl.DataFrame()
@@ -157,19 +162,21 @@ def _learn(
     resume: bool,
     progress: bool,
     title: str,
+    *,
     stop_after: int | None = None,
+    on_epoch: OnEpoch | None = None,
 ) -> _Learned:
     """Fit the states on a table, prepare it, build the model and train it."""
-    features = {f.name: f.fit(table.frame.select(f.columns)) for f in spec.all_features if not isinstance(f, History)}
+    features = _fit_features(spec, table.frame)
     tasks = {}
     for task in spec.tasks:
         check_learnable(table.labels[task.name], task)
-        tasks[task.name] = task.fit(table.labels[task.name].drop_nulls())
+        tasks[task.name] = task.fit(observed_labels(table.labels[task.name]))
     log = table.log()
     prepared = _prepare(spec, features, tasks, table, log)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(training.seed)
-        model = Model(spec.all_features, features, spec.tasks, tasks, spec.network, spec.visible)
+        model = Model(spec.all_features, features, spec.tasks, tasks, spec.network, spec.views)
         balance = spec.balancing.build([task.name for task in spec.tasks])
     judge = None
     if held is not None:
@@ -179,7 +186,7 @@ def _learn(
         judge = Judge(spec, tasks, _prepare(spec, features, tasks, held, both), users, training.utility)
     run = train(
         model,
-        spec.tasks,
+        Objective(spec.tasks),
         balance,
         prepared,
         training,
@@ -188,10 +195,26 @@ def _learn(
         checkpoint_folder=checkpoint,
         resume=resume,
         stop_after=stop_after,
+        on_epoch=on_epoch,
         title=title,
         progress=progress,
     )
     return _Learned(model, features, tasks, table, run)
+
+
+def _fit_features(spec: Recommender, frame: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """Learn the state of each feature; histories have none, and graphs take the ids that two others have numbered."""
+    states = {f.name: f.fit(frame.select(f.columns)) for f in spec.all_features if not isinstance(f, History | LightGCN)}
+    by_name = {feature.name: feature for feature in spec.all_features}
+    for feature in spec.all_features:
+        if isinstance(feature, LightGCN):
+            numbers = []
+            for name in (feature.of, feature.to):
+                ids = by_name[name]
+                assert isinstance(ids, Categorical)
+                numbers.append(pl.Series(ids.encode(frame.select(ids.columns), states[name]).values_N.numpy()))
+            states[feature.name] = feature.fit_edges(*numbers)
+    return states
 
 
 def _prepare(
@@ -204,7 +227,14 @@ def _prepare(
     rows = table.rows if spec.has_history else None
     columns: dict[str, Column] = encode_features(table.frame, spec.all_features, features, log, rows)
     targets, masks = encode_labels(table.labels, spec.tasks, tasks)
-    return Prepared(columns, targets, masks, table.frame.height)
+    groups = [group for task in spec.tasks if (group := task.group(targets[task.name])) is not None]
+    group_N = groups[0].long() if groups else None
+    if not any(task.uniform_negatives for task in spec.tasks):
+        return Prepared(columns, targets, masks, table.frame.height, group_N)
+    assert table.roles.item is not None
+    rows_I = table.frame[table.roles.item].arg_unique().sort().cast(pl.Int64).to_torch()
+    drawn = {task.name: task.as_negatives(targets[task.name][rows_I]) for task in spec.tasks}
+    return Prepared(columns, targets, masks, table.frame.height, group_N, Items(rows_I, drawn))
 
 
 def _frames(spec: Recommender, joined: Joined, table: Table) -> dict[str, pl.DataFrame]:

@@ -1,6 +1,6 @@
 """`Model`: encoders, shared network and heads in one module.
 
-Shape letters: B rows, L length of a history, K width of a feature, D width of all features together.
+Shape letters: B rows, D width of all features together, H hidden width, E experts.
 """
 
 from __future__ import annotations
@@ -10,18 +10,23 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from polyrec.core.batch import Batch, Padded
-from polyrec.features.feature import Encoder, Feature, State
-from polyrec.features.history import History, HistoryPooling
+from polyrec.core.batch import Batch
+from polyrec.features.encoders import Encoders
+from polyrec.features.feature import Feature, State
 from polyrec.networks.network import Network, SharedNetwork
+from polyrec.tasks.link import LinkModule
 from polyrec.tasks.task import Head, Task
+
+Views = Mapping[str, Sequence[frozenset[str]]]
+"""For each task the features of each of its views: one view for most, two for tasks that hold the user against the item."""
 
 
 class Model(nn.Module):
     """Features to raw outputs of every task.
 
-    Tasks that see the same features form a group; the shared network runs once for each group, with the vectors of the
-    features that the group may not see set to zero. Most declarations have one group.
+    The shared network runs once for each distinct view, with the vectors of the features outside it set to zero. Most
+    declarations have one view. Heads run in the order of the tasks' links, so that an earlier task's state can flow into a
+    later one's.
     """
 
     def __init__(
@@ -31,70 +36,78 @@ class Model(nn.Module):
         tasks: Sequence[Task],
         task_states: Mapping[str, State],
         network: Network,
-        visible: Mapping[str, frozenset[str]],
+        views: Views,
     ) -> None:
         super().__init__()
-        widths = {feature.name: feature.width for feature in features}
-        self.features, self.tasks = tuple(features), tuple(task.name for task in tasks)
-        self.encoders = nn.ModuleDict()
-        self.poolings = nn.ModuleDict()
-        for feature in features:
-            if isinstance(feature, History):
-                self.poolings[feature.name] = feature.build_pooling(widths[feature.of])
-            else:
-                self.encoders[feature.name] = feature.build(feature_states[feature.name])
-        self.network: SharedNetwork = network.build(tuple(widths.values()), self.tasks)
-        self.heads = nn.ModuleDict({task.name: task.build(self.network.width, task_states[task.name]) for task in tasks})
-        self.groups = _groups(self.tasks, visible)
-        for position, names in enumerate(self.groups):
-            kept = [torch.full((widths[f.name],), float(f.name in names)) for f in features]
-            self.register_buffer(f"visible_{position}", torch.cat(kept), persistent=False)
+        fields = {feature.name: feature.width for feature in features}
+        self.tasks = tuple(task.name for task in tasks)
+        copies = network.copies(self.tasks)
+        self.copies = nn.ModuleList([Encoders(features, feature_states) for _ in range(copies)])
+        self.network: SharedNetwork = network.build(fields, self.tasks)
+        self.heads, self.links = nn.ModuleDict(), nn.ModuleDict()
+        self.earlier: dict[str, tuple[str, ...]] = {}
+        for task in in_order(tasks):
+            head = task.build(self.network.width, task_states[task.name])
+            self.heads[task.name] = head
+            if task.after is not None:
+                widths = [self._head(name).tower.width for name in task.after.tasks]
+                link = task.after.build(head.tower.width, widths)
+                if link is not None:
+                    self.links[task.name], self.earlier[task.name] = link, task.after.tasks
+        self.views: dict[frozenset[str], list[tuple[str, int]]] = {}
+        for name in self.tasks:
+            for position, view in enumerate(views[name]):
+                self.views.setdefault(view, []).append((name, position))
+        for number, names in enumerate(self.views):
+            kept = [torch.full((width,), float(name in names)) for name, width in fields.items()]
+            self.register_buffer(f"visible_{number}", torch.cat(kept).repeat(copies), persistent=False)
 
     def __call__(self, batch: Batch) -> dict[str, Tensor]:
         return super().__call__(batch)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Return the raw outputs (B,) or (B, C) of every task."""
-        x_BD = self.encode(batch)
-        hidden: dict[str, Tensor] = {}
-        for position, tasks in enumerate(self.groups.values()):
-            hidden |= self.network(self._masked(x_BD, position), tasks)
-        return {task: self._head(task)(hidden[task]) for task in self.tasks}
+        return self.decode(self.encode(batch))
 
     def encode(self, batch: Batch) -> Tensor:
-        """Return the vectors of all features side by side, (B, D)."""
-        vectors = [
-            self._history(feature, batch)
-            if isinstance(feature, History)
-            else self._encoder(feature.name)(batch.inputs[feature.name])
-            for feature in self.features
-        ]
-        return torch.cat(vectors, 1)
+        """Return the vectors of all features side by side, (B, D): the feature boundary."""
+        return torch.cat([copy(batch) for copy in self.copies], 1)
+
+    def decode(self, x_BD: Tensor) -> dict[str, Tensor]:
+        """Return the raw outputs of every task for features side by side."""
+        hidden_BH: dict[tuple[str, int], Tensor] = {}
+        for number, seen in enumerate(self.views.values()):
+            found = self.network(self._masked(x_BD, number), list(dict.fromkeys(name for name, _ in seen)))
+            hidden_BH |= {(name, position): found[name] for name, position in seen}
+        states: dict[str, Tensor] = {}
+        raws: dict[str, Tensor] = {}
+        for name in self.heads:
+            head = self._head(name)
+            own = [hidden_BH[name, position] for position in range(sum(key[0] == name for key in hidden_BH))]
+            states[name] = head.state(*own)
+            if name in self.links:
+                link = self.links[name]
+                assert isinstance(link, LinkModule)
+                states[name] = link(states[name], [states[earlier] for earlier in self.earlier[name]])
+            raws[name] = head.output(states[name])
+        return {name: raws[name] for name in self.tasks}
 
     def gates(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the weight (B, E) that each task gives each expert; empty for networks without gates."""
+        """Return the weight (B, E) that each task, in its first view, gives each expert; empty for networks without gates."""
         x_BD = self.encode(batch)
         found: dict[str, Tensor] = {}
-        for position, tasks in enumerate(self.groups.values()):
-            found |= self.network.gates(self._masked(x_BD, position), tasks)
-        return found
+        for number, seen in enumerate(self.views.values()):
+            first = [name for name, position in seen if position == 0]
+            found |= self.network.gates(self._masked(x_BD, number), first) if first else {}
+        return {name: found[name] for name in self.tasks if name in found}
 
-    def _history(self, feature: History, batch: Batch) -> Tensor:
-        past = batch.inputs[feature.name]
-        assert isinstance(past, Padded)
-        x_MK = self._encoder(feature.of)(past.elements)
-        pooling = self.poolings[feature.name]
-        assert isinstance(pooling, HistoryPooling)
-        return pooling(x_MK.view(*past.mask_BL.shape, x_MK.shape[1]), past.mask_BL)
+    def tables(self) -> list[nn.Embedding]:
+        """Return the tables of ids, which are updated by rows where training is sparse."""
+        return [table for copy in self.copies if isinstance(copy, Encoders) for table in copy.tables()]
 
-    def _masked(self, x_BD: Tensor, position: int) -> Tensor:
-        mask_D = self.get_buffer(f"visible_{position}")
+    def _masked(self, x_BD: Tensor, number: int) -> Tensor:
+        mask_D = self.get_buffer(f"visible_{number}")
         return x_BD if bool(mask_D.all()) else x_BD * mask_D
-
-    def _encoder(self, name: str) -> Encoder:
-        encoder = self.encoders[name]
-        assert isinstance(encoder, Encoder)
-        return encoder
 
     def _head(self, name: str) -> Head:
         head = self.heads[name]
@@ -102,8 +115,18 @@ class Model(nn.Module):
         return head
 
 
-def _groups(tasks: Sequence[str], visible: Mapping[str, frozenset[str]]) -> dict[frozenset[str], list[str]]:
-    groups: dict[frozenset[str], list[str]] = {}
-    for task in tasks:
-        groups.setdefault(visible[task], []).append(task)
-    return groups
+def in_order(tasks: Sequence[Task]) -> list[Task]:
+    """Return the tasks such that each comes after those that it is linked to, otherwise as declared.
+
+    Raises ValueError, naming them, for tasks that wait for one another.
+    """
+    ordered: list[Task] = []
+    waiting = list(tasks)
+    while waiting:
+        done = {task.name for task in ordered}
+        ready = [task for task in waiting if task.after is None or set(task.after.tasks) <= done]
+        if not ready:
+            raise ValueError(f"the tasks {[task.name for task in waiting]} come after one another in a circle; cut it at one")
+        ordered += ready
+        waiting = [task for task in waiting if task not in ready]
+    return ordered

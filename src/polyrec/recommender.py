@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from polyrec.balancing.balancer import Balancer
 from polyrec.balancing.fixed_weights import FixedWeights
+from polyrec.checks import check_links, check_references
 from polyrec.core.errors import UserError, nearest
 from polyrec.core.names import SCORE, TIME_COLUMNS
 from polyrec.core.spec import Spec
@@ -31,6 +32,7 @@ from polyrec.train.training import Training
 
 if TYPE_CHECKING:
     from polyrec.fitted import Fitted
+    from polyrec.train.loop import OnEpoch
 
 
 @dataclass(frozen=True)
@@ -86,23 +88,12 @@ class Recommender(Spec):
             if task.name in reserved:
                 raise ValueError(f"a task cannot be named {task.name!r}: predictions have a column of that name")
         by_name = {feature.name: feature for feature in features}
-        for feature in features:
-            if isinstance(feature, History):
-                self._check_history(feature, by_name)
+        check_references(self)
+        check_links(tasks)
         self.fusion.check([task.name for task in tasks if task.is_scalar], [task.name for task in tasks])
         self.balancing.build([task.name for task in tasks])
-        refuse_leakage(tasks, by_name, self.visible)
+        refuse_leakage(tasks, by_name, self.views)
         return self
-
-    def _check_history(self, history: History, by_name: dict[str, Feature]) -> None:
-        of = by_name.get(history.of)
-        if of is None or isinstance(of, History):
-            options = [name for name, feature in by_name.items() if not isinstance(feature, History)]
-            raise ValueError(
-                f"history {history.name!r} is of {history.of!r}, which is no such feature. {nearest(history.of, options)}"
-            )
-        if history not in self.user or self.key(self.user) is None:
-            raise ValueError(f"history {history.name!r} belongs in `user`, beside a Categorical that is the user's key")
 
     @property
     def all_features(self) -> tuple[Feature, ...]:
@@ -110,21 +101,30 @@ class Recommender(Spec):
         return (*self.user, *self.item, *self.features)
 
     @property
-    def visible(self) -> dict[str, frozenset[str]]:
-        """The names of the features that each task may see."""
-        sides = {"all": self.all_features, "user": self.user, "item": self.item}
+    def views(self) -> dict[str, tuple[frozenset[str], ...]]:
+        """The names of the features in each of the views of each task.
+
+        Where a task holds the user against the item, the features of the row itself are in the user's view.
+        """
         known = {feature.name for feature in self.all_features}
-        seen: dict[str, frozenset[str]] = {}
+        user = frozenset(feature.name for feature in (*self.user, *self.features))
+        item = frozenset(feature.name for feature in self.item)
+        seen: dict[str, tuple[frozenset[str], ...]] = {}
         for task in self.tasks:
             if isinstance(task.inputs, str):
-                seen[task.name] = frozenset(feature.name for feature in sides[task.inputs])
+                sides = {"all": frozenset(known), "user": frozenset(f.name for f in self.user), "item": item}
+                inputs = sides[task.inputs]
             else:
                 for name in task.inputs:
                     if name not in known:
                         raise ValueError(f"task {task.name!r} has no input {name!r}. {nearest(name, known)}")
-                seen[task.name] = frozenset(task.inputs)
-            if not seen[task.name]:
-                raise ValueError(f"task {task.name!r} sees no feature: `inputs` is {task.inputs!r} and that side is empty")
+                inputs = frozenset(task.inputs)
+            parts = {"inputs": inputs, "user": user & inputs, "item": item & inputs}
+            seen[task.name] = tuple(parts[view] for view in task.views)
+            for view, names in zip(task.views, seen[task.name], strict=True):
+                if not names:
+                    what = f"`inputs` is {task.inputs!r} and that side is empty" if view == "inputs" else f"of the {view}"
+                    raise ValueError(f"task {task.name!r} sees no feature: {what}")
         return seen
 
     @property
@@ -157,16 +157,19 @@ class Recommender(Spec):
         checkpoint: str | Path | None = None,
         resume: bool = False,
         progress: bool = True,
+        on_epoch: OnEpoch | None = None,
     ) -> Fitted:
         """Learn from a table and return what can predict, recommend, explain and be saved.
 
         `data` is a path, a glob, a frame, a `Query`, or `Tables` with side tables. Without `validation` rows,
         `training.split` takes them from `data`. With a `checkpoint` folder the training can be resumed after an interruption
-        and ends with the weights of an uninterrupted one; the folder is left for the caller to remove.
+        and ends with the weights of an uninterrupted one; the folder is left for the caller to remove. `on_epoch` is told the
+        number of each epoch and its training losses and validation metrics; an exception that it raises ends the training.
 
         Raises `UserError` where the data does not fit the declaration.
         """
         from polyrec.fitting import fit
 
         folder = None if checkpoint is None else Path(checkpoint)
-        return fit(self, data, validation, training or self.training, checkpoint=folder, resume=resume, progress=progress)
+        training = training or self.training
+        return fit(self, data, validation, training, checkpoint=folder, resume=resume, progress=progress, on_epoch=on_epoch)

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor
 
-from polyrec.balancing.balancer import Balance, Balancer
+from polyrec.balancing.balancer import Balance, Balancer, Gradients
 from polyrec.core.errors import UserError, nearest
 
 
@@ -30,16 +30,16 @@ class FixedWeights(Balancer):
                 raise UserError(
                     f"weight of {name!r}", expected="a task's name", found="no such task", remedy=nearest(name, tasks)
                 )
-        return FixedBalance({task: self.weights.get(task, 1.0) for task in tasks})
+        return FixedBalance(tasks, {task: self.weights.get(task, 1.0) for task in tasks})
 
 
 class FixedBalance(Balance):
     """A weighted sum; it learns nothing."""
 
-    def __init__(self, weights: Mapping[str, float]) -> None:
-        super().__init__()
+    def __init__(self, tasks: Sequence[str], weights: Mapping[str, float]) -> None:
+        super().__init__(tasks)
         self.weights = dict(weights)
 
-    def forward(self, losses: Mapping[str, Tensor]) -> Tensor:
+    def forward(self, losses: Mapping[str, Tensor], gradients: Gradients) -> Tensor:
         assert losses, "a batch without any label is skipped before balancing"
         return sum((self.weights[task] * loss for task, loss in losses.items()), start=next(iter(losses.values())) * 0)

@@ -11,15 +11,39 @@ from polyrec.data.expressions import columns_of, evaluate
 from polyrec.features.feature import Feature
 from polyrec.tasks.task import Task
 
+LABEL = "label"
+"""The role of the label itself among the expressions of a task."""
+
 
 def read_labels(frame: pl.DataFrame, task: Task) -> pl.Series:
-    """Return a task's label in every row; null means "not observed"."""
-    return evaluate(frame, task.label, _thing(task))
+    """Return a task's label in every row; null means "not observed".
+
+    A task that reads more than its label has a struct of them, null as a whole where the label is null; where a task relates
+    rows only the label in it is null, for such a row still stands among the others.
+    """
+    columns = {role: evaluate(frame, expression, _thing(task)) for role, expression in task.expressions.items()}
+    if len(columns) == 1:
+        return columns[LABEL]
+    struct = pl.DataFrame([column.alias(role) for role, column in columns.items()]).to_struct(LABEL)
+    if task.relates_rows:
+        return struct
+    return struct.zip_with(columns[LABEL].is_not_null(), pl.Series(LABEL, [None], dtype=struct.dtype))
+
+
+def observed_labels(labels: pl.Series) -> pl.Series:
+    """Return the labels that are not null; of structs, those whose label is not."""
+    return labels.filter(_label(labels).is_not_null())
 
 
 def has_label(frame: pl.DataFrame, task: Task) -> bool:
-    """Whether the frame holds the columns that a task's label reads."""
-    return all(column in frame.columns for column in label_columns(task))
+    """Whether the frame holds the columns that a task reads."""
+    return all(column in frame.columns for column in task_columns(task))
+
+
+def task_columns(task: Task) -> tuple[str, ...]:
+    """Return the columns that a task reads, its label's first."""
+    every = [columns_of(expression, _thing(task)) for expression in (task.label, *task.expressions.values())]
+    return tuple(dict.fromkeys(column for columns in every for column in columns))
 
 
 def label_columns(task: Task) -> tuple[str, ...]:
@@ -29,24 +53,26 @@ def label_columns(task: Task) -> tuple[str, ...]:
 
 def check_learnable(labels: pl.Series, task: Task) -> None:
     """Raise `UserError` for a label from which nothing can be learned: all null, or one value throughout."""
-    observed = labels.drop_nulls()
+    observed = _label(labels).drop_nulls()
     if len(observed) == 0:
         raise task.wrong_labels(
             "at least one observed label", f"null in all {len(labels)} rows", "Check the label or drop the task."
         )
-    if observed.n_unique() == 1:
+    if task.needs_contrast and observed.n_unique() == 1:
         remedy = "Check the expression, or drop the task."
         raise task.wrong_labels("two values or more", f"{observed[0]!r} in all {len(observed)} observed rows", remedy)
 
 
-def refuse_leakage(tasks: Sequence[Task], features: Mapping[str, Feature], visible: Mapping[str, frozenset[str]]) -> None:
+def refuse_leakage(
+    tasks: Sequence[Task], features: Mapping[str, Feature], views: Mapping[str, Sequence[frozenset[str]]]
+) -> None:
     """Raise `UserError` where a task may see a feature that reads a column of its own label.
 
     A history never reads its own row, so its elements and its condition may name a label.
     """
     for task in tasks:
         held = set(label_columns(task))
-        for name in sorted(visible[task.name]):
+        for name in sorted(frozenset().union(*views[task.name])):
             for column in features[name].columns:
                 if column in held:
                     raise UserError(
@@ -55,6 +81,11 @@ def refuse_leakage(tasks: Sequence[Task], features: Mapping[str, Feature], visib
                         found=f"the column {column!r}, which the label {task.label!r} reads",
                         remedy="Drop the feature, or keep it from this task with `inputs=`.",
                     )
+
+
+def _label(labels: pl.Series) -> pl.Series:
+    is_struct = isinstance(labels.dtype, pl.Struct) and any(field.name == LABEL for field in labels.dtype.fields)
+    return labels.struct.field(LABEL) if is_struct else labels
 
 
 def _thing(task: Task) -> str:

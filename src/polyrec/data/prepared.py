@@ -6,18 +6,32 @@ Shape letters: N rows, B rows of a batch.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import polars as pl
 import torch
 from torch import Tensor
 
 from polyrec.core.batch import Batch, Column
+from polyrec.core.errors import UserError
 from polyrec.data.expressions import require_columns
 from polyrec.data.histories import Log, history_column
 from polyrec.features.feature import Feature, State
 from polyrec.features.history import History
+from polyrec.features.light_gcn import LightGCN
+from polyrec.tasks.product import Product
 from polyrec.tasks.task import Task
+
+TOGETHER = 32
+"""Rows of one group that are kept together in a batch, where a task compares rows within groups."""
+
+
+@dataclass(frozen=True)
+class Items:
+    """One row an item, to draw negatives from uniformly, with the targets that such a row has."""
+
+    rows_I: Tensor
+    targets: Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -28,15 +42,35 @@ class Prepared:
     targets: Mapping[str, Tensor]
     masks: Mapping[str, Tensor]
     rows: int
+    group_N: Tensor | None = None
+    """Groups whose rows are to meet in a batch; None where no task compares rows within groups."""
+    items: Items = field(default_factory=lambda: Items(torch.zeros(0, dtype=torch.long), {}))
+    """The items that negatives are drawn from; none where no task wants any."""
 
-    def batch(self, rows_B: Tensor) -> Batch:
-        """Gather some rows."""
-        return Batch(
-            inputs={name: column.take(rows_B) for name, column in self.columns.items()},
-            targets={name: target[rows_B] for name, target in self.targets.items()},
-            masks={name: mask[rows_B] for name, mask in self.masks.items()},
-            size=len(rows_B),
-        )
+    def batch(self, rows_B: Tensor, items_M: Tensor | None = None) -> Batch:
+        """Gather some rows and, after them, rows of some items that no label is observed for."""
+        targets = {name: target[rows_B] for name, target in self.targets.items()}
+        masks = {name: mask[rows_B] for name, mask in self.masks.items()}
+        if items_M is not None:
+            rows_B = torch.cat([rows_B, self.items.rows_I[items_M]])
+            targets = {name: torch.cat([target, self.items.targets[name][items_M]]) for name, target in targets.items()}
+            masks = {name: torch.cat([mask, torch.zeros(len(items_M), dtype=torch.bool)]) for name, mask in masks.items()}
+        inputs = {name: column.take(rows_B) for name, column in self.columns.items()}
+        return Batch(inputs, targets, masks, len(rows_B))
+
+    def order(self) -> Tensor:
+        """Return a random order of the rows (N,); rows of one group stay together by up to `TOGETHER`."""
+        order_N = torch.randperm(self.rows)
+        if self.group_N is None or self.rows == 0:
+            return order_N
+        order_N = order_N[torch.argsort(self.group_N[order_N], stable=True)]
+        group_N = self.group_N[order_N]
+        place_N = torch.arange(self.rows)
+        is_first_N = torch.cat([torch.ones(1, dtype=torch.bool), group_N[1:] != group_N[:-1]])
+        first_N = torch.cummax(torch.where(is_first_N, place_N, 0), 0).values
+        block_N = torch.cumsum((place_N - first_N) % TOGETHER == 0, 0) - 1
+        key = torch.randperm(int(block_N[-1]) + 1)
+        return order_N[torch.argsort(key[block_N], stable=True)]
 
     def batches(self, size: int, order_N: Tensor | None = None) -> Iterator[Batch]:
         """Gather all rows, `size` at a time, in the given order or as they lie."""
@@ -57,6 +91,8 @@ def encode_features(
     columns: dict[str, Column] = {}
     for feature in features:
         if only is not None and feature.name not in only:
+            continue
+        if isinstance(feature, LightGCN):
             continue
         if isinstance(feature, History):
             assert log is not None and rows is not None
@@ -82,4 +118,26 @@ def encode_labels(
         if task.name in labels:
             targets[task.name] = task.targets(labels[task.name], states[task.name])
             masks[task.name] = task.observed(labels[task.name], states[task.name])
+    for task in tasks:
+        if task.name in targets and isinstance(task.after, Product):
+            _complete(task, targets, masks)
     return targets, masks
+
+
+def _complete(task: Task, targets: dict[str, Tensor], masks: dict[str, Tensor]) -> None:
+    """Set to "did not happen" what could not: rows where a task right before is known not to have happened."""
+    assert task.after is not None
+    for earlier in task.after.tasks:
+        if earlier not in targets:
+            continue
+        missed = masks[earlier] & (targets[earlier] == 0)
+        both = missed & masks[task.name] & (targets[task.name] == 1)
+        if both.any():
+            raise UserError(
+                f"label {task.label!r} of the task {task.name!r}",
+                expected=f"that it is false wherever {earlier!r} is, which comes before it",
+                found=f"{int(both.sum())} rows in which it is true and {earlier!r} is not",
+                remedy=f"Mend the labels, or drop `after` from the task {task.name!r}.",
+            )
+        targets[task.name] = torch.where(missed, 0.0, targets[task.name])
+        masks[task.name] = masks[task.name] | missed

@@ -15,19 +15,21 @@ class Observed:
     """What a metric sees: observed rows only."""
 
     prediction: np.ndarray
-    """(N,) or (N, C), in the label's units: probabilities, numbers."""
+    """(N,) or (N, C), in the label's units: probabilities, numbers, a quantile for each level."""
     target: np.ndarray
-    """(N,) of 0 and 1, numbers or class numbers; or (N, C) of 0 and 1."""
+    """(N,) of 0 and 1, numbers or class numbers; (N, C) of 0 and 1; or (N, 2) of a duration and 1 where it was cut short."""
     group: np.ndarray | None = None
     """(N,) numbers of the users, where users are declared: what GAUC and the bootstrap group by."""
     weight: np.ndarray | None = None
     """(N,) multiplicities of rows; None counts every row once."""
+    levels: tuple[float, ...] = ()
+    """Levels of the quantiles that are predicted; empty for other predictions."""
 
     def take(self, rows: np.ndarray) -> Observed:
         """Return some rows, by number or by mask."""
         group = None if self.group is None else self.group[rows]
         weight = None if self.weight is None else self.weight[rows]
-        return Observed(self.prediction[rows], self.target[rows], group, weight)
+        return Observed(self.prediction[rows], self.target[rows], group, weight, self.levels)
 
     def weighted(self, weight: np.ndarray) -> Observed:
         """Return the same rows with other multiplicities."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 from torch import Tensor, nn
 
 from polyrec.features.feature import Feature
-from polyrec.layers.pooling import GRUPooling, MeanPooling
+from polyrec.poolings.mean import Mean
+from polyrec.poolings.pooling import Pooling, PoolingModule
 
 
 class History(Feature):
@@ -20,7 +19,11 @@ class History(Feature):
     for all histories.
     """
 
-    examples = ({"name": "watched", "of": "item_id", "length": 20}, {"name": "likes", "of": "item_id", "pooling": "gru"})
+    examples = (
+        {"name": "watched", "of": "item_id", "length": 20},
+        {"name": "likes", "of": "item_id", "pooling": "SASRec"},
+        {"name": "met", "of": "item_id", "pooling": {"kind": "Recurrent", "cell": "lstm"}},
+    )
 
     of: str
     """Name of the feature that the earlier rows are read through."""
@@ -29,28 +32,36 @@ class History(Feature):
     where: str | None = None
     """SQL condition on the columns of the earlier rows, such as `rating >= 4`: which of them count. Their labels are past
     by then, so this may name a label."""
-    pooling: Literal["mean", "gru"] = "mean"
-    """How the earlier rows become one vector: their mean, or the last state of a gated recurrent unit."""
+    pooling: Pooling = Mean()
+    """How the earlier rows become one vector."""
 
     @property
     def columns(self) -> tuple[str, ...]:
         return ()
 
+    @property
+    def sees_target(self) -> bool:
+        """Whether the vector depends on the row's own element, so that every row judged has one of its own."""
+        return self.pooling.sees_target
+
     def build_pooling(self, width: int) -> HistoryPooling:
-        """Make the module that maps elements (B, L, width of `of`) and a mask (B, L) to (B, width)."""
-        return HistoryPooling(self.pooling, width, self.width)
+        """Make the module that maps elements (B, L, width of `of`), a mask (B, L) and the row's own element to (B, width)."""
+        return HistoryPooling(self.pooling.build(width, self.length), width, self.width)
 
 
 class HistoryPooling(nn.Module):
-    """Pool a history, then project it where its elements are of another width."""
+    """Pool a history, then project it where its elements are of another width.
 
-    def __init__(self, pooling: Literal["mean", "gru"], inputs: int, width: int) -> None:
+    Shape letters: B rows, L length of a history, K width of its elements.
+    """
+
+    def __init__(self, pooling: PoolingModule, inputs: int, width: int) -> None:
         super().__init__()
-        self.pooling = MeanPooling() if pooling == "mean" else GRUPooling(inputs)
+        self.pooling = pooling
         self.projection = nn.Identity() if inputs == width else nn.Linear(inputs, width)
 
-    def __call__(self, x_BLK: Tensor, mask_BL: Tensor) -> Tensor:
-        return super().__call__(x_BLK, mask_BL)
+    def __call__(self, x_BLK: Tensor, mask_BL: Tensor, target_BK: Tensor) -> Tensor:
+        return super().__call__(x_BLK, mask_BL, target_BK)
 
-    def forward(self, x_BLK: Tensor, mask_BL: Tensor) -> Tensor:
-        return self.projection(self.pooling(x_BLK, mask_BL))
+    def forward(self, x_BLK: Tensor, mask_BL: Tensor, target_BK: Tensor) -> Tensor:
+        return self.projection(self.pooling(x_BLK, mask_BL, target_BK))

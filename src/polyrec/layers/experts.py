@@ -1,6 +1,7 @@
-"""Several equal MLPs on the same input as one batched product.
+"""Several equal MLPs as one batched product.
 
-Shape letters: B rows, E experts, D input width, H hidden width.
+Shape letters: B rows, E experts, G groups of experts that share an input, D input width, H hidden width. A `x_GBD` is also
+written x_BD where all experts share one input.
 """
 
 from __future__ import annotations
@@ -11,11 +12,32 @@ import torch
 from torch import Tensor, nn
 
 
+def batched_linear(x_GBD: Tensor, weight_EDH: Tensor, bias_E1H: Tensor | None = None) -> Tensor:
+    """Apply E linear maps at once and return (E, B, H).
+
+    The input is one for all, (B, D), or one for each run of E / G successive maps, (G, B, D); with G = E each has its own.
+    """
+    experts, width, out = weight_EDH.shape
+    if x_GBD.dim() == 2:
+        flat = x_GBD @ weight_EDH.transpose(0, 1).reshape(width, -1)
+        h_EBH = flat.view(len(x_GBD), experts, out).transpose(0, 1)
+        return h_EBH if bias_E1H is None else h_EBH + bias_E1H
+    groups, rows = x_GBD.shape[:2]
+    if groups == experts:
+        return torch.bmm(x_GBD, weight_EDH) if bias_E1H is None else torch.baddbmm(bias_E1H, x_GBD, weight_EDH)
+    each = experts // groups
+    assert groups * each == experts, "every input is read by as many experts"
+    weight_GDR = weight_EDH.view(groups, each, width, out).transpose(1, 2).reshape(groups, width, each * out)
+    h_GBEH = torch.bmm(x_GBD, weight_GDR).view(groups, rows, each, out)
+    h_EBH = h_GBEH.transpose(1, 2).reshape(experts, rows, out)
+    return h_EBH if bias_E1H is None else h_EBH + bias_E1H
+
+
 class Experts(nn.Module):
     """E MLPs of one shape, evaluated together: the first layer as one matrix product, deeper ones as one `baddbmm` each.
 
-    `forward` maps (B, D) to (E, B, H). Each expert starts as `nn.Linear` starts: uniform in ±1/sqrt(fan-in). Dropout is
-    drawn anew for each expert.
+    `forward` maps (B, D), or (G, B, D) for groups of experts with an input of their own, to (E, B, H). Each expert starts as
+    `nn.Linear` starts: uniform in ±1/sqrt(fan-in). Dropout is drawn anew for each expert.
     """
 
     def __init__(self, experts: int, width: int, hidden: Sequence[int], dropout: float = 0.0) -> None:
@@ -30,14 +52,23 @@ class Experts(nn.Module):
             self.biases.append(nn.Parameter(torch.empty(experts, 1, out).uniform_(-bound, bound)))
             width = out
 
-    def __call__(self, x_BD: Tensor) -> Tensor:
-        return super().__call__(x_BD)
+    def __call__(self, x_GBD: Tensor, chosen: Sequence[int] | None = None) -> Tensor:
+        return super().__call__(x_GBD, chosen)
 
-    def forward(self, x_BD: Tensor) -> Tensor:
-        first_EDH, bias_E1H = self.weights[0], self.biases[0]
-        flat = x_BD @ first_EDH.transpose(0, 1).reshape(x_BD.shape[1], -1)
-        h_EBH = flat.view(len(x_BD), self.experts, first_EDH.shape[2]).transpose(0, 1) + bias_E1H
-        h_EBH = self.dropout(torch.relu(h_EBH))
-        for weight_EDH, bias_E1H in zip(list(self.weights)[1:], list(self.biases)[1:], strict=True):
-            h_EBH = self.dropout(torch.relu(torch.baddbmm(bias_E1H, h_EBH, weight_EDH)))
-        return h_EBH
+    def forward(self, x_GBD: Tensor, chosen: Sequence[int] | None = None) -> Tensor:
+        """Return the outputs of the chosen experts in their order, or of all."""
+        for layer in range(len(self.weights)):
+            x_GBD = self.layer(layer, x_GBD, chosen)
+        return x_GBD
+
+    def layer(self, position: int, x_GBD: Tensor, chosen: Sequence[int] | None = None) -> Tensor:
+        """Return the outputs of one layer, (E, B, H of that layer), for what stands between layers."""
+        weight_EDH, bias_E1H = choose(self.weights[position], chosen), choose(self.biases[position], chosen)
+        return self.dropout(torch.relu(batched_linear(x_GBD, weight_EDH, bias_E1H)))
+
+
+def choose(weight: Tensor, chosen: Sequence[int] | None) -> Tensor:
+    """Return some slices of a weight along its first dimension, in the order given; the weight itself where all are meant."""
+    if chosen is None or list(chosen) == list(range(len(weight))):
+        return weight
+    return weight[torch.tensor(chosen, device=weight.device)]

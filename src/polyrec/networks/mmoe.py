@@ -1,26 +1,26 @@
 """MMoE: experts shared by all tasks, mixed by a gate for each task.
 
-Shape letters: B rows, D input width, E experts, H hidden width.
+Shape letters: B rows, D input width, T tasks, E experts, H hidden width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from polyrec.layers.experts import Experts
-from polyrec.layers.products import FieldProducts
+from polyrec.networks.gates import Gates, mix
+from polyrec.networks.inputs import Inputs
 from polyrec.networks.network import Network, SharedNetwork
 
 
 class MMoE(Network):
     """Multi-gate mixture of experts (Ma et al., KDD 2018): `h_t = sum_e softmax(W_t x)_e expert_e(x)`.
 
-    With one expert it is `SharedBottom`. Unlike most ports, the experts of all tasks are one batched product, and the gates
-    start at equal weights (W_t = 0), so that no expert is favoured by chance.
+    With one expert it is `SharedBottom`. Unlike most ports, the experts and the gates of all tasks are one batched product
+    each, and the gates start at equal weights (W_t = 0), so that no expert is favoured by chance.
     """
 
     examples = ({}, {"experts": 3, "hidden": [16, 8], "products": True, "dropout": 0.1})
@@ -30,32 +30,32 @@ class MMoE(Network):
     hidden: tuple[int, ...] = Field(default=(256, 128), min_length=1)
     """Widths of the layers of each expert."""
 
-    def build(self, widths: Sequence[int], tasks: Sequence[str]) -> SharedNetwork:
-        return MMoENetwork(widths, tasks, self.experts, self.hidden, self.products, self.dropout)
+    def build(self, fields: Mapping[str, int], tasks: Sequence[str]) -> SharedNetwork:
+        return MMoENetwork(
+            Inputs([*fields.values()], self.trunk, self.products), tasks, self.experts, self.hidden, self.dropout
+        )
 
 
 class MMoENetwork(SharedNetwork):
     """Experts and one linear gate a task."""
 
-    def __init__(
-        self, widths: Sequence[int], tasks: Sequence[str], experts: int, hidden: Sequence[int], products: bool, dropout: float
-    ) -> None:
+    def __init__(self, inputs: Inputs, tasks: Sequence[str], experts: int, hidden: Sequence[int], dropout: float) -> None:
         super().__init__()
-        self.products = FieldProducts(widths, products)
-        width = self.products.width
-        self.experts = Experts(experts, width, hidden, dropout)
-        self.gate = nn.ModuleDict({task: nn.Linear(width, experts, bias=False) for task in tasks})
-        for gate in self.gate.values():
-            assert isinstance(gate, nn.Linear)
-            nn.init.zeros_(gate.weight)
+        self.inputs, self.tasks = inputs, tuple(tasks)
+        self.experts = Experts(experts, inputs.width, hidden, dropout)
+        self.gate = Gates(len(tasks), inputs.width, experts)
         self.width = self.experts.width
 
     def forward(self, x_BD: Tensor, tasks: Sequence[str]) -> dict[str, Tensor]:
-        x_BD = self.products(x_BD)
-        h_EBH = self.experts(x_BD)
-        gates = {task: torch.softmax(self.gate[task](x_BD), 1) for task in tasks}
-        return {task: torch.einsum("be,ebh->bh", gate_BE, h_EBH) for task, gate_BE in gates.items()}
+        x_BD = self.inputs(x_BD)
+        h_TBH = mix(self.gate(x_BD, self._positions(tasks)), self.experts(x_BD))
+        return dict(zip(tasks, h_TBH, strict=True))
 
     def gates(self, x_BD: Tensor, tasks: Sequence[str]) -> dict[str, Tensor]:
-        x_BD = self.products(x_BD)
-        return {task: torch.softmax(self.gate[task](x_BD), 1) for task in tasks}
+        return dict(zip(tasks, self.gate(self.inputs(x_BD), self._positions(tasks)), strict=True))
+
+    def last_shared(self) -> tuple[nn.Parameter, ...]:
+        return (self.experts.weights[-1], self.experts.biases[-1])
+
+    def _positions(self, tasks: Sequence[str]) -> list[int]:
+        return [self.tasks.index(task) for task in tasks]

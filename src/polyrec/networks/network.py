@@ -1,13 +1,17 @@
-"""`Network`: what the tasks share. Shape letters: B rows, D width of all features together, H hidden width."""
+"""`Network`: what the tasks share.
+
+Shape letters: B rows, D width of all features together (times S copies of their tables), H hidden width, E experts.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pydantic import Field
 from torch import Tensor, nn
 
 from polyrec.core.spec import Family
+from polyrec.trunks.trunk import Trunk
 
 
 class SharedNetwork(nn.Module):
@@ -26,15 +30,28 @@ class SharedNetwork(nn.Module):
         """Return the weight (B, E) that each task gives each expert; empty for networks without gates."""
         return {}
 
+    def last_shared(self) -> tuple[nn.Parameter, ...]:
+        """Return the weights of the last layer that every task's loss reaches: where GradNorm compares gradients."""
+        raise NotImplementedError
+
 
 class Network(Family, family="networks"):
-    """The shared part between features and tasks."""
+    """The shared part between features and tasks: a trunk over the fields, where one is declared, and what tasks share on it."""
 
+    trunk: Trunk | None = None
+    """What turns the fields into the vector that is shared; unset, the fields side by side."""
     products: bool = False
-    """Whether products of field pairs stand beside the fields in the input (see `polyrec.layers.products`)."""
+    """Whether products of field pairs stand beside that vector (see `polyrec.layers.products`)."""
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Probability of dropping a unit of a shared layer in training."""
 
-    def build(self, widths: Sequence[int], tasks: Sequence[str]) -> SharedNetwork:
-        """Make the module for fields of these widths, laid side by side in the input, and these tasks."""
+    def copies(self, tasks: Sequence[str]) -> int:
+        """Return how many copies of the features' learned tables the network reads, side by side in its input."""
+        return 1
+
+    def build(self, fields: Mapping[str, int], tasks: Sequence[str]) -> SharedNetwork:
+        """Make the module for fields of these widths by name, laid side by side in the input, and these tasks.
+
+        Raises `UserError` where the spec names a field or task that is not among them.
+        """
         raise NotImplementedError

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from polyrec.layers.mlp import MLP
-from polyrec.layers.products import FieldProducts
+from polyrec.networks.inputs import Inputs
 from polyrec.networks.network import Network, SharedNetwork
 
 
@@ -23,19 +23,23 @@ class SharedBottom(Network):
     hidden: tuple[int, ...] = Field(default=(256, 128), min_length=1)
     """Widths of the shared layers."""
 
-    def build(self, widths: Sequence[int], tasks: Sequence[str]) -> SharedNetwork:
-        return SharedBottomNetwork(widths, self.hidden, self.products, self.dropout)
+    def build(self, fields: Mapping[str, int], tasks: Sequence[str]) -> SharedNetwork:
+        return SharedBottomNetwork(Inputs([*fields.values()], self.trunk, self.products), self.hidden, self.dropout)
 
 
 class SharedBottomNetwork(SharedNetwork):
     """`h_t = MLP(x)` for every task t."""
 
-    def __init__(self, widths: Sequence[int], hidden: Sequence[int], products: bool, dropout: float) -> None:
+    def __init__(self, inputs: Inputs, hidden: Sequence[int], dropout: float) -> None:
         super().__init__()
-        self.products = FieldProducts(widths, products)
-        self.bottom = MLP(self.products.width, hidden, dropout)
+        self.inputs = inputs
+        self.bottom = MLP(inputs.width, hidden, dropout)
         self.width = self.bottom.width
 
     def forward(self, x_BD: Tensor, tasks: Sequence[str]) -> dict[str, Tensor]:
-        h_BH = self.bottom(self.products(x_BD))
+        h_BH = self.bottom(self.inputs(x_BD))
         return dict.fromkeys(tasks, h_BH)
+
+    def last_shared(self) -> tuple[nn.Parameter, ...]:
+        last = [step for step in self.bottom.steps if isinstance(step, nn.Linear)][-1]
+        return (last.weight, last.bias)

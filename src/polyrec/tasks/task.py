@@ -5,15 +5,18 @@ Shape letters: B rows, H hidden width, C outputs.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import polars as pl
-from pydantic import Field
+import torch
+from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from polyrec.core.errors import UserError
 from polyrec.core.spec import Family
 from polyrec.layers.mlp import MLP
+from polyrec.tasks.link import Link
+from polyrec.tasks.product import Product
 
 State = pl.DataFrame
 """What a task learned from the training labels (classes, a mean): a frame whose columns each kind documents."""
@@ -28,11 +31,21 @@ class Head(nn.Module):
         self.last = nn.Linear(self.tower.width, outputs)
         self.outputs = outputs
 
-    def __call__(self, hidden_BH: Tensor) -> Tensor:
-        return super().__call__(hidden_BH)
+    def __call__(self, *hidden_BH: Tensor) -> Tensor:
+        return super().__call__(*hidden_BH)
 
-    def forward(self, hidden_BH: Tensor) -> Tensor:
-        raw_BC: Tensor = self.last(self.tower(hidden_BH))
+    def forward(self, *hidden_BH: Tensor) -> Tensor:
+        """Map the hidden state of each of the task's views to raw outputs."""
+        return self.output(self.state(*hidden_BH))
+
+    def state(self, *hidden_BH: Tensor) -> Tensor:
+        """Return the state after the tower, (B, width of the tower): what a task after this one may be given."""
+        (only_BH,) = hidden_BH
+        return self.tower(only_BH)
+
+    def output(self, state_BH: Tensor) -> Tensor:
+        """Return the raw outputs for a state."""
+        raw_BC: Tensor = self.last(state_BH)
         return raw_BC.squeeze(1) if self.outputs == 1 else raw_BC
 
 
@@ -43,6 +56,14 @@ class Task(Family, family="tasks"):
     """Names of the metrics that `evaluate` reports, the headline first."""
     is_scalar: ClassVar[bool] = True
     """Whether a prediction is one number a row, which a fusion can use."""
+    views: ClassVar[tuple[Literal["inputs", "user", "item"], ...]] = ("inputs",)
+    """What the head is given a hidden state of: the features of `inputs`, or the user's and the item's side apart."""
+    relates_rows: ClassVar[bool] = False
+    """Whether the loss of a row looks at other rows of the batch, as a ranking loss does."""
+    needs_contrast: ClassVar[bool] = True
+    """Whether labels that are one value throughout teach nothing."""
+    ranks_catalogue: ClassVar[bool] = False
+    """Whether the task is judged by ranking all items by its prediction, besides the metrics of its rows."""
 
     name: str = Field(min_length=1, pattern=r"^[^./\\]+$")
     """Name of the task, and the column of its prediction."""
@@ -54,6 +75,34 @@ class Task(Family, family="tasks"):
     """Widths of the task's own layers between the shared network and the output."""
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Probability of dropping a unit of the tower in training."""
+    after: Link | None = None
+    """Tasks that must have happened first, and what that means for this one: `after: click` is short for a `Product`."""
+
+    @field_validator("after", mode="before")
+    @classmethod
+    def _short_for_product(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return Product(tasks=(value,))
+        return Product(tasks=tuple(value)) if isinstance(value, list | tuple) else value
+
+    @property
+    def expressions(self) -> dict[str, str]:
+        """The columns or SQL expressions that the task reads of a row, by role; `label` is among them.
+
+        Where there are several, the labels handed to `fit`, `targets` and `observed` are a struct with a field for each role,
+        null as a whole where the label is null.
+        """
+        return {"label": self.label}
+
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """Quantile levels that the outputs stand for; empty for tasks that are not about quantiles."""
+        return ()
+
+    @property
+    def uniform_negatives(self) -> int:
+        """Rows that every training batch is given beside its own, whose items are drawn uniformly from all items."""
+        return 0
 
     def fit(self, labels: pl.Series) -> State:
         """Learn the state from the observed training labels (no nulls, at least one)."""
@@ -76,8 +125,20 @@ class Task(Family, family="tasks"):
         return labels.is_not_null().to_torch()
 
     def loss(self, raw: Tensor, target: Tensor) -> Tensor:
-        """Return the loss of each row, (B,)."""
+        """Return the loss of each row, (B,); finite also where it does not count."""
         raise NotImplementedError
+
+    def counts(self, target: Tensor) -> Tensor:
+        """Return which rows have a loss, (B,) of booleans, besides being observed: all but for tasks that relate rows."""
+        return torch.ones(len(target), dtype=torch.bool)
+
+    def as_negatives(self, target: Tensor) -> Tensor:
+        """Return the targets that rows have where they were drawn as negatives, with `uniform_negatives`."""
+        return target
+
+    def group(self, target: Tensor) -> Tensor | None:
+        """Return the number of each row's group, (B,), for tasks that compare rows within groups."""
+        return None
 
     def predict(self, raw: Tensor, state: State) -> Tensor:
         """Turn raw outputs into predictions in the label's own units."""

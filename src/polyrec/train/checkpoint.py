@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,12 +30,20 @@ class Progress:
 
 
 def save_checkpoint(
-    folder: Path, model: nn.Module, balance: nn.Module, optimizer: optim.Optimizer, best: dict[str, Tensor], progress: Progress
+    folder: Path,
+    model: nn.Module,
+    balance: nn.Module,
+    optimizers: Sequence[optim.Optimizer],
+    best: dict[str, Tensor],
+    progress: Progress,
 ) -> None:
     """Write a checkpoint, whole or not at all: the one before it stays until this one is on disk."""
-    state = optimizer.state_dict()
     moments = {
-        f"{index}/{name}": value for index, own in state["state"].items() for name, value in own.items() if value is not None
+        f"{number}/{index}/{name}": torch.as_tensor(value)
+        for number, optimizer in enumerate(optimizers)
+        for index, own in optimizer.state_dict()["state"].items()
+        for name, value in own.items()
+        if value is not None
     }
     with replacing_folder(folder) as temporary:
         save_file(_contiguous(model.state_dict()), temporary / "model.safetensors")
@@ -45,7 +54,7 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    folder: Path, model: nn.Module, balance: nn.Module, optimizer: optim.Optimizer, fingerprint: str
+    folder: Path, model: nn.Module, balance: nn.Module, optimizers: Sequence[optim.Optimizer], fingerprint: str
 ) -> tuple[dict[str, Tensor], Progress]:
     """Put model, balancer and optimiser back where the checkpoint left them; return the best weights and the progress.
 
@@ -62,11 +71,12 @@ def load_checkpoint(
         raise UserError(thing, expected="a checkpoint of this very run", found=found, remedy=remedy)
     model.load_state_dict(load_file(folder / "model.safetensors"))
     balance.load_state_dict(load_file(folder / "balance.safetensors"))
-    moments: dict[int, dict[str, Any]] = {}
+    moments: list[dict[int, dict[str, Any]]] = [{} for _ in optimizers]
     for key, value in load_file(folder / "optimizer.safetensors").items():
-        index, name = key.split("/", 1)
-        moments.setdefault(int(index), {})[name] = value
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
+        number, index, name = key.split("/", 2)
+        moments[int(number)].setdefault(int(index), {})[name] = value
+    for optimizer, own in zip(optimizers, moments, strict=True):
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": own})
     return load_file(folder / "best.safetensors"), progress
 
 

@@ -8,27 +8,31 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from torch import Tensor, nn, optim
+from torch import Tensor, nn
 
 from polyrec.balancing.balancer import Balance
-from polyrec.core.batch import Batch
 from polyrec.core.errors import UserError
 from polyrec.data.prepared import Prepared
 from polyrec.model import Model
-from polyrec.tasks.task import Task
+from polyrec.objective import Objective
 from polyrec.train import checkpoint
-from polyrec.train.optimizers import build_optimizer, step_size
+from polyrec.train.ranks import Ranks
+from polyrec.train.step import Step
 from polyrec.train.training import Training
 
 Judge = Callable[[Model], Mapping[str, float]]
 """Returns validation metrics by `task.metric`, with the `utility` among them."""
+
+
+OnEpoch = Callable[[int, Mapping[str, float]], None]
+"""Is told the number of each epoch and its entry of the curves; what it raises ends the training."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class Run:
 
 def train(
     model: Model,
-    tasks: Sequence[Task],
+    objective: Objective,
     balance: Balance,
     data: Prepared,
     training: Training,
@@ -53,24 +57,28 @@ def train(
     checkpoint_folder: Path | None = None,
     resume: bool = False,
     stop_after: int | None = None,
+    on_epoch: OnEpoch | None = None,
     title: str = "training",
     progress: bool = True,
 ) -> Run:
     """Train a model in place and leave in it the weights of the best epoch (of the last, without a judge).
 
     With a `checkpoint_folder` the state is written there after every epoch; with `resume` training goes on from what the
-    folder holds, if anything. `stop_after` ends the training early on the schedule of the whole budget.
+    folder holds, if anything. `stop_after` ends the training early on the schedule of the whole budget. Where a process
+    group of `torch.distributed` is open, each process trains on its share of every batch and the first one writes.
     """
-    optimizer = build_optimizer([*model.parameters(), *balance.parameters()], training)
+    ranks = Ranks()
+    step = Step(model, objective, balance, training, data, ranks)
+    balance.start(objective.constants(data.targets, data.masks))
     state, best = checkpoint.Progress(fingerprint, []), _copy(model)
     if resume and checkpoint_folder is not None and checkpoint_folder.exists():
-        best, state = checkpoint.load_checkpoint(checkpoint_folder, model, balance, optimizer, fingerprint)
-    with torch.random.fork_rng(devices=[]), _bar(progress) as bar:
+        best, state = checkpoint.load_checkpoint(checkpoint_folder, model, balance, step.optimizers, fingerprint)
+    with torch.random.fork_rng(devices=[]), _bar(progress and ranks.rank == 0) as bar:
         last = min(training.epochs, stop_after or training.epochs)
         line = bar.add_task(title, total=last, completed=len(state.curves), note="")
         while len(state.curves) < last and not _is_stale(state, training):
             epoch = len(state.curves) + 1
-            entry = _epoch(model, tasks, balance, optimizer, data, training, epoch)
+            entry = _epoch(step, data, training, epoch)
             if judge is None:
                 state.best_epoch = epoch
             else:
@@ -81,8 +89,10 @@ def train(
                 if entry["utility"] > state.best_utility:
                     state.best_epoch, state.best_utility, best = epoch, entry["utility"], _copy(model)
             state.curves.append(entry)
-            if checkpoint_folder is not None:
-                checkpoint.save_checkpoint(checkpoint_folder, model, balance, optimizer, best, state)
+            if checkpoint_folder is not None and ranks.rank == 0:
+                checkpoint.save_checkpoint(checkpoint_folder, model, balance, step.optimizers, best, state)
+            if on_epoch is not None:
+                on_epoch(epoch, entry)
             bar.update(line, advance=1, note=f"utility {entry['utility']:.4f}" if judge else "")
     if judge is not None:
         model.load_state_dict(best)
@@ -90,48 +100,17 @@ def train(
     return Run(state.curves, state.best_epoch)
 
 
-def _epoch(
-    model: Model,
-    tasks: Sequence[Task],
-    balance: Balance,
-    optimizer: optim.Optimizer,
-    data: Prepared,
-    training: Training,
-    epoch: int,
-) -> dict[str, float]:
-    """Pass once over the rows; return each task's mean loss over its observed rows, seen as the weights moved."""
-    model.train()
+def _epoch(step: Step, data: Prepared, training: Training, epoch: int) -> dict[str, float]:
+    """Pass once over the rows; return each task's mean loss over its counted rows, seen as the weights moved."""
+    step.model.train()
     torch.manual_seed(training.seed * 100_003 + epoch)
     steps_an_epoch = -(-data.rows // training.batch_size)
-    sums = {task.name: torch.zeros(2) for task in tasks}
-    for step, batch in enumerate(data.batches(training.batch_size, torch.randperm(data.rows))):
-        done = (epoch - 1) * steps_an_epoch + step
-        share = step_size(done, training.epochs * steps_an_epoch, training.schedule, training.warmup)
-        for group in optimizer.param_groups:
-            group["lr"] = training.learning_rate * share
-        losses = _losses(model(batch), tasks, batch, sums)
-        if not losses:
-            continue
-        optimizer.zero_grad(set_to_none=True)
-        balance(losses).backward()
-        if training.gradient_clip is not None:
-            nn.utils.clip_grad_norm_(model.parameters(), training.gradient_clip)
-        optimizer.step()
-    return {f"{name}.loss": float(total[0] / total[1]) for name, total in sums.items() if total[1] > 0}
-
-
-def _losses(raw: Mapping[str, Tensor], tasks: Sequence[Task], batch: Batch, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the mean loss over observed rows of each task that has one in this batch, and add it to the running sums."""
-    losses = {}
-    for task in tasks:
-        mask_B = batch.masks[task.name]
-        observed = int(mask_B.sum())
-        if observed == 0:
-            continue
-        loss_B = task.loss(raw[task.name], batch.targets[task.name])
-        losses[task.name] = torch.where(mask_B, loss_B, 0.0).sum() / observed
-        sums[task.name].add_(torch.tensor([float(losses[task.name].detach()) * observed, observed]))
-    return losses
+    step.begin()
+    for number, rows_B in enumerate(data.order().split(training.batch_size)):
+        step(rows_B, (epoch - 1) * steps_an_epoch + number, training.epochs * steps_an_epoch, probe=number < training.probe)
+    losses = step.mean_losses()
+    step.balance.end_epoch(losses)
+    return {f"{name}.loss": loss for name, loss in losses.items()} | step.probed()
 
 
 def _undefined(entry: Mapping[str, float]) -> UserError:

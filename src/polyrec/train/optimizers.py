@@ -3,27 +3,62 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
+import torch
 from torch import nn, optim
 
 from polyrec.train.training import ScheduleName, Training
 
 
-def build_optimizer(parameters: Iterable[nn.Parameter], training: Training) -> optim.Optimizer:
-    """Return the torch optimiser that a training asks for, in its fused form where torch has one."""
-    rate, decay = training.learning_rate, training.weight_decay
+def build_optimizers(
+    weights: Iterable[nn.Parameter], tables: Sequence[nn.Parameter], free: Iterable[nn.Parameter], training: Training
+) -> list[optim.Optimizer]:
+    """Return the torch optimiser that a training asks for, in its fused form where torch has one, and, with `sparse`, a second
+    one for the tables of ids. The `free` parameters, those of the balance, have no weight decay."""
+    rate, decay, fused = training.learning_rate, training.weight_decay, True
+    is_table = {id(table) for table in tables} if training.sparse else set()
+    groups: list[dict[str, Any]] = [{"params": [weight for weight in weights if id(weight) not in is_table]}]
+    groups += [{"params": own, "weight_decay": 0.0} for own in [list(free)] if own]
+    optimizers: list[optim.Optimizer] = []
     match training.optimizer:
         case "sgd":
-            return optim.SGD(parameters, rate, weight_decay=decay, momentum=training.momentum, fused=True)
+            optimizers.append(optim.SGD(groups, rate, weight_decay=decay, momentum=training.momentum, fused=fused))
         case "adam":
-            return optim.Adam(parameters, rate, weight_decay=decay, fused=True)
+            optimizers.append(optim.Adam(groups, rate, weight_decay=decay, fused=fused))
         case "adamw":
-            return optim.AdamW(parameters, rate, weight_decay=decay, fused=True)
+            optimizers.append(optim.AdamW(groups, rate, weight_decay=decay, fused=fused))
         case "rmsprop":
-            return optim.RMSprop(parameters, rate, weight_decay=decay, momentum=training.momentum)
+            optimizers.append(optim.RMSprop(groups, rate, weight_decay=decay, momentum=training.momentum))
         case "adagrad":
-            return optim.Adagrad(parameters, rate, weight_decay=decay, fused=True)
+            optimizers.append(optim.Adagrad(groups, rate, weight_decay=decay, fused=fused))
+    if is_table:
+        match training.optimizer:
+            case "sgd":
+                optimizers.append(optim.SGD(tables, rate))
+            case "adagrad":
+                optimizers.append(optim.Adagrad(tables, rate))
+            case _:
+                optimizers.append(optim.SparseAdam(tables, rate))
+    return optimizers
+
+
+def clip_gradients(parameters: Iterable[nn.Parameter], longest: float) -> None:
+    """Scale all gradients, dense and sparse, so that their norm together is at most `longest`."""
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    values = []
+    for gradient in gradients:
+        if gradient.is_sparse:
+            gradient = gradient.coalesce()
+            values.append(gradient.values().norm())
+        else:
+            values.append(gradient.norm())
+    if not values:
+        return
+    share = (longest / (torch.stack(values).norm() + 1e-6)).clamp(max=1.0)
+    for gradient in gradients:
+        gradient.mul_(share)
 
 
 def step_size(step: int, steps: int, schedule: ScheduleName, warmup: float) -> float:

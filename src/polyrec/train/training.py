@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal, Self, get_args
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from polyrec.core.spec import Spec
 from polyrec.data.splits import RandomSplit, Split
@@ -47,8 +47,25 @@ class Training(Spec):
     """How validation rows are taken from the data where `fit` is given none."""
     refit: bool = False
     """Whether to train once more, from the start and on all rows, for as many epochs as validation found best."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Number format of the forward pass; weights, gradients of the tasks and the optimiser's state are float32 either way."""
+    sparse: bool = False
+    """Whether tables of ids are updated in the rows that a batch touches only, by SGD, Adagrad or the lazy form of Adam. With
+    SGD and Adagrad the result is that of the dense update."""
+    probe: int = Field(default=0, ge=0)
+    """Batches an epoch at which the gradients of the tasks are compared: their cosines and norms are then among the curves."""
     seed: int = Field(default=0, ge=0, lt=2**31)
     """Seed of the split, of the first weights, of the order of rows and of dropout."""
+
+    @model_validator(mode="after")
+    def _sparse_can_be(self) -> Self:
+        penalty = self.weight_decay > 0 and self.optimizer != "adamw"
+        if self.sparse and (self.optimizer == "rmsprop" or self.momentum > 0 or penalty):
+            raise ValueError(
+                "sparse updates know no momentum, no RMSProp and no L2 penalty, which would move every row. Set momentum and "
+                "weight_decay to zero, use adamw (its decay then spares the tables), or leave sparse off."
+            )
+        return self
 
     @field_validator("optimizer", mode="before")
     @classmethod

@@ -1,0 +1,76 @@
+"""What must hold between the parts of a declaration, beyond what each part checks of itself. Mistakes are ValueErrors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from polyrec.core.errors import nearest
+from polyrec.features.categorical import Categorical
+from polyrec.features.feature import Feature
+from polyrec.features.history import History
+from polyrec.features.light_gcn import LightGCN
+from polyrec.model import in_order
+from polyrec.tasks.binary import Binary
+from polyrec.tasks.product import Product
+from polyrec.tasks.task import Task
+
+if TYPE_CHECKING:
+    from polyrec.recommender import Recommender
+
+
+def check_links(tasks: Sequence[Task]) -> None:
+    """Refuse links to no other task, products of what are no probabilities, and circles."""
+    by_name = {task.name: task for task in tasks}
+    for task in tasks:
+        for name in () if task.after is None else task.after.tasks:
+            if name not in by_name or name == task.name:
+                others = nearest(name, [other for other in by_name if other != task.name])
+                raise ValueError(f"task {task.name!r} comes after {name!r}, which is no other task. {others}")
+            if isinstance(task.after, Product) and not (isinstance(task, Binary) and isinstance(by_name[name], Binary)):
+                remedy = "Make both Binary, or use Transfer."
+                raise ValueError(f"task {task.name!r} comes after {name!r} by a Product, which is of probabilities. {remedy}")
+            if len(by_name[name].views) > 1 or len(task.views) > 1:
+                raise ValueError(f"tasks {task.name!r} and {name!r} cannot be linked: one holds users against items")
+    in_order(tasks)
+
+
+def check_references(spec: Recommender) -> None:
+    """Refuse histories and graphs of features that are not there or cannot serve."""
+    by_name = {feature.name: feature for feature in spec.all_features}
+    for feature in spec.all_features:
+        if isinstance(feature, History):
+            _check_history(feature, spec, by_name)
+        if isinstance(feature, LightGCN):
+            _check_graph(feature, spec, by_name)
+
+
+def _check_history(history: History, spec: Recommender, by_name: Mapping[str, Feature]) -> None:
+    thing = f"history {history.name!r}"
+    if isinstance(by_name.get(history.of), History | LightGCN | None):
+        options = [name for name, feature in by_name.items() if not isinstance(feature, History | LightGCN)]
+        raise ValueError(f"{thing} is of {history.of!r}, which is no such feature. {nearest(history.of, options)}")
+    if history not in spec.user or spec.key(spec.user) is None:
+        raise ValueError(f"{thing} belongs in `user`, beside a Categorical that is the user's key")
+    if not history.pooling.sees_target:
+        return
+    for task in spec.tasks:
+        if any(history.name in view and history.of not in view for view in spec.views[task.name]):
+            raise ValueError(
+                f"task {task.name!r} may see the {thing} but not {history.of!r}, which its pooling holds the history "
+                "against. Choose another pooling, or other `inputs` for the task."
+            )
+
+
+def _check_graph(graph: LightGCN, spec: Recommender, by_name: Mapping[str, Feature]) -> None:
+    thing = f"graph {graph.name!r}"
+    sides = {feature.name: side for side, features in (("user", spec.user), ("item", spec.item)) for feature in features}
+    for name in (graph.of, graph.to):
+        found = by_name.get(name)
+        if not isinstance(found, Categorical) or name not in sides:
+            options = [key for key in sides if isinstance(by_name[key], Categorical)]
+            raise ValueError(f"{thing} needs {name!r} as a Categorical of user or item. {nearest(name, options)}")
+        if found.width != graph.width:
+            raise ValueError(f"{thing} has width {graph.width} and {name!r} width {found.width}: they must be equal")
+    if sides.get(graph.name) != sides[graph.of] or sides[graph.of] == sides[graph.to]:
+        raise ValueError(f"{thing} belongs on the side of {graph.of!r}, and {graph.to!r} on the other side")

@@ -1,0 +1,89 @@
+"""`Encoders`: the vectors of all features of a row, side by side.
+
+Shape letters: B rows, L length of a history, M elements of all histories, K width of a feature, D width of all features, U ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from polyrec.core.batch import Batch, Padded
+from polyrec.features.categorical import CategoricalEncoder
+from polyrec.features.feature import Encoder, Feature, State
+from polyrec.features.history import History, HistoryPooling
+from polyrec.features.light_gcn import GraphEncoder, LightGCN
+
+
+class Encoders(nn.Module):
+    """One encoder a feature. Histories and graphs read the tables of the features that they are of."""
+
+    def __init__(self, features: Sequence[Feature], states: Mapping[str, State]) -> None:
+        super().__init__()
+        widths = {feature.name: feature.width for feature in features}
+        self.features = tuple(features)
+        self.encoders, self.poolings, self.graphs = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
+        self._propagated: dict[str, Tensor] = {}
+        for feature in features:
+            if isinstance(feature, History):
+                self.poolings[feature.name] = feature.build_pooling(widths[feature.of])
+            elif isinstance(feature, LightGCN):
+                self.graphs[feature.name] = feature.build(states[feature.name])
+            else:
+                self.encoders[feature.name] = feature.build(states[feature.name])
+
+    def __call__(self, batch: Batch) -> Tensor:
+        return super().__call__(batch)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Return the vectors of all features side by side, (B, D)."""
+        return torch.cat([self._vector(feature, batch) for feature in self.features], 1)
+
+    def train(self, mode: bool = True) -> Encoders:
+        """Switch to training or back; what was propagated over graphs is forgotten, for the tables may have changed."""
+        self._propagated.clear()
+        return super().train(mode)
+
+    def tables(self) -> list[nn.Embedding]:
+        """Return the tables of ids, which are updated by rows where training is sparse."""
+        return [encoder.table for encoder in self.encoders.values() if isinstance(encoder, CategoricalEncoder)]
+
+    def _vector(self, feature: Feature, batch: Batch) -> Tensor:
+        if isinstance(feature, History):
+            return self._history(feature, batch)
+        if isinstance(feature, LightGCN):
+            ids_B = batch.inputs[feature.of]
+            assert isinstance(ids_B, Tensor)
+            return functional.embedding(ids_B, self._graph(feature))
+        return self._encoder(feature.name)(batch.inputs[feature.name])
+
+    def _history(self, feature: History, batch: Batch) -> Tensor:
+        past = batch.inputs[feature.name]
+        assert isinstance(past, Padded)
+        encoder = self._encoder(feature.of)
+        x_MK = encoder(past.elements)
+        pooling = self.poolings[feature.name]
+        assert isinstance(pooling, HistoryPooling)
+        x_BLK = x_MK.view(*past.mask_BL.shape, x_MK.shape[1])
+        target_BK = encoder(batch.inputs[feature.of]) if feature.pooling.sees_target else x_BLK[:, -1]
+        return pooling(x_BLK, past.mask_BL, target_BK)
+
+    def _graph(self, feature: LightGCN) -> Tensor:
+        """Return the propagated table (U, K); outside training it is computed once."""
+        if feature.name in self._propagated and not torch.is_grad_enabled():
+            return self._propagated[feature.name]
+        own, other = self._encoder(feature.of), self._encoder(feature.to)
+        graph = self.graphs[feature.name]
+        assert isinstance(own, CategoricalEncoder) and isinstance(other, CategoricalEncoder) and isinstance(graph, GraphEncoder)
+        table_UK = graph(own.table.weight, other.table.weight)
+        if not self.training and not torch.is_grad_enabled():
+            self._propagated[feature.name] = table_UK
+        return table_UK
+
+    def _encoder(self, name: str) -> Encoder:
+        encoder = self.encoders[name]
+        assert isinstance(encoder, Encoder)
+        return encoder

@@ -1,0 +1,5 @@
+"""Floor 1: the kinds of poolings, one file a kind."""
+
+from polyrec.core.loading import load_kinds
+
+load_kinds(__name__, __path__)
