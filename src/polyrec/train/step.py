@@ -75,8 +75,9 @@ class Step:
         self.ranks.add_up_gradients(self.parameters)
         if self.training.gradient_clip is not None:
             clip_gradients(self.parameters, self.training.gradient_clip)
-        for optimizer in self.optimizers:
-            optimizer.step()
+        with torch.sparse.check_sparse_tensor_invariants(enable=False):
+            for optimizer in self.optimizers:
+                optimizer.step()
         if self.balance.looks_back:
             self._look_back(batch)
 

@@ -1,0 +1,241 @@
+"""A step is backpropagation of the balance's total: with sparse tables, in low precision, and over two processes.
+
+Shape letters: T tasks.
+"""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from torch import distributed, multiprocessing
+
+from polyrec import Binary, Categorical, FixedWeights, Fitted, History, MMoE, Numeric, Recommender, Regression, Training, kinds
+from polyrec.balancing.balancer import Balancer
+from polyrec.fitting import _learn, _prepare, _read_table
+from polyrec.model import Model
+from polyrec.objective import Objective
+from polyrec.train.gradients import StepGradients
+from polyrec.train.ranks import Ranks
+from polyrec.train.step import Step
+
+BALANCERS = [
+    pytest.param(kind(**example), id=f"{name}{position}")
+    for name, kind in kinds("balancers").items()
+    for position, example in enumerate(kind.examples)
+]
+
+
+def declaration(balancing: Balancer | None = None) -> Recommender:
+    return Recommender(
+        user=(Categorical(name="user_id", width=4), History(name="met", of="item_id", length=3, width=4)),
+        item=(Categorical(name="item_id", width=4), Numeric(name="age", width=4)),
+        tasks=(
+            Binary(name="like", label="CASE WHEN rating % 2 = 0 THEN rating >= 4 END", tower=(4,)),
+            Regression(name="stars", label="rating", tower=(4,)),
+        ),
+        network=MMoE(experts=2, hidden=(6,)),
+        balancing=balancing or FixedWeights(),
+    )
+
+
+@pytest.fixture(scope="module")
+def rows(world: pl.DataFrame) -> pl.DataFrame:
+    return world.filter((pl.col("user_id") < 130) & (pl.col("item_id") < 150)).head(600)
+
+
+def fit(rows: pl.DataFrame, balancing: Balancer | None = None, **training: object) -> Fitted:
+    settings = {"epochs": 2, "batch_size": 100, "optimizer": "sgd", "learning_rate": 0.1, "patience": None} | training
+    return declaration(balancing).fit(rows, training=Training(**settings), progress=False)
+
+
+def weights_of(fitted: Fitted) -> dict[str, torch.Tensor]:
+    return dict(fitted.parts.weights)
+
+
+def assert_same(first: Fitted, second: Fitted, tolerance: float = 1e-5) -> None:
+    one, other = weights_of(first), weights_of(second)
+    assert one.keys() == other.keys()
+    for name in one:
+        torch.testing.assert_close(one[name], other[name], rtol=tolerance, atol=tolerance, msg=lambda text: f"{name}: {text}")
+
+
+class TestGradients:
+    @pytest.fixture
+    def step(self, rows: pl.DataFrame) -> tuple[Model, dict[str, torch.Tensor], torch.Tensor]:
+        spec = declaration()
+        table = _read_table(spec, rows)
+        learned = _learn(spec, table, None, Training(epochs=1), "", None, False, False, "")
+        model = learned.model
+        data = _prepare(spec, learned.feature_states, learned.task_states, table, table.log())
+        batch = data.batch(torch.arange(50))
+        x_BD = model.encode(batch)
+        found = Objective(spec.tasks).losses(model.decode(x_BD), batch.targets, batch.masks)
+        return model, {name: loss.sum() / counts.sum() for name, (loss, counts) in found.items()}, x_BD
+
+    def test_have_the_gramian_of_explicit_gradients(self, step: tuple[Model, dict[str, torch.Tensor], torch.Tensor]):
+        model, losses, x_BD = step
+        found = StepGradients(losses, x_BD, model.network.last_shared(), Ranks()).gramian(["like", "stars"])
+        explicit = [torch.autograd.grad(losses[task], x_BD, retain_graph=True)[0].double() for task in ("like", "stars")]
+        for a, first in enumerate(explicit):
+            for b, second in enumerate(explicit):
+                assert math.isclose(found[a, b].item(), (first * second).sum().item(), rel_tol=1e-9)
+
+    def test_have_norms_in_the_last_shared_layer(self, step: tuple[Model, dict[str, torch.Tensor], torch.Tensor]):
+        model, losses, x_BD = step
+        found = StepGradients(losses, x_BD, model.network.last_shared(), Ranks()).norms(["stars", "like"])
+        for value, task in zip(found, ("stars", "like"), strict=True):
+            parts = torch.autograd.grad(losses[task], model.network.last_shared(), retain_graph=True)
+            assert math.isclose(value.item(), torch.cat([part.flatten() for part in parts]).norm().item(), rel_tol=1e-6)
+
+    def test_are_linear_in_what_lies_below_the_boundary(self, step: tuple[Model, dict[str, torch.Tensor], torch.Tensor]):
+        """The table's gradient of a weighted sum of losses is the weighted sum of what each boundary gradient sends down."""
+        model, losses, x_BD = step
+        (table,) = [table.weight for table in model.tables()][:1]
+        (whole,) = torch.autograd.grad(0.3 * losses["like"] + 2 * losses["stars"], table, retain_graph=True)
+        above = [torch.autograd.grad(losses[task], x_BD, retain_graph=True)[0] for task in ("like", "stars")]
+        (below,) = torch.autograd.grad(x_BD, table, grad_outputs=0.3 * above[0] + 2 * above[1])
+        torch.testing.assert_close(below, whole)
+
+
+def test_a_weighted_sum_is_plain_backpropagation(rows: pl.DataFrame):
+    """One epoch of the loop against torch alone: same rows, same order, same weights after."""
+    spec = declaration(FixedWeights(weights={"stars": 0.5}))
+    training = Training(epochs=1, batch_size=100, optimizer="sgd", learning_rate=0.1)
+    table = _read_table(spec, rows)
+    trained = _learn(spec, table, None, training, "", None, False, False, "")
+    untrained = _learn(spec, table, None, training.replace(learning_rate=1e-30), "", None, False, False, "")
+    model, objective = untrained.model.train(), Objective(spec.tasks)
+    data = _prepare(spec, untrained.feature_states, untrained.task_states, table, table.log())
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(training.seed * 100_003 + 1)
+        for rows_B in data.order().split(100):
+            batch = data.batch(rows_B)
+            found = objective.losses(model(batch), batch.targets, batch.masks)
+            means = {name: loss.sum() / counts.sum() for name, (loss, counts) in found.items()}
+            optimizer.zero_grad()
+            (means["like"] + 0.5 * means["stars"]).backward()
+            optimizer.step()
+    for (name, one), other in zip(trained.model.named_parameters(), model.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6, msg=lambda text: f"{name}: {text}")
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adagrad"])
+@pytest.mark.parametrize("balancing", BALANCERS)
+def test_sparse_updates_are_dense_updates(rows: pl.DataFrame, balancing: Balancer, optimizer: str):
+    dense = fit(rows, balancing, optimizer=optimizer, epochs=1)
+    sparse = fit(rows, balancing, optimizer=optimizer, epochs=1, sparse=True)
+    assert_same(dense, sparse)
+
+
+def test_sparse_adam_leaves_untouched_rows_alone(rows: pl.DataFrame):
+    """A table's row that no batch touches keeps its first weights, where dense Adam with decay moves it."""
+    spec = declaration()
+    table = _read_table(spec, rows)
+    moved = {}
+    for sparse in (True, False):
+        training = Training(optimizer="adamw", weight_decay=0.1, learning_rate=0.1, sparse=sparse)
+        learned = _learn(spec, table, None, training.replace(epochs=1), "", None, False, False, "")
+        data = _prepare(spec, learned.feature_states, learned.task_states, table, table.log())
+        step = Step(
+            learned.model.train(), Objective(spec.tasks), FixedWeights().build(("like", "stars")), training, data, Ranks()
+        )
+        users = learned.model.tables()[0].weight
+        before = users.detach().clone()
+        step(torch.arange(10), 0, 10, probe=False)
+        touched = data.batch(torch.arange(10)).inputs["user_id"]
+        moved[sparse] = set((users != before).any(1).nonzero().flatten().tolist())
+        assert set(touched.tolist()) <= moved[sparse]
+    assert moved[True] == set(touched.tolist())
+    assert len(moved[False]) == len(before)
+
+
+@pytest.mark.parametrize("settings", [{"optimizer": "rmsprop"}, {"momentum": 0.9}, {"optimizer": "adam", "weight_decay": 0.1}])
+def test_sparse_updates_that_would_move_every_row_are_refused(settings: dict[str, object]):
+    with pytest.raises(ValueError, match="sparse"):
+        Training(sparse=True, **{"optimizer": "sgd"} | settings)
+
+
+def test_clipping_is_the_same_for_sparse_and_dense(rows: pl.DataFrame):
+    assert_same(fit(rows, gradient_clip=0.05), fit(rows, gradient_clip=0.05, sparse=True))
+    assert not np.allclose(fit(rows, gradient_clip=0.05).predict(rows)["stars"], fit(rows).predict(rows)["stars"])
+
+
+@pytest.mark.parametrize("balancing", BALANCERS)
+def test_low_precision_learns_much_the_same(rows: pl.DataFrame, balancing: Balancer):
+    settings = {"epochs": 3, "optimizer": "adam", "learning_rate": 0.01}
+    exact, rounded = fit(rows, balancing, **settings), fit(rows, balancing, **settings, precision="bfloat16")
+    assert all(value.dtype == torch.float32 for value in weights_of(rounded).values())
+    before, after = (np.asarray([entry["stars.loss"] for entry in f.curves]) for f in (exact, rounded))
+    assert np.isfinite(after).all()
+    assert abs(before[-1] - after[-1]) < 0.15
+
+
+def test_probes_tell_cosines_and_norms(rows: pl.DataFrame):
+    entry = fit(rows, probe=2).curves[0]
+    assert -1 <= entry["like|stars.cosine"] <= 1
+    assert entry["like.gradient_norm"] > 0
+    assert entry["stars.gradient_norm"] > 0
+    assert not any("cosine" in name for name in fit(rows).curves[0])
+
+
+def test_probes_change_nothing(rows: pl.DataFrame):
+    assert_same(fit(rows), fit(rows, probe=3), tolerance=0)
+
+
+STATEFUL = [param for param in BALANCERS if param.values[0].build(("like", "stars")).state_dict().keys() != {"constants_T"}]
+
+
+@pytest.mark.parametrize("balancing", STATEFUL)
+def test_a_resumed_training_is_an_uninterrupted_one(rows: pl.DataFrame, balancing: Balancer, tmp_path: Path):
+    spec = declaration(balancing)
+    training = Training(epochs=4, batch_size=100, learning_rate=0.01, patience=None)
+    whole = spec.fit(rows, training=training, progress=False)
+
+    def stop(epoch: int, entry: object) -> None:
+        if epoch == 2:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        spec.fit(rows, training=training, progress=False, checkpoint=tmp_path / "c", on_epoch=stop)
+    resumed = spec.fit(rows, training=training, progress=False, checkpoint=tmp_path / "c", resume=True)
+    assert [entry["utility"] for entry in resumed.curves] == [entry["utility"] for entry in whole.curves]
+    assert_same(whole, resumed, tolerance=0)
+
+
+def _rank(rank: int, folder: str, balancing: Sequence[str], sparse: bool) -> None:
+    torch.set_num_threads(1)
+    distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    for number, text in enumerate(balancing):
+        fitted = fit(pl.read_parquet(Path(folder) / "rows.parquet"), Balancer.from_yaml(text), sparse=sparse)
+        if rank == 0:
+            fitted.save(Path(folder) / str(number))
+    distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("sparse", [False, True], ids=["dense", "sparse"])
+def test_two_ranks_are_one(rows: pl.DataFrame, tmp_path: Path, sparse: bool):
+    """Two processes with half of every batch each end with the weights of one, whatever balances."""
+    balancers = [param.values[0] for param in BALANCERS]
+    texts = [balancer.to_yaml() for balancer in balancers]
+    rows.write_parquet(tmp_path / "rows.parquet")
+    multiprocessing.spawn(_rank, (str(tmp_path), texts, sparse), nprocs=2)
+    for number, balancer in enumerate(balancers):
+        assert_same(fit(rows, balancer, sparse=sparse), Fitted.load(tmp_path / str(number)), tolerance=1e-4)
+
+
+def test_a_step_without_labels_changes_nothing(rows: pl.DataFrame):
+    spec = declaration()
+    table = _read_table(spec, rows.with_columns(rating=pl.when(pl.int_range(pl.len()) >= 100).then("rating")))
+    learned = _learn(spec, table, None, Training(epochs=1), "", None, False, False, "")
+    data = _prepare(spec, learned.feature_states, learned.task_states, table, table.log())
+    balance = FixedWeights().build(("like", "stars"))
+    step = Step(learned.model.train(), Objective(spec.tasks), balance, Training(optimizer="adam"), data, Ranks())
+    before = {name: value.clone() for name, value in learned.model.state_dict().items()}
+    step(torch.arange(100), 0, 10, probe=True)
+    assert all(torch.equal(before[name], value) for name, value in learned.model.state_dict().items())
+    assert step.mean_losses() == {}
