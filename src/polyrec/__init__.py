@@ -13,7 +13,26 @@ fitted = recommender.fit("ratings.parquet")
 __version__ = "0.1.0"
 
 from polyrec import datasets
+from polyrec.balancing.aligned_mtl import AlignedMTL
+from polyrec.balancing.cagrad import CAGrad
+from polyrec.balancing.concatenated import Concatenated
+from polyrec.balancing.dwa import DWA
+from polyrec.balancing.famo import FAMO
 from polyrec.balancing.fixed_weights import FixedWeights
+from polyrec.balancing.gls import GLS
+from polyrec.balancing.gradnorm import GradNorm
+from polyrec.balancing.gradvac import GradVac
+from polyrec.balancing.hierarchical import Hierarchical
+from polyrec.balancing.imtl_g import IMTLG
+from polyrec.balancing.mgda import MGDA
+from polyrec.balancing.nash_mtl import NashMTL
+from polyrec.balancing.pcgrad import PCGrad
+from polyrec.balancing.rlw import RLW
+from polyrec.balancing.uncertainty import Uncertainty
+from polyrec.balancing.upgrad import UPGrad
+from polyrec.calibration.isotonic import Isotonic
+from polyrec.calibration.platt import Platt
+from polyrec.calibration.temperature import Temperature
 from polyrec.core.errors import UserError
 from polyrec.core.schema import json_schema
 from polyrec.core.spec import families, kinds
@@ -22,6 +41,7 @@ from polyrec.data.splits import LastSplit, RandomSplit, TimeSplit
 from polyrec.data.tables import Tables
 from polyrec.features.categorical import Categorical
 from polyrec.features.history import History
+from polyrec.features.light_gcn import LightGCN
 from polyrec.features.multi_categorical import MultiCategorical
 from polyrec.features.numeric import Numeric
 from polyrec.features.text import Text
@@ -31,42 +51,108 @@ from polyrec.fusion.add import Add
 from polyrec.fusion.multiply import Multiply
 from polyrec.language.hugging_face import HuggingFace
 from polyrec.language.package import Package
+from polyrec.networks.adatt import AdaTT
+from polyrec.networks.cgc import CGC
+from polyrec.networks.cross_stitch import CrossStitch
+from polyrec.networks.home import HoME
 from polyrec.networks.mmoe import MMoE
+from polyrec.networks.pepnet import PEPNet
+from polyrec.networks.ple import PLE
 from polyrec.networks.shared_bottom import SharedBottom
+from polyrec.networks.stem import STEM
+from polyrec.poolings.convolution import Convolution
+from polyrec.poolings.din import DIN
+from polyrec.poolings.mean import Mean
+from polyrec.poolings.recurrent import Recurrent
+from polyrec.poolings.sasrec import SASRec
 from polyrec.recommender import Recommender
 from polyrec.tasks.binary import Binary
+from polyrec.tasks.censored import Censored
+from polyrec.tasks.count import Count
 from polyrec.tasks.multiclass import Multiclass
 from polyrec.tasks.multilabel import Multilabel
+from polyrec.tasks.ordinal import Ordinal
+from polyrec.tasks.product import Product
+from polyrec.tasks.quantile import Quantile
 from polyrec.tasks.regression import Regression
+from polyrec.tasks.transfer import Transfer
 from polyrec.train.training import Training
+from polyrec.trunks.cnn import CNN
+from polyrec.trunks.dcn_v2 import DCNv2
+from polyrec.trunks.mlp import MLP
+from polyrec.trunks.rnn import RNN
+from polyrec.trunks.transformer import Transformer
 
 load = Fitted.load
 
 __all__ = [
+    "CGC",
+    "CNN",
+    "DIN",
+    "DWA",
+    "FAMO",
+    "GLS",
+    "IMTLG",
+    "MGDA",
+    "MLP",
+    "PLE",
+    "RLW",
+    "RNN",
+    "STEM",
+    "AdaTT",
     "Add",
+    "AlignedMTL",
     "Binary",
+    "CAGrad",
     "Categorical",
+    "Censored",
+    "Concatenated",
+    "Convolution",
+    "Count",
+    "CrossStitch",
+    "DCNv2",
     "Fitted",
     "FixedWeights",
+    "GradNorm",
+    "GradVac",
+    "Hierarchical",
     "History",
+    "HoME",
     "HuggingFace",
+    "Isotonic",
     "LastSplit",
+    "LightGCN",
     "MMoE",
+    "Mean",
     "MultiCategorical",
     "Multiclass",
     "Multilabel",
     "Multiply",
+    "NashMTL",
     "Numeric",
+    "Ordinal",
+    "PCGrad",
+    "PEPNet",
     "Package",
+    "Platt",
+    "Product",
+    "Quantile",
     "Query",
     "RandomSplit",
     "Recommender",
+    "Recurrent",
     "Regression",
+    "SASRec",
     "SharedBottom",
     "Tables",
+    "Temperature",
     "Text",
     "TimeSplit",
     "Training",
+    "Transfer",
+    "Transformer",
+    "UPGrad",
+    "Uncertainty",
     "UserError",
     "Vector",
     "datasets",

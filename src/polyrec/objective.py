@@ -32,6 +32,7 @@ class Objective:
         by_name = {task.name: task for task in tasks}
         self.direct = {task.name: () if task.after is None else task.after.tasks for task in tasks}
         self.paths = {task.name: _path(task, by_name) for task in tasks if isinstance(task.after, Product)}
+        self.on_path = {name for path in self.paths.values() for name in path}
         self.conditional = {
             task.name: self.direct[task.name]
             for task in tasks
@@ -64,7 +65,7 @@ class Objective:
         """Return every task's predictions, over all rows or `given` that the tasks right before have happened."""
         found = {}
         for task in self.tasks:
-            if task.name in self.paths and not given:
+            if task.name in self.on_path and not given:
                 found[task.name] = self._probability(task.name, raw)
             else:
                 found[task.name] = task.predict(raw[task.name], states[task.name])
