@@ -1,7 +1,7 @@
 """What every feature keeps. Shape letters: B rows, L length of a history, K width of its elements.
 
 Columns of several types are offered; a feature reads the first of them that it accepts. Histories have no column: theirs are
-the laws of pooling at the end.
+the laws of pooling at the end. A graph has none either, and laws of its own in `tests/features/test_light_gcn.py`.
 """
 
 from dataclasses import dataclass
@@ -20,6 +20,8 @@ from polyrec.core.batch import Column
 from polyrec.core.files import read_parquet, write_parquet
 from polyrec.features.feature import Encoder, Feature, State
 from polyrec.features.history import History
+from polyrec.poolings.din import DIN
+from polyrec.poolings.mean import Mean
 
 ROWS = 24
 
@@ -164,50 +166,68 @@ class TestEncoder:
         assert torch.equal(reading.vectors(reading.table), reading.vectors(reading.table))
 
 
-def _history(history: History, width: int, length: int = 6) -> tuple[torch.nn.Module, Tensor, Tensor]:
-    """Return a pooling and histories of 0 to `length` elements, padded at the front."""
-    generator = torch.Generator().manual_seed(0)
-    x_BLK = torch.randn(length + 1, length, width, generator=generator)
-    mask_BL = torch.arange(length, 0, -1) <= torch.arange(length + 1)[:, None]
-    torch.manual_seed(0)
-    return history.build_pooling(width).eval(), x_BLK, mask_BL
+class _Pooled:
+    """Histories of 0 to `length` elements, padded at the front, and what pools them beside each row's own element."""
+
+    def __init__(self, history: History, width: int, length: int = 6) -> None:
+        torch.manual_seed(0)
+        self.pooling = history.build_pooling(width).eval()
+        self.x_BLK = torch.randn(length + 1, length, width)
+        self.mask_BL = torch.arange(length, 0, -1) <= torch.arange(length + 1)[:, None]
+        self.target_BK = torch.randn(length + 1, width)
+
+    def __call__(self, x_BLK: Tensor, mask_BL: Tensor) -> Tensor:
+        return self.pooling(x_BLK, mask_BL, self.target_BK)
 
 
 @pytest.mark.parametrize("same_width", [True, False])
 class TestHistory:
     def test_is_of_the_width_declared_and_finite(self, history: History, same_width: bool):
-        pooling, x_BLK, mask_BL = _history(history, history.width if same_width else 5)
-        assert pooling(x_BLK, mask_BL).shape == (len(x_BLK), history.width)
-        assert torch.isfinite(pooling(x_BLK, mask_BL)).all()
+        pool = _Pooled(history, history.width if same_width else 5)
+        pooled = pool(pool.x_BLK, pool.mask_BL)
+        assert pooled.shape == (len(pool.x_BLK), history.width)
+        assert torch.isfinite(pooled).all()
 
     def test_does_not_depend_on_how_far_a_batch_is_padded(self, history: History, same_width: bool):
-        pooling, x_BLK, mask_BL = _history(history, history.width if same_width else 5)
-        padding = torch.full((len(x_BLK), 4, x_BLK.shape[2]), 1e3)
-        further = pooling(torch.cat([padding, x_BLK], 1), torch.cat([torch.zeros(len(x_BLK), 4, dtype=torch.bool), mask_BL], 1))
-        torch.testing.assert_close(further, pooling(x_BLK, mask_BL), rtol=1e-5, atol=1e-6)
+        pool = _Pooled(history, history.width if same_width else 5)
+        padding = torch.full((len(pool.x_BLK), 4, pool.x_BLK.shape[2]), 1e3)
+        nothing = torch.zeros(len(pool.x_BLK), 4, dtype=torch.bool)
+        further = pool(torch.cat([padding, pool.x_BLK], 1), torch.cat([nothing, pool.mask_BL], 1))
+        torch.testing.assert_close(further, pool(pool.x_BLK, pool.mask_BL), rtol=1e-5, atol=1e-6)
 
     def test_does_not_depend_on_what_stands_in_the_padding(self, history: History, same_width: bool):
-        pooling, x_BLK, mask_BL = _history(history, history.width if same_width else 5)
-        other = torch.where(mask_BL[:, :, None], x_BLK, 1e3)
-        torch.testing.assert_close(pooling(other, mask_BL), pooling(x_BLK, mask_BL), rtol=1e-5, atol=1e-6)
+        pool = _Pooled(history, history.width if same_width else 5)
+        other = torch.where(pool.mask_BL[:, :, None], pool.x_BLK, 1e3)
+        torch.testing.assert_close(pool(other, pool.mask_BL), pool(pool.x_BLK, pool.mask_BL), rtol=1e-5, atol=1e-6)
 
     def test_that_is_empty_is_the_same_for_all(self, history: History, same_width: bool):
-        pooling, x_BLK, mask_BL = _history(history, history.width if same_width else 5)
-        nobody = pooling(x_BLK, torch.zeros_like(mask_BL))
+        pool = _Pooled(history, history.width if same_width else 5)
+        nobody = pool(pool.x_BLK, torch.zeros_like(pool.mask_BL))
         torch.testing.assert_close(nobody, nobody[:1].expand_as(nobody))
-        torch.testing.assert_close(nobody[0], pooling(x_BLK, mask_BL)[0])
+        torch.testing.assert_close(nobody[0], pool(pool.x_BLK, pool.mask_BL)[0])
 
     def test_depends_on_each_of_its_elements(self, history: History, same_width: bool):
-        pooling, x_BLK, mask_BL = _history(history, history.width if same_width else 5)
-        x_BLK.requires_grad_()
-        pooling(x_BLK, mask_BL).square().sum().backward()
+        pool = _Pooled(history, history.width if same_width else 5)
+        x_BLK = pool.x_BLK.requires_grad_()
+        pool(x_BLK, pool.mask_BL)[:, 0].sum().backward()
         assert x_BLK.grad is not None
-        assert torch.equal(x_BLK.grad.abs().sum(2) > 0, mask_BL)
+        assert torch.equal(x_BLK.grad.abs().sum(2) > 0, pool.mask_BL)
 
     def test_of_a_row_depends_on_no_other_row(self, history: History, same_width: bool):
-        pooling, x_BLK, mask_BL = _history(history, history.width if same_width else 5)
-        alone = torch.cat([pooling(x_BLK[row : row + 1], mask_BL[row : row + 1]) for row in range(len(x_BLK))])
-        torch.testing.assert_close(pooling(x_BLK, mask_BL), alone, rtol=1e-5, atol=1e-6)
+        pool = _Pooled(history, history.width if same_width else 5)
+        rows = zip(pool.x_BLK.split(1), pool.mask_BL.split(1), pool.target_BK.split(1), strict=True)
+        alone = torch.cat([pool.pooling(*row) for row in rows])
+        torch.testing.assert_close(pool(pool.x_BLK, pool.mask_BL), alone, rtol=1e-5, atol=1e-6)
+
+
+def test_a_history_is_pooled_by_the_name_of_a_kind():
+    assert History(name="h", of="item_id", pooling="DIN").pooling == DIN()
+    assert History(name="h", of="item_id").pooling == Mean()
+
+
+@pytest.mark.parametrize(("name", "sees"), [("DIN", True), ("SASRec", False)])
+def test_a_history_tells_whether_it_sees_the_item_that_is_judged(name: str, sees: bool):
+    assert History(name="h", of="item_id", pooling=name).sees_target is sees
 
 
 @settings(max_examples=20, deadline=None)

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from polyrec.evaluate.observed import Observed
+from polyrec.evaluate.pairs import count_wins
+from polyrec.evaluate.quantiles import coverage_gap, pinball
+from polyrec.evaluate.survival import concordance, uncensored_mae
 
 BINS = 15
 """Bins of the expected calibration error."""
@@ -47,19 +50,8 @@ def gauc(observed: Observed) -> float:
     prediction, group, weight = observed.prediction[kept], observed.group[kept], weight[kept]
     positive = weight * observed.target[kept]
     order = np.lexsort((prediction, group))
-    group, prediction, weight, positive = group[order], prediction[order], weight[order], positive[order]
-    starts = np.flatnonzero(np.r_[True, group[1:] != group[:-1]])
-    ties = np.flatnonzero(np.r_[True, (group[1:] != group[:-1]) | (prediction[1:] != prediction[:-1])])
-    user_of_tie = np.searchsorted(starts, ties, side="right") - 1
-    tied_positive, tied_all = np.add.reduceat(positive, ties), np.add.reduceat(weight, ties)
-    tied_negative = tied_all - tied_positive
-    below = np.cumsum(tied_negative) - tied_negative
-    first_tie = np.searchsorted(ties, starts)
-    below -= below[first_tie][user_of_tie]
-    users = len(starts)
-    wins = np.bincount(user_of_tie, tied_positive * (below + tied_negative / 2), users)
-    positives = np.bincount(user_of_tie, tied_positive, users)
-    negatives = np.bincount(user_of_tie, tied_negative, users)
+    positive, weight = positive[order], weight[order]
+    wins, positives, negatives = count_wins(group[order], prediction[order], positive, weight - positive)
     both = (positives > 0) & (negatives > 0)
     if not both.any():
         return float("nan")
@@ -104,6 +96,30 @@ def r2(observed: Observed) -> float:
     return float(1 - rmse(observed) ** 2 / np.average(np.square(observed.target - mean), weights=observed.weights))
 
 
+def quadratic_kappa(observed: Observed) -> float:
+    """Quadratic weighted kappa (Cohen, Psychological Bulletin 1968): `1 - mean (a - y)^2 / mean (a - y')^2`.
+
+    a is the prediction rounded to the nearest grade among the observed labels, the lower of two as near, and y' the label of
+    another row at random. Grades are as far apart as their values: where those are not evenly spaced, it differs from
+    implementations that number the grades. 1 is perfect, 0 is chance; NaN where all labels and predictions are one grade.
+    """
+    kept = observed.weights > 0
+    grades, weight = np.unique(observed.target[kept]).astype(float), observed.weights[kept]
+    said = grades[np.searchsorted((grades[1:] + grades[:-1]) / 2, observed.prediction[kept])]
+    true = observed.target[kept].astype(float)
+    mean_said, mean_true = np.average(said, weights=weight), np.average(true, weights=weight)
+    spread = np.average(np.square(said - mean_said) + np.square(true - mean_true), weights=weight)
+    chance = spread + np.square(mean_said - mean_true)
+    return float(1 - np.average(np.square(said - true), weights=weight) / chance) if len(grades) > 1 else float("nan")
+
+
+def poisson_deviance(observed: Observed) -> float:
+    """Mean Poisson deviance, `2 (y log(y / mu) - y + mu)`; a predicted mu below 1e-7 counts as that."""
+    count, mu = observed.target.astype(float), np.maximum(observed.prediction.astype(float), 1e-7)
+    surprise = count * (np.log(np.where(count > 0, count, 1)) - np.log(mu))
+    return float(np.average(2 * (np.where(count > 0, surprise, 0) - count + mu), weights=observed.weights))
+
+
 def accuracy(observed: Observed) -> float:
     """Share of the rows whose most probable class is the observed one."""
     return float(np.average(observed.prediction.argmax(1) == observed.target, weights=observed.weights))
@@ -144,6 +160,12 @@ METRICS: dict[str, Metric] = {
     "rmse": Metric(rmse, False),
     "mae": Metric(mae, False),
     "r2": Metric(r2, True),
+    "quadratic_kappa": Metric(quadratic_kappa, True),
+    "poisson_deviance": Metric(poisson_deviance, False),
+    "pinball": Metric(pinball, False),
+    "coverage_gap": Metric(coverage_gap, False),
+    "concordance": Metric(concordance, True),
+    "uncensored_mae": Metric(uncensored_mae, False),
     "accuracy": Metric(accuracy, True),
     "macro_f1": Metric(macro_f1, True),
     "micro_auc": Metric(micro_auc, True),

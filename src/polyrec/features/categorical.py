@@ -55,6 +55,10 @@ class CategoricalEncoder(Encoder):
 
     def forward(self, values: Input) -> Tensor:
         assert isinstance(values, Tensor)
+        return self.table(self.drop(values))
+
+    def drop(self, values: Tensor) -> Tensor:
+        """Return the numbers, in training some of them read as unseen."""
         if self.training and self.id_dropout > 0:
             values = values * (torch.rand(values.shape) >= self.id_dropout)
-        return self.table(values)
+        return values

@@ -26,6 +26,7 @@ class Encoders(nn.Module):
         widths = {feature.name: feature.width for feature in features}
         self.features = tuple(features)
         self.encoders, self.poolings, self.graphs = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
+        self.in_graphs = sorted({feature.of for feature in features if isinstance(feature, LightGCN)})
         self._propagated: dict[str, Tensor] = {}
         for feature in features:
             if isinstance(feature, History):
@@ -40,7 +41,8 @@ class Encoders(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the vectors of all features side by side, (B, D)."""
-        return torch.cat([self._vector(feature, batch) for feature in self.features], 1)
+        ids = {name: self._drop(name, batch) for name in self.in_graphs}
+        return torch.cat([self._vector(feature, batch, ids) for feature in self.features], 1)
 
     def train(self, mode: bool = True) -> Encoders:
         """Switch to training or back; what was propagated over graphs is forgotten, for the tables may have changed."""
@@ -51,14 +53,22 @@ class Encoders(nn.Module):
         """Return the tables of ids, which are updated by rows where training is sparse."""
         return [encoder.table for encoder in self.encoders.values() if isinstance(encoder, CategoricalEncoder)]
 
-    def _vector(self, feature: Feature, batch: Batch) -> Tensor:
+    def _drop(self, name: str, batch: Batch) -> Tensor:
+        """Return ids with id dropout drawn once, so that an id that is dropped does not show through its graph."""
+        encoder, ids_B = self._encoder(name), batch.inputs[name]
+        assert isinstance(encoder, CategoricalEncoder) and isinstance(ids_B, Tensor)
+        return encoder.drop(ids_B)
+
+    def _vector(self, feature: Feature, batch: Batch, ids: Mapping[str, Tensor]) -> Tensor:
         if isinstance(feature, History):
             return self._history(feature, batch)
         if isinstance(feature, LightGCN):
-            ids_B = batch.inputs[feature.of]
-            assert isinstance(ids_B, Tensor)
-            return functional.embedding(ids_B, self._graph(feature))
-        return self._encoder(feature.name)(batch.inputs[feature.name])
+            return functional.embedding(ids[feature.of], self._graph(feature))
+        encoder = self._encoder(feature.name)
+        if feature.name in ids:
+            assert isinstance(encoder, CategoricalEncoder)
+            return encoder.table(ids[feature.name])
+        return encoder(batch.inputs[feature.name])
 
     def _history(self, feature: History, batch: Batch) -> Tensor:
         past = batch.inputs[feature.name]

@@ -56,7 +56,7 @@ def smallest_mixture(gramian_TT: np.ndarray) -> np.ndarray:
 
 
 def into_dual_cone(gramian_TT: np.ndarray, weights_NT: np.ndarray) -> np.ndarray:
-    """Return for each row u `argmin v' G v` over v >= u: the nearest mixture to u's that has no negative product with a gradient.
+    """Return for each row u `argmin v' G v` over v >= u: the nearest mixture to u's that conflicts with no gradient.
 
     This is the dual form of the projection of `J' u` on the dual cone of the gradients J (Quinton and Rey, 2024).
     """

@@ -1,4 +1,7 @@
-"""Experts whose outputs are of one size. Shape letters: B rows, E experts, G groups with an input, D input width, H hidden width."""
+"""Experts whose outputs are of one size.
+
+Shape letters: B rows, E experts, G groups of experts that share an input, D input width, H hidden width.
+"""
 
 from __future__ import annotations
 
@@ -47,17 +50,18 @@ class NormalizedExperts(nn.Module):
     def _normalized(self, layer: int, h_EBH: Tensor, chosen: Sequence[int] | None) -> Tensor:
         experts, rows, width = h_EBH.shape
         running = [self.get_buffer(f"mean_{layer}"), self.get_buffer(f"variance_{layer}")]
-        mean_EH, variance_EH = (choose(buffer, chosen) for buffer in running)
+        mean_EH, variance_EH = (choose(buffer, chosen).clone() for buffer in running)
         scale_EH, shift_EH = choose(self.scales[layer], chosen), choose(self.shifts[layer], chosen)
         uses_batch = self.training and rows > 1
         flat = functional.batch_norm(
-            h_EBH.transpose(0, 1).reshape(rows, -1),
+            h_EBH.transpose(0, 1).reshape(rows, experts * width),
             mean_EH.view(-1),
             variance_EH.view(-1),
             scale_EH.view(-1),
             shift_EH.view(-1),
             training=uses_batch,
         )
-        if uses_batch and mean_EH is not running[0]:
-            running[0][list(chosen or ())], running[1][list(chosen or ())] = mean_EH, variance_EH
+        if uses_batch:
+            noted = slice(None) if chosen is None else list(chosen)
+            running[0][noted], running[1][noted] = mean_EH, variance_EH
         return flat.view(rows, experts, width).transpose(0, 1)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from pydantic import Field, PositiveInt
-from torch import Tensor
+from torch import Tensor, nn
 
 from polyrec.layers.cross import CrossLayers
 from polyrec.layers.mlp import MLP
@@ -42,8 +42,9 @@ class DCNv2Trunk(TrunkModule):
         super().__init__()
         self.cross = CrossLayers(inputs, layers, rank)
         self.deep = MLP(inputs, hidden, dropout) if hidden else None
+        self.dropout = nn.Dropout(dropout)
         self.width = inputs + (0 if self.deep is None else self.deep.width)
 
     def forward(self, x_BD: Tensor) -> Tensor:
-        crossed_BD = self.cross(x_BD)
+        crossed_BD = self.dropout(self.cross(x_BD))
         return crossed_BD if self.deep is None else torch.cat([crossed_BD, self.deep(x_BD)], 1)

@@ -1,0 +1,101 @@
+"""Ordinal: grades in an order. Shape letters: B rows, H width of a state, K grades, C = K - 1 thresholds."""
+
+from __future__ import annotations
+
+import polars as pl
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from polyrec.layers.increasing import increasing, raw_of_increasing
+from polyrec.tasks.numbers import _NumbersTask
+from polyrec.tasks.task import Head, State
+
+_MOST_GRADES = 50
+
+_LEAST_SHARE = 1e-7
+
+
+class Ordinal(_NumbersTask):
+    """Grades whose order counts and whose distances do not: stars, degrees of severity, degrees of agreement.
+
+    Proportional odds: `P(y <= k) = sigmoid(b_k - s)` with one score s a row and thresholds `b_1 < b_2 < …` that all rows share
+    (McCullagh, JRSS B 1980). The thresholds are learned and in order by construction, the first free and each further one a
+    softplus above; they start at the shares of the training grades. Labels: numbers of 2 to 50 values; the grades are those
+    of the training labels, and a grade first met later counts as not observed. Output: the expected grade, in the
+    label's units. Loss: `-log P(y)` in nats, as a sum of log-sigmoids, which unlike the usual logarithm of a difference of two
+    sigmoids neither vanishes nor needs a clamp far off. State: `grade`, `share`.
+
+    Raw outputs: `b_1 - s`, then what the softplus of is `b_k - b_{k-1}`.
+    """
+
+    examples = ({"name": "stars", "label": "rating"}, {"name": "grade", "label": "grade", "tower": [16], "inputs": "item"})
+    metrics = ("rmse", "mae", "quadratic_kappa")
+
+    def fit(self, labels: pl.Series) -> State:
+        grades = self.finite(labels).alias("grade").value_counts(name="rows").sort("grade")
+        if not 2 <= len(grades) <= _MOST_GRADES:
+            remedy = "Round the label, use Regression for a quantity, or drop the task."
+            raise self.wrong_labels(f"2 to {_MOST_GRADES} different grades", f"{len(grades)}", remedy)
+        return grades.select("grade", share=pl.col("rows") / pl.col("rows").sum())
+
+    def outputs(self, state: State) -> int:
+        return len(state) - 1
+
+    def build(self, width: int, state: State) -> Head:
+        return OrdinalHead(width, self.tower, self.dropout, _raw_of_shares(state["share"].to_torch()))
+
+    def targets(self, labels: pl.Series, state: State) -> Tensor:
+        return self._numbers(labels, state).fill_null(0).to_torch().long()
+
+    def observed(self, labels: pl.Series, state: State) -> Tensor:
+        return self._numbers(labels, state).is_not_null().to_torch()
+
+    def loss(self, raw: Tensor, target: Tensor) -> Tensor:
+        # With c_k = c_{k-1} + softplus(d_k): sigmoid(c_k) - sigmoid(c_{k-1}) = sigmoid(c_k) sigmoid(-c_{k-1}) sigmoid(d_k).
+        c_BC = increasing(raw)
+        none_B1 = torch.zeros_like(c_BC[:, :1])
+        at_most_BK = torch.cat([functional.logsigmoid(c_BC), none_B1], 1)
+        at_least_BK = torch.cat([none_B1, functional.logsigmoid(-c_BC)], 1)
+        step_BC = none_B1 if raw.ndim == 1 else torch.cat([none_B1, functional.logsigmoid(raw[:, 1:])], 1)
+        log_p_BK = at_most_BK + at_least_BK + torch.cat([step_BC, none_B1], 1)
+        return -log_p_BK.gather(1, target[:, None]).squeeze(1)
+
+    def predict(self, raw: Tensor, state: State) -> Tensor:
+        grade_K = state["grade"].to_torch()
+        return grade_K[0].float() + torch.sigmoid(-increasing(raw)) @ grade_K.diff().float()
+
+    def truth(self, target: Tensor, state: State) -> Tensor:
+        return state["grade"].to_torch().float()[target]
+
+    def constant(self, targets: Tensor) -> Tensor:
+        counts_K = torch.bincount(targets, minlength=2)
+        return _raw_of_shares(counts_K.double() / counts_K.sum())
+
+    def _numbers(self, labels: pl.Series, state: State) -> pl.Series:
+        """Return the number of each label's grade; null for null and for a grade not among the training labels."""
+        numbered = state.select("grade").with_row_index("number")
+        asked = self.finite(labels).alias("grade").to_frame()
+        return asked.join(numbered, on="grade", how="left", maintain_order="left")["number"]
+
+
+class OrdinalHead(Head):
+    """A tower, one score a row, and thresholds that all rows share."""
+
+    def __init__(self, width: int, tower: tuple[int, ...], dropout: float, start: Tensor) -> None:
+        super().__init__(width, tower, 1, dropout)
+        self.last = nn.Linear(self.tower.width, 1, bias=False)
+        self.thresholds_C = nn.Parameter(start.flatten())
+        self.outputs = len(self.thresholds_C)
+
+    def output(self, state_BH: Tensor) -> Tensor:
+        """Return the first threshold less the score, and the raw steps to the others."""
+        s_B1 = self.last(state_BH)
+        raw_BC = torch.cat([self.thresholds_C[:1] - s_B1, self.thresholds_C[1:].expand(len(s_B1), -1)], 1)
+        return raw_BC.squeeze(1) if self.outputs == 1 else raw_BC
+
+
+def _raw_of_shares(share_K: Tensor) -> Tensor:
+    """Return the raw outputs under which every grade has its share: the log-odds of the cumulative shares."""
+    at_most_C = share_K.cumsum(0)[:-1].clamp(_LEAST_SHARE, 1 - _LEAST_SHARE)
+    return raw_of_increasing(torch.logit(at_most_C)).float()
