@@ -44,6 +44,7 @@ from polyrec.features.history import History
 from polyrec.features.light_gcn import LightGCN
 from polyrec.features.multi_categorical import MultiCategorical
 from polyrec.features.numeric import Numeric
+from polyrec.features.piecewise import Piecewise
 from polyrec.features.text import Text
 from polyrec.features.vector import Vector
 from polyrec.fitted import Fitted
@@ -69,13 +70,17 @@ from polyrec.recommender import Recommender
 from polyrec.tasks.binary import Binary
 from polyrec.tasks.censored import Censored
 from polyrec.tasks.count import Count
+from polyrec.tasks.listwise import Listwise
 from polyrec.tasks.multiclass import Multiclass
 from polyrec.tasks.multilabel import Multilabel
 from polyrec.tasks.ordinal import Ordinal
+from polyrec.tasks.pairwise import Pairwise
 from polyrec.tasks.product import Product
 from polyrec.tasks.quantile import Quantile
 from polyrec.tasks.regression import Regression
+from polyrec.tasks.retrieval import Retrieval
 from polyrec.tasks.transfer import Transfer
+from polyrec.tasks.triplet import Triplet
 from polyrec.train.training import Training
 from polyrec.trunks.cnn import CNN
 from polyrec.trunks.dcn_v2 import DCNv2
@@ -122,6 +127,7 @@ __all__ = [
     "Isotonic",
     "LastSplit",
     "LightGCN",
+    "Listwise",
     "MMoE",
     "Mean",
     "MultiCategorical",
@@ -134,6 +140,8 @@ __all__ = [
     "PCGrad",
     "PEPNet",
     "Package",
+    "Pairwise",
+    "Piecewise",
     "Platt",
     "Product",
     "Quantile",
@@ -142,6 +150,7 @@ __all__ = [
     "Recommender",
     "Recurrent",
     "Regression",
+    "Retrieval",
     "SASRec",
     "SharedBottom",
     "Tables",
@@ -151,6 +160,7 @@ __all__ = [
     "Training",
     "Transfer",
     "Transformer",
+    "Triplet",
     "UPGrad",
     "Uncertainty",
     "UserError",

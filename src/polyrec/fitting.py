@@ -171,7 +171,8 @@ def _learn(
     tasks = {}
     for task in spec.tasks:
         check_learnable(table.labels[task.name], task)
-        tasks[task.name] = task.fit(observed_labels(table.labels[task.name]))
+        labels = table.labels[task.name]
+        tasks[task.name] = task.fit(labels if task.relates_rows else observed_labels(labels))
     log = table.log()
     prepared = _prepare(spec, features, tasks, table, log)
     with torch.random.fork_rng(devices=[]):

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from polyrec.core.batch import Batch
 from polyrec.features.encoders import Encoders
 from polyrec.features.feature import Feature, State
+from polyrec.layers.named import Named
 from polyrec.networks.network import Network, SharedNetwork
 from polyrec.tasks.link import LinkModule
 from polyrec.tasks.task import Head, Task
@@ -44,13 +45,13 @@ class Model(nn.Module):
         copies = network.copies(self.tasks)
         self.copies = nn.ModuleList([Encoders(features, feature_states) for _ in range(copies)])
         self.network: SharedNetwork = network.build(fields, self.tasks)
-        self.heads, self.links = nn.ModuleDict(), nn.ModuleDict()
+        self.heads, self.links = Named[Head](), Named[LinkModule]()
         self.earlier: dict[str, tuple[str, ...]] = {}
         for task in in_order(tasks):
             head = task.build(self.network.width, task_states[task.name])
             self.heads[task.name] = head
             if task.after is not None:
-                widths = [self._head(name).tower.width for name in task.after.tasks]
+                widths = [self.heads[name].tower.width for name in task.after.tasks]
                 link = task.after.build(head.tower.width, widths)
                 if link is not None:
                     self.links[task.name], self.earlier[task.name] = link, task.after.tasks
@@ -82,13 +83,11 @@ class Model(nn.Module):
         states: dict[str, Tensor] = {}
         raws: dict[str, Tensor] = {}
         for name in self.heads:
-            head = self._head(name)
+            head = self.heads[name]
             own = [hidden_BH[name, position] for position in range(sum(key[0] == name for key in hidden_BH))]
             states[name] = head.state(*own)
             if name in self.links:
-                link = self.links[name]
-                assert isinstance(link, LinkModule)
-                states[name] = link(states[name], [states[earlier] for earlier in self.earlier[name]])
+                states[name] = self.links[name](states[name], [states[earlier] for earlier in self.earlier[name]])
             raws[name] = head.output(states[name])
         return {name: raws[name] for name in self.tasks}
 
@@ -109,10 +108,6 @@ class Model(nn.Module):
         mask_D = self.get_buffer(f"visible_{number}")
         return x_BD if bool(mask_D.all()) else x_BD * mask_D
 
-    def _head(self, name: str) -> Head:
-        head = self.heads[name]
-        assert isinstance(head, Head)
-        return head
 
 
 def in_order(tasks: Sequence[Task]) -> list[Task]:

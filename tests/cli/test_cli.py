@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 import polyrec
-from polyrec import Recommender
+from polyrec import Recommender, kinds
 
 
 def run(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
@@ -81,7 +81,10 @@ class TestAnswers:
     def test_kinds(self):
         told = json.loads(run("kinds", "--json").stdout)
         assert {"features", "networks", "tasks", "balancers", "fusions", "encoders"} <= set(told)
-        assert told["networks"] == ["MMoE", "SharedBottom"]
+        assert told["networks"] == sorted(kinds("networks"))
+        assert {"MMoE", "PLE", "SharedBottom"} <= set(told["networks"])
+        assert {"Retrieval", "Censored", "Quantile"} <= set(told["tasks"])
+        assert {"UPGrad", "GradNorm", "Hierarchical"} <= set(told["balancers"])
         assert "MMoE" in run("kinds").stdout
 
     def test_schema(self):

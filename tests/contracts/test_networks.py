@@ -1,9 +1,10 @@
-"""What every shared network keeps, and the identities between networks and their layers.
+"""What every shared network keeps, and the products of fields that stand in their inputs.
 
-Shape letters: B rows, D width of all features together, E experts, F fields, K width of a field.
+Shape letters: B rows, D width of all features together (times S copies of their tables), E experts, F fields, K width of a
+field.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 import pytest
@@ -11,144 +12,164 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
-from torch.nn import functional
 
-from polyrec import MMoE, SharedBottom
-from polyrec.layers.experts import Experts
 from polyrec.layers.products import FieldProducts
 from polyrec.networks.network import Network, SharedNetwork
+from polyrec.trunks.mlp import MLP
 
 ROWS = 48
-WIDTHS = (4, 6, 4)
+FIELDS = {"user_id": 4, "item_id": 6, "city": 4}
 TASKS = ("like", "stars", "seconds")
+ORDERS = [("like",), ("seconds", "like", "stars")]
 
 
-def build(network: Network, tasks: Sequence[str], widths: Sequence[int] = WIDTHS) -> SharedNetwork:
+def among(network: Network, tasks: Sequence[str]) -> Network:
+    """Return the network without the names of tasks that are not there, as it is for fewer tasks."""
+    groups = getattr(network, "groups", ())
+    kept = tuple(tuple(name for name in group if name in tasks) for group in groups)
+    return network.replace(groups=tuple(group for group in kept if group)) if groups else network
+
+
+def build(network: Network, tasks: Sequence[str], fields: Mapping[str, int] = FIELDS) -> SharedNetwork:
     """Return the module away from its start, where what starts at zero would hide mistakes."""
     torch.manual_seed(0)
-    shared = network.build(widths, tasks)
+    shared = among(network, tasks).build(fields, tasks)
     with torch.no_grad():
         for parameter in shared.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
+        for buffer in shared.buffers():
+            buffer.mul_(1 + 0.5 * torch.rand_like(buffer)).add_(0.1 * torch.rand_like(buffer))
     return shared.eval()
 
 
-def inputs(rows: int = ROWS) -> Tensor:
-    return torch.randn(rows, sum(WIDTHS), generator=torch.Generator().manual_seed(1))
+def inputs(network: Network, tasks: Sequence[str], rows: int = ROWS) -> Tensor:
+    """Return fields side by side, once for each copy of their tables."""
+    width = sum(FIELDS.values()) * network.copies(tasks)
+    return torch.randn(rows, width, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.fixture(params=[True, False], ids=["products", "plain"])
+@pytest.fixture(params=["plain", "products", "trunk"])
 def variant(request: pytest.FixtureRequest, network: Network) -> Network:
-    """The network with products of fields and without."""
-    return network.replace(products=request.param)
+    """The network with products of fields and without, and over a trunk."""
+    return network.replace(products=request.param == "products", trunk=MLP(hidden=(12,)) if request.param == "trunk" else None)
 
 
-@pytest.mark.parametrize("tasks", [TASKS[:count] for count in (1, 2, 3)], ids=["1", "2", "3"])
+@pytest.mark.parametrize("tasks", ORDERS, ids=["1", "3"])
 class TestHiddenStates:
     def test_are_one_a_task_of_the_width_told(self, variant: Network, tasks: Sequence[str]):
         shared = build(variant, tasks)
-        hidden = shared(inputs(), tasks)
+        hidden = shared(inputs(variant, tasks), tasks)
         assert list(hidden) == list(tasks)
         for state in hidden.values():
             assert state.shape == (ROWS, shared.width)
             assert torch.isfinite(state).all()
 
     def test_of_some_tasks_are_those_of_all(self, variant: Network, tasks: Sequence[str]):
-        shared = build(variant, tasks)
-        whole = shared(inputs(), tasks)
+        shared, x_BD = build(variant, tasks), inputs(variant, tasks)
+        whole = shared(x_BD, tasks)
         for count in range(1, len(tasks) + 1):
             for some in combinations(reversed(tasks), count):
-                hidden = shared(inputs(), some)
-                assert hidden.keys() == set(some)
+                hidden = shared(x_BD, some)
+                assert list(hidden) == list(some)
                 for task in some:
                     torch.testing.assert_close(hidden[task], whole[task])
 
+    def test_have_nothing_to_do_with_the_names_of_tasks(self, variant: Network, tasks: Sequence[str]):
+        names = dict(zip(tasks, sorted(tasks, reverse=True), strict=True))
+        groups = tuple(tuple(names[name] for name in group) for group in getattr(among(variant, tasks), "groups", ()))
+        renamed = variant.replace(groups=groups) if groups else variant
+        x_BD = inputs(variant, tasks)
+        there, back = build(variant, tasks)(x_BD, tasks), build(renamed, [*names.values()])(x_BD, [*names.values()])
+        assert all(torch.equal(there[task], back[name]) for task, name in names.items())
+
     def test_of_a_row_depend_on_no_other_row(self, variant: Network, tasks: Sequence[str]):
-        shared = build(variant, tasks)
+        """This holds where nothing trains; in training batch normalisation relates rows."""
+        shared, x_BD = build(variant, tasks), inputs(variant, tasks)
         rows = [7, 3, 3, 40]
-        some, whole = shared(inputs()[rows], tasks), shared(inputs(), tasks)
+        some, whole = shared(x_BD[rows], tasks), shared(x_BD, tasks)
         for task in tasks:
             torch.testing.assert_close(some[task], whole[task][rows], rtol=1e-5, atol=1e-6)
 
+    def test_are_none_for_no_rows_and_one_for_one(self, variant: Network, tasks: Sequence[str]):
+        for rows in (0, 1):
+            shared = build(variant, tasks).train()
+            for state in shared(inputs(variant, tasks, rows), tasks).values():
+                assert state.shape == (rows, shared.width)
+                assert torch.isfinite(state).all()
+
     def test_repeat_themselves_where_nothing_trains(self, variant: Network, tasks: Sequence[str]):
-        shared = build(variant, tasks)
-        first, second = shared(inputs(), tasks), shared(inputs(), tasks)
+        shared, x_BD = build(variant, tasks), inputs(variant, tasks)
+        first, second = shared(x_BD, tasks), shared(x_BD, tasks)
         assert all(torch.equal(first[task], second[task]) for task in tasks)
 
     def test_depend_on_every_field(self, variant: Network, tasks: Sequence[str]):
-        shared = build(variant, tasks)
-        x_BD = inputs().requires_grad_()
+        """Of several copies of the tables, a task may be told not to learn in some: then not in any field of them."""
+        shared, copies = build(variant, tasks), variant.copies(tasks)
+        x_BD = inputs(variant, tasks).requires_grad_()
         for state in shared(x_BD, tasks).values():
             (slope_BD,) = torch.autograd.grad(state.square().sum(), x_BD, retain_graph=True)
-            assert all(field.abs().sum() > 0 for field in slope_BD.split(WIDTHS, 1))
+            reached = [
+                all(f.any() for f in copy.split([*FIELDS.values()], 1)) for copy in slope_BD.chunk(copies, 1) if copy.any()
+            ]
+            assert reached
+            assert all(reached)
+
+    def test_hear_every_copy_of_every_field(self, variant: Network, tasks: Sequence[str]):
+        shared, x_BD = build(variant, tasks), inputs(variant, tasks)
+        whole, start = shared(x_BD, tasks), 0
+        for width in [*FIELDS.values()] * variant.copies(tasks):
+            other_BD = x_BD.clone()
+            other_BD[:, start : start + width] = 0
+            assert all((state - whole[task]).abs().max() > 1e-6 for task, state in shared(other_BD, tasks).items())
+            start += width
 
     def test_teach_every_parameter(self, variant: Network, tasks: Sequence[str]):
         shared = build(variant, tasks).train()
-        sum(state.square().mean() for state in shared(inputs(), tasks).values()).backward()
+        sum(state.square().mean() for state in shared(inputs(variant, tasks), tasks).values()).backward()
         still = [name for name, parameter in shared.named_parameters() if parameter.grad is None or not parameter.grad.any()]
         assert still == []
 
+    def test_teach_the_last_shared_weights_from_every_task(self, variant: Network, tasks: Sequence[str]):
+        shared = build(variant, tasks).train()
+        last, every = shared.last_shared(), [*shared.parameters()]
+        assert last
+        assert all(any(parameter is other for other in every) for parameter in last)
+        for state in shared(inputs(variant, tasks), tasks).values():
+            for slope in torch.autograd.grad((state * torch.rand_like(state)).sum(), last, retain_graph=True):
+                assert slope.any()
+
     def test_survive_a_change_of_module(self, variant: Network, tasks: Sequence[str]):
-        shared = build(variant, tasks)
-        other = variant.build(WIDTHS, tasks).eval()
+        shared, x_BD = build(variant, tasks), inputs(variant, tasks)
+        other = among(variant, tasks).build(FIELDS, tasks).eval()
         other.load_state_dict(shared.state_dict())
-        there, back = shared(inputs(), tasks), other(inputs(), tasks)
+        there, back = shared(x_BD, tasks), other(x_BD, tasks)
         assert all(torch.equal(there[task], back[task]) for task in tasks)
 
 
 class TestGates:
-    def test_share_out_one(self, variant: Network):
-        gates = build(variant, TASKS).gates(inputs(), TASKS)
+    def test_share_out_one_among_as_many_experts_for_every_task(self, variant: Network):
+        gates = build(variant, TASKS).gates(inputs(variant, TASKS), TASKS)
         assert not gates or list(gates) == list(TASKS)
+        assert len({gate_BE.shape for gate_BE in gates.values()}) <= 1
         for gate_BE in gates.values():
             assert len(gate_BE) == ROWS
             assert (gate_BE >= 0).all()
             torch.testing.assert_close(gate_BE.sum(1), torch.ones(ROWS))
 
+    def test_start_equal(self, variant: Network):
+        for gate_BE in variant.build(FIELDS, TASKS).eval().gates(inputs(variant, TASKS), TASKS).values():
+            torch.testing.assert_close(gate_BE, torch.full_like(gate_BE, 1 / gate_BE.shape[1]))
+
+    def test_differ_by_row_and_by_task_once_they_learned(self, variant: Network):
+        gates = [*build(variant, TASKS).gates(inputs(variant, TASKS), TASKS).values()]
+        assert all(not torch.allclose(first, second) for first, second in combinations(gates, 2))
+        assert all((gate_BE.std(0) > 1e-4).all() for gate_BE in gates)
+
     def test_of_one_task_are_those_among_all(self, variant: Network):
-        shared = build(variant, TASKS)
-        whole = shared.gates(inputs(), TASKS)
+        shared, x_BD = build(variant, TASKS), inputs(variant, TASKS)
+        whole = shared.gates(x_BD, TASKS)
         for task in whole:
-            torch.testing.assert_close(shared.gates(inputs(), [task]), {task: whole[task]})
-
-
-class TestMMoE:
-    def test_starts_with_equal_gates(self):
-        gates = MMoE(experts=4).build(WIDTHS, TASKS).gates(inputs(), TASKS)
-        for gate_BE in gates.values():
-            torch.testing.assert_close(gate_BE, torch.full((ROWS, 4), 0.25))
-
-    def test_gives_tasks_states_of_their_own(self):
-        hidden = build(MMoE(experts=3, hidden=(8,)), TASKS)(inputs(), TASKS)
-        assert not torch.allclose(hidden["like"], hidden["stars"])
-
-    @pytest.mark.parametrize("products", [True, False])
-    @pytest.mark.parametrize("hidden", [(8,), (16, 8, 4)])
-    def test_with_one_expert_is_a_shared_bottom(self, products: bool, hidden: tuple[int, ...]):
-        mixture = build(MMoE(experts=1, hidden=hidden, products=products), TASKS)
-        bottom = build(SharedBottom(hidden=hidden, products=products), TASKS)
-        learned = mixture.state_dict()
-        copied = {}
-        for layer, name in enumerate(sorted(name for name in bottom.state_dict() if name.endswith("weight"))):
-            copied[name] = learned[f"experts.weights.{layer}"][0].T
-            copied[name.replace("weight", "bias")] = learned[f"experts.biases.{layer}"][0, 0]
-        bottom.load_state_dict(copied)
-        one, other = mixture(inputs(), TASKS), bottom(inputs(), TASKS)
-        for task in TASKS:
-            torch.testing.assert_close(one[task], other[task], rtol=1e-6, atol=1e-6)
-
-
-@pytest.mark.parametrize("experts", [1, 3])
-@pytest.mark.parametrize("hidden", [(5,), (7, 5), (7, 6, 5)])
-def test_batched_experts_are_as_many_perceptrons(experts: int, hidden: tuple[int, ...]):
-    torch.manual_seed(0)
-    batched, x_BD = Experts(experts, 9, hidden), torch.randn(ROWS, 9)
-    for expert, states_BH in enumerate(batched(x_BD)):
-        expected = x_BD
-        for weight_EDH, bias_E1H in zip(batched.weights, batched.biases, strict=True):
-            expected = functional.linear(expected, weight_EDH[expert].T, bias_E1H[expert, 0]).relu()
-        assert states_BH.shape == (ROWS, batched.width)
-        torch.testing.assert_close(states_BH, expected)
+            torch.testing.assert_close(shared.gates(x_BD, [task]), {task: whole[task]})
 
 
 field_widths = st.lists(st.sampled_from((1, 2, 3, 5)), min_size=1, max_size=7)
@@ -184,9 +205,10 @@ class TestFieldProducts:
             torch.testing.assert_close(sums, expected.get(width, torch.zeros_like(sums)))
 
     def test_switched_off_leave_the_fields_alone(self):
-        products = FieldProducts(WIDTHS, enabled=False)
-        assert products.width == sum(WIDTHS)
-        assert torch.equal(products(inputs()), inputs())
+        x_BD, widths = torch.randn(ROWS, 14), [*FIELDS.values()]
+        products = FieldProducts(widths, enabled=False)
+        assert products.width == sum(widths)
+        assert torch.equal(products(x_BD), x_BD)
 
 
 def _pairs(x_BD: Tensor, widths: Sequence[int]) -> list[Tensor]:

@@ -29,6 +29,10 @@ LABELS = {
     "lists of strings": pl.Series([["a"], ["a", "b"], []]).gather(THIRD),
     "integers": pl.Series(THIRD),
     "booleans": pl.Series(HIDDEN > 0),
+    "structs of label and limit": pl.DataFrame({"label": np.minimum(2 + 1.5 * HIDDEN, 2.6), "limit": [2.6] * ROWS}).to_struct(),
+    "structs of label, group, user and item": pl.DataFrame(
+        {"label": HIDDEN > 0, "group": np.arange(ROWS) % 7, "user": np.arange(ROWS) % 11, "item": THIRD}
+    ).to_struct(),
 }
 UNLEARNABLE = {
     "structs": pl.Series([{"stars": 1}, {"stars": 2}]),
@@ -80,7 +84,7 @@ class TestLabels:
 
     def test_that_are_null_do_not_count_and_harm_nothing(self, lesson: Lesson):
         is_null = pl.Series(np.arange(ROWS) % 3 == 0)
-        labels = lesson.labels.zip_with(~is_null, pl.Series([None] * ROWS, dtype=lesson.labels.dtype))
+        labels = _without(lesson, is_null)
         observed = lesson.task.observed(labels, lesson.state)
         targets = lesson.task.targets(labels, lesson.state)
         assert observed.dtype == torch.bool
@@ -116,8 +120,16 @@ class TestLoss:
     def test_is_finite_where_the_raw_output_is_far_off(self, lesson: Lesson):
         assert torch.isfinite(lesson.task.loss(30 * lesson.raw(ROWS), lesson.targets)).all()
 
-    def test_of_a_row_moves_its_own_raw_output_and_no_other(self, lesson: Lesson):
+    def test_of_a_row_moves_its_own_raw_output_and_no_other_but_of_its_group(self, lesson: Lesson):
         raw = lesson.raw(ROWS).requires_grad_()
+        group = lesson.task.group(lesson.targets)
+        if lesson.task.relates_rows:
+            row = int(lesson.task.counts(lesson.targets).nonzero()[0])
+            compared = torch.ones(ROWS, dtype=torch.bool) if group is None else group == group[row]
+            lesson.task.loss(raw, lesson.targets)[row].backward()
+            assert raw.grad is not None and torch.isfinite(raw.grad).all()
+            assert raw.grad[row].any() and not raw.grad[~compared].any()
+            return
         lesson.task.loss(raw, lesson.targets)[3].backward()
         assert raw.grad is not None and torch.isfinite(raw.grad).all()
         moved = raw.grad.reshape(ROWS, -1).abs().sum(1).nonzero().flatten()
@@ -188,8 +200,8 @@ class TestHead:
     def test_maps_hidden_states_to_raw_outputs(self, lesson: Lesson):
         outputs = lesson.task.outputs(lesson.state)
         head = lesson.task.build(6, lesson.state)
-        assert head(torch.randn(ROWS, 6)).shape == lesson.raw(ROWS).shape
-        assert head(torch.randn(1, 6)).shape == ((1,) if outputs == 1 else (1, outputs))
+        assert head(*_hidden(lesson, torch.randn(ROWS, 6))).shape == lesson.raw(ROWS).shape
+        assert head(*_hidden(lesson, torch.randn(1, 6))).shape == ((1,) if outputs == 1 else (1, outputs))
 
     def test_learns_what_can_be_learned(self, lesson: Lesson):
         """The best constant is all that a head can say that does not listen: hidden states that tell all beat it."""
@@ -213,10 +225,23 @@ def _trained(head: Head, lesson: Lesson) -> Tensor:
     optimizer = torch.optim.Adam(head.parameters(), lr=0.05)
     for _ in range(40):
         optimizer.zero_grad()
-        lesson.task.loss(head(hidden), lesson.targets).mean().backward()
+        lesson.task.loss(head(*_hidden(lesson, hidden)), lesson.targets).mean().backward()
         optimizer.step()
     head.eval()
-    return lesson.task.loss(head(hidden), lesson.targets).mean()
+    return lesson.task.loss(head(*_hidden(lesson, hidden)), lesson.targets).mean()
+
+
+def _hidden(lesson: Lesson, hidden_BH: Tensor) -> list[Tensor]:
+    """Return a hidden state for each of the task's views."""
+    return [hidden_BH] * len(lesson.task.views)
+
+
+def _without(lesson: Lesson, is_null: pl.Series) -> pl.Series:
+    """Return the labels with some null: as a whole, or, where a task relates rows, only the label in the struct."""
+    if not lesson.task.relates_rows:
+        return lesson.labels.zip_with(~is_null, pl.Series([None] * ROWS, dtype=lesson.labels.dtype))
+    fields = lesson.labels.struct.unnest()
+    return fields.with_columns(label=pl.when(~is_null).then("label")).to_struct()
 
 
 def _wide(targets: Tensor) -> Tensor:
@@ -226,10 +251,29 @@ def _wide(targets: Tensor) -> Tensor:
 
 @settings(max_examples=20)
 @given(data=st.data())
-def test_loss_of_a_row_depends_on_no_other_row(lesson: Lesson, data: st.DataObject):
+def test_loss_of_a_row_depends_on_no_other_row_but_of_its_group(lesson: Lesson, data: st.DataObject):
     rows = data.draw(st.lists(st.integers(0, ROWS - 1), min_size=1, max_size=ROWS))
+    group = lesson.task.group(lesson.targets)
+    if lesson.task.relates_rows:
+        kept = torch.ones(ROWS, dtype=torch.bool) if group is None else torch.isin(group, group[rows])
+        rows = data.draw(st.permutations(kept.nonzero().flatten().tolist()))
     raw, targets = lesson.raw(ROWS), lesson.targets
     torch.testing.assert_close(lesson.task.loss(raw[rows], targets[rows]), lesson.task.loss(raw, targets)[rows])
+
+
+@settings(max_examples=20)
+@given(is_null=st.lists(st.booleans(), min_size=ROWS, max_size=ROWS), seed=st.integers(0, 10**6))
+def test_loss_never_asks_for_an_unobserved_row(lesson: Lesson, is_null: list[bool], seed: int):
+    """Compared with the others of its group where the task has groups; else its item may stand among the negatives."""
+    null = torch.tensor(is_null)
+    targets = lesson.task.targets(_without(lesson, pl.Series(is_null)), lesson.state)
+    counts = lesson.task.counts(targets) & ~null
+    raw = lesson.raw(ROWS, seed)
+    if lesson.task.relates_rows:
+        assert not lesson.task.counts(targets)[null].any()
+    if not lesson.task.relates_rows or lesson.task.group(targets) is not None:
+        other = torch.where(null.reshape(-1, *[1] * (raw.dim() - 1)), lesson.raw(ROWS, seed + 1), raw)
+        torch.testing.assert_close(lesson.task.loss(other, targets)[counts], lesson.task.loss(raw, targets)[counts])
 
 
 @settings(max_examples=30)

@@ -45,6 +45,19 @@ def test_every_example_of_every_kind_fits(schema: dict, name: tuple[str, str]):
         validator.validate({"kind": kind, **example})
 
 
+@pytest.mark.parametrize("after", ["click", ["click", "like"], {"kind": "Transfer", "tasks": ["click"]}, None])
+def test_a_link_may_be_written_short(schema: dict, after: object):
+    validator = jsonschema.Draft202012Validator({"$ref": "#/$defs/tasks", "$defs": schema["$defs"]})
+    validator.validate({"kind": "Binary", "name": "buy", "label": "bought", "after": after})
+
+
+def test_a_kind_that_needs_nothing_may_be_written_as_its_name(schema: dict):
+    validator = jsonschema.Draft202012Validator({"$ref": "#/$defs/networks", "$defs": schema["$defs"]})
+    validator.validate("MMoE")
+    with pytest.raises(jsonschema.ValidationError):
+        validator.validate("MMOE")
+
+
 @pytest.mark.parametrize(
     "text",
     [

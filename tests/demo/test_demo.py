@@ -27,7 +27,7 @@ def comparisons(fitted: Fitted, singles: dict[str, Fitted], split) -> list[Compa
 def test_the_declaration_survives_yaml():
     spec = recommender(3)
     assert Recommender.from_yaml(spec.to_yaml()) == spec
-    assert [task.name for task in spec.tasks] == ["like", "stars", "interest"]
+    assert [task.name for task in spec.tasks] == ["like", "stars", "interest", "met"]
 
 
 class TestCompare:

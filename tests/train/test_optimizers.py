@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from polyrec import Training
-from polyrec.train.optimizers import build_optimizer, step_size
+from polyrec.train.optimizers import build_optimizers, clip_gradients, step_size
 
 
 @pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "RMSProp", "Adagrad"])
@@ -15,7 +15,7 @@ class TestEveryOptimizer:
     def test_is_known_in_any_case_and_descends(self, name: str):
         weight = torch.nn.Parameter(torch.tensor([3.0, -2.0]))
         for spelt in (name, name.lower(), name.upper()):
-            optimizer = build_optimizer([weight], Training(optimizer=spelt, learning_rate=0.05, weight_decay=0.01))
+            (optimizer,) = build_optimizers([weight], [], [], Training(optimizer=spelt, learning_rate=0.05, weight_decay=0.01))
             assert type(optimizer).__name__.lower() == name.lower()
         before = float(weight.detach().square().sum())
         for _ in range(20):
@@ -28,12 +28,31 @@ class TestEveryOptimizer:
         training = Training(optimizer=name, learning_rate=0.05, weight_decay=0.01)
         ours, theirs = (torch.nn.Parameter(torch.tensor([3.0, -2.0])) for _ in range(2))
         reference = getattr(torch.optim, {"RMSProp": "RMSprop"}.get(name, name))([theirs], lr=0.05, weight_decay=0.01)
-        for weight, optimizer in ((ours, build_optimizer([ours], training)), (theirs, reference)):
+        for weight, optimizer in ((ours, *build_optimizers([ours], [], [], training)), (theirs, reference)):
             for _ in range(5):
                 optimizer.zero_grad()
                 weight.pow(4).sum().backward()
                 optimizer.step()
         torch.testing.assert_close(ours, theirs)
+
+
+def test_free_parameters_do_not_decay():
+    weight, free = (torch.nn.Parameter(torch.ones(2)) for _ in range(2))
+    (optimizer,) = build_optimizers([weight], [], [free], Training(optimizer="sgd", learning_rate=0.1, weight_decay=0.5))
+    (0 * weight.sum() + 0 * free.sum()).backward()
+    optimizer.step()
+    assert (weight < 1).all()
+    assert (free == 1).all()
+
+
+def test_clipping_is_that_of_torch():
+    ours, theirs = ([torch.nn.Parameter(torch.ones(3)) for _ in range(2)] for _ in range(2))
+    for weights in (ours, theirs):
+        (3 * weights[0].sum() + weights[1].square().sum()).backward()
+    clip_gradients(ours, 0.7)
+    torch.nn.utils.clip_grad_norm_(theirs, 0.7)
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one.grad, other.grad)
 
 
 def test_an_unknown_optimizer_lists_the_known():

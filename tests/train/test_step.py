@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import distributed, multiprocessing
 
-from polyrec import Binary, Categorical, FixedWeights, Fitted, History, MMoE, Numeric, Recommender, Regression, Training, kinds
+from polyrec import Binary, Categorical, Fitted, FixedWeights, History, MMoE, Numeric, Recommender, Regression, Training, kinds
 from polyrec.balancing.balancer import Balancer
 from polyrec.fitting import _learn, _prepare, _read_table
 from polyrec.model import Model

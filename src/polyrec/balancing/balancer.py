@@ -51,8 +51,8 @@ class Balance(nn.Module):
         raise NotImplementedError
 
     def start(self, constants: Mapping[str, float]) -> None:
-        """Take note of the loss of each task's best constant on the training rows: what a loss is measured by."""
-        self.constants_T.copy_(torch.tensor([constants[task] for task in self.tasks]))
+        """Take note of the loss of each task's best constant on the training rows; 1 stands for one that is not positive."""
+        self.constants_T.copy_(torch.tensor([constants[task] if constants[task] > 0 else 1.0 for task in self.tasks]))
 
     def look_back(self, losses: Mapping[str, Tensor]) -> None:
         """Take note of the losses of the last batch after its step."""

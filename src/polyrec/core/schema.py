@@ -17,7 +17,8 @@ def json_schema(root: type[Spec]) -> dict[str, Any]:
             body = cls.model_json_schema()
             definitions.update(body.pop("$defs", {}))
             definitions[kind] = body
-        definitions[name] = {"anyOf": [{"$ref": f"#/$defs/{kind}"} for kind in members]}
+        bare = [kind for kind, cls in members.items() if not any(field.is_required() for field in cls.model_fields.values())]
+        definitions[name] = {"anyOf": [*({"$ref": f"#/$defs/{kind}"} for kind in members), *([{"enum": bare}] if bare else [])]}
     filled = _fill({**schema, "$defs": definitions})
     assert isinstance(filled, dict)
     return filled

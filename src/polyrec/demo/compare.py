@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,12 +45,17 @@ BASELINE, SINGLE, MULTI = "no model", "single", "multi"
 """The three ways to predict: an item's mean label (its popularity) or the mean of all; a model a task; one model for all."""
 
 
+def judged_by_rows(tasks: Sequence[Task]) -> list[Task]:
+    """Return the tasks that have metrics of rows, not only of a ranking."""
+    return [task for task in tasks if not task.ranks_catalogue]
+
+
 def compare(multi: Fitted, singles: Mapping[str, Fitted], train: pl.DataFrame, test: pl.DataFrame) -> list[Comparison]:
     """Compare the models on every metric of every task, over the test rows where its label was observed."""
     users = number_groups(test[multi.user_key])
     together = multi.predict_tensors(test)
     found = []
-    for task in multi.spec.tasks:
+    for task in judged_by_rows(multi.spec.tasks):
         mask, target = read_truth(test, task, multi.parts.task_states[task.name])
         predictions = {
             BASELINE: _baseline(multi, task, train, test)[mask],

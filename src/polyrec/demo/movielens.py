@@ -1,4 +1,4 @@
-"""The declaration of the demo: three tasks on MovieLens-100k."""
+"""The declaration of the demo: four tasks on MovieLens-100k."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from polyrec.recommender import Recommender
 from polyrec.tasks.binary import Binary
 from polyrec.tasks.multilabel import Multilabel
 from polyrec.tasks.regression import Regression
+from polyrec.tasks.retrieval import Retrieval
 from polyrec.train.training import Training
 
 WIDTH = 64
@@ -25,7 +26,8 @@ def recommender(seed: int = 0) -> Recommender:
 
     `like` and `stars` are of a user and a film; `interest`, the genres that a user will like next, is observed where the film
     was liked, and predicted from the user's side alone. Its loss is a mean over 19 genres, most of them easy, and so small that
-    it needs weight to be heard. Weight, decay and dropout were chosen on other random splits of these ratings.
+    it needs weight to be heard. `met` tells the films that the user will meet from those drawn at random; its loss, of one among
+    a thousand, is large by nature. Weight, decay and dropout were chosen on other random splits of these ratings.
     """
     return Recommender(
         user=(
@@ -46,9 +48,10 @@ def recommender(seed: int = 0) -> Recommender:
             Binary(name="like", label="rating >= 4"),
             Regression(name="stars", label="rating"),
             Multilabel(name="interest", label="CASE WHEN rating >= 4 THEN genres END", inputs="user"),
+            Retrieval(name="met", label="rating IS NOT NULL", negatives=256, temperature=0.1),
         ),
         network=MMoE(experts=4, hidden=(64,), dropout=0.5),
-        balancing=FixedWeights(weights={"interest": 10.0}),
-        fusion=Multiply(powers={"like": 1.0, "stars": 0.5}),
+        balancing=FixedWeights(weights={"interest": 10.0, "met": 0.3}),
+        fusion=Multiply(powers={"met": 20.0, "like": 1.0, "stars": 0.5}),
         training=Training(epochs=40, optimizer="adamw", learning_rate=2e-3, weight_decay=0.05, seed=seed),
     )

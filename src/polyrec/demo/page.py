@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 
 RANKING_NOTE = (
-    "Both tasks learn from rated films only: they tell how much a film would please, not whether it would be watched at all, "
-    "which is what popularity knows. A ranking of the whole catalogue by them alone is no match for popularity."
+    "`like` and `stars` learn from rated films only: they tell how much a film would please, not whether it would be watched "
+    "at all. `met` learns that from what every user met, with films drawn at random as negatives; without it the ranking "
+    "is no match for popularity."
 )
 """What to think of the ranking's figures."""
 

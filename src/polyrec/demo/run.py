@@ -15,7 +15,7 @@ from rich.table import Table as RichTable
 
 from polyrec import datasets
 from polyrec.core.files import write_parquet
-from polyrec.demo.compare import BASELINE, MULTI, SINGLE, Comparison, compare, popularity_ndcg
+from polyrec.demo.compare import BASELINE, MULTI, SINGLE, Comparison, compare, judged_by_rows, popularity_ndcg
 from polyrec.demo.movielens import recommender
 from polyrec.demo.page import RANKING_NOTE, write_report
 from polyrec.evaluate.metrics import METRICS
@@ -50,10 +50,10 @@ def run(out: Path, seed: int, console: Console) -> Outcome:
     write_parquet(out / "test.parquet", test)
     spec = recommender(seed)
     spec.to_yaml(out / "recommender.yaml")
-    console.print(f"{train.height:,} ratings to learn from, {test.height:,} to test on, at random. One model for three tasks:")
+    console.print(f"{train.height:,} ratings to learn from, {test.height:,} to test on, at random. One model for four tasks:")
     multi = spec.fit(train)
     singles = {}
-    for task in spec.tasks:
+    for task in judged_by_rows(spec.tasks):
         console.print(f"The same network and budget for the task [bold]{task.name}[/bold] alone:")
         singles[task.name] = spec.replace(tasks=(task,), fusion=type(spec.fusion)(), balancing=type(spec.balancing)()).fit(
             train

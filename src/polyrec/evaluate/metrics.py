@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from polyrec.evaluate.groups import group_ndcg, pair_accuracy
 from polyrec.evaluate.observed import Observed
 from polyrec.evaluate.pairs import count_wins
 from polyrec.evaluate.quantiles import coverage_gap, pinball
@@ -170,5 +171,7 @@ METRICS: dict[str, Metric] = {
     "macro_f1": Metric(macro_f1, True),
     "micro_auc": Metric(micro_auc, True),
     "macro_auc": Metric(macro_auc, True),
+    "pair_accuracy": Metric(pair_accuracy, True),
+    "group_ndcg": Metric(group_ndcg, True),
 }
 """Every metric by the name under which tasks list it."""

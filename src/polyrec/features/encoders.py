@@ -16,6 +16,7 @@ from polyrec.features.categorical import CategoricalEncoder
 from polyrec.features.feature import Encoder, Feature, State
 from polyrec.features.history import History, HistoryPooling
 from polyrec.features.light_gcn import GraphEncoder, LightGCN
+from polyrec.layers.named import Named
 
 
 class Encoders(nn.Module):
@@ -25,7 +26,7 @@ class Encoders(nn.Module):
         super().__init__()
         widths = {feature.name: feature.width for feature in features}
         self.features = tuple(features)
-        self.encoders, self.poolings, self.graphs = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
+        self.encoders, self.poolings, self.graphs = Named[Encoder](), Named[HistoryPooling](), Named[GraphEncoder]()
         self.in_graphs = sorted({feature.of for feature in features if isinstance(feature, LightGCN)})
         self._propagated: dict[str, Tensor] = {}
         for feature in features:
@@ -51,11 +52,12 @@ class Encoders(nn.Module):
 
     def tables(self) -> list[nn.Embedding]:
         """Return the tables of ids, which are updated by rows where training is sparse."""
-        return [encoder.table for encoder in self.encoders.values() if isinstance(encoder, CategoricalEncoder)]
+        every = (self.encoders[name] for name in self.encoders)
+        return [encoder.table for encoder in every if isinstance(encoder, CategoricalEncoder)]
 
     def _drop(self, name: str, batch: Batch) -> Tensor:
         """Return ids with id dropout drawn once, so that an id that is dropped does not show through its graph."""
-        encoder, ids_B = self._encoder(name), batch.inputs[name]
+        encoder, ids_B = self.encoders[name], batch.inputs[name]
         assert isinstance(encoder, CategoricalEncoder) and isinstance(ids_B, Tensor)
         return encoder.drop(ids_B)
 
@@ -64,7 +66,7 @@ class Encoders(nn.Module):
             return self._history(feature, batch)
         if isinstance(feature, LightGCN):
             return functional.embedding(ids[feature.of], self._graph(feature))
-        encoder = self._encoder(feature.name)
+        encoder = self.encoders[feature.name]
         if feature.name in ids:
             assert isinstance(encoder, CategoricalEncoder)
             return encoder.table(ids[feature.name])
@@ -73,27 +75,19 @@ class Encoders(nn.Module):
     def _history(self, feature: History, batch: Batch) -> Tensor:
         past = batch.inputs[feature.name]
         assert isinstance(past, Padded)
-        encoder = self._encoder(feature.of)
+        encoder = self.encoders[feature.of]
         x_MK = encoder(past.elements)
-        pooling = self.poolings[feature.name]
-        assert isinstance(pooling, HistoryPooling)
         x_BLK = x_MK.view(*past.mask_BL.shape, x_MK.shape[1])
         target_BK = encoder(batch.inputs[feature.of]) if feature.pooling.sees_target else x_BLK[:, -1]
-        return pooling(x_BLK, past.mask_BL, target_BK)
+        return self.poolings[feature.name](x_BLK, past.mask_BL, target_BK)
 
     def _graph(self, feature: LightGCN) -> Tensor:
         """Return the propagated table (U, K); outside training it is computed once."""
         if feature.name in self._propagated and not torch.is_grad_enabled():
             return self._propagated[feature.name]
-        own, other = self._encoder(feature.of), self._encoder(feature.to)
-        graph = self.graphs[feature.name]
-        assert isinstance(own, CategoricalEncoder) and isinstance(other, CategoricalEncoder) and isinstance(graph, GraphEncoder)
-        table_UK = graph(own.table.weight, other.table.weight)
+        own, other = self.encoders[feature.of], self.encoders[feature.to]
+        assert isinstance(own, CategoricalEncoder) and isinstance(other, CategoricalEncoder)
+        table_UK = self.graphs[feature.name](own.table.weight, other.table.weight)
         if not self.training and not torch.is_grad_enabled():
             self._propagated[feature.name] = table_UK
         return table_UK
-
-    def _encoder(self, name: str) -> Encoder:
-        encoder = self.encoders[name]
-        assert isinstance(encoder, Encoder)
-        return encoder

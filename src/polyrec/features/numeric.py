@@ -16,7 +16,29 @@ from polyrec.features.feature import Encoder, State, _ColumnFeature
 _GRID = 1001
 
 
-class Numeric(_ColumnFeature):
+class _NumberFeature(_ColumnFeature):
+    """A feature that reads a column of finite numbers."""
+
+    def numbers(self, values: pl.DataFrame) -> pl.Series:
+        """Return the column as floats; NaN and infinity are refused."""
+        series = self.series(values)
+        if series.dtype == pl.Null:
+            series = series.cast(pl.Float64)
+        if not (series.dtype.is_numeric() or series.dtype == pl.Boolean):
+            raise self.wrong_type(series, "numbers", "Cast the column, or use Categorical for words and codes.")
+        numbers = series.cast(pl.Float64)
+        bad = numbers.is_nan().fill_null(False) | numbers.is_infinite().fill_null(False)
+        if bad.any():
+            raise UserError(
+                f"column {series.name!r} of the feature {self.name!r}",
+                expected="finite numbers or null",
+                found=f"NaN or infinity in {bad.sum()} rows, first in row {bad.arg_max()}",
+                remedy="Replace them by null for 'not known' (`fill_nan(None)`) or by a number.",
+            )
+        return numbers
+
+
+class Numeric(_NumberFeature):
     """A quantity: age, price, seconds since, a count.
 
     The value is scaled, then a linear layer maps (scaled value, 1 if null) to (B, width); a null's scaled value is 0.
@@ -35,7 +57,7 @@ class Numeric(_ColumnFeature):
     """How values are scaled."""
 
     def fit(self, values: pl.DataFrame) -> State:
-        known = self._numbers(values).drop_nulls().to_numpy()
+        known = self.numbers(values).drop_nulls().to_numpy()
         if self.transform == "quantile":
             return pl.DataFrame({"quantile": np.quantile(known, np.linspace(0, 1, _GRID)) if len(known) else [0.0]})
         if self.transform == "log":
@@ -44,7 +66,7 @@ class Numeric(_ColumnFeature):
         return pl.DataFrame({"mean": [mean], "scale": [deviation if deviation > 0 else 1.0]})
 
     def encode(self, values: pl.DataFrame, state: State) -> Dense:
-        numbers = self._numbers(values)
+        numbers = self.numbers(values)
         is_null = numbers.is_null().to_numpy()
         known = numbers.fill_null(0.0).to_numpy()
         if self.transform == "quantile":
@@ -60,23 +82,6 @@ class Numeric(_ColumnFeature):
 
     def build(self, state: State) -> Encoder:
         return LinearEncoder(2, self.width)
-
-    def _numbers(self, values: pl.DataFrame) -> pl.Series:
-        series = self.series(values)
-        if series.dtype == pl.Null:
-            series = series.cast(pl.Float64)
-        if not (series.dtype.is_numeric() or series.dtype == pl.Boolean):
-            raise self.wrong_type(series, "numbers", "Cast the column, or use Categorical for words and codes.")
-        numbers = series.cast(pl.Float64)
-        bad = numbers.is_nan().fill_null(False) | numbers.is_infinite().fill_null(False)
-        if bad.any():
-            raise UserError(
-                f"column {series.name!r} of the feature {self.name!r}",
-                expected="finite numbers or null",
-                found=f"NaN or infinity in {bad.sum()} rows, first in row {bad.arg_max()}",
-                remedy="Replace them by null for 'not known' (`fill_nan(None)`) or by a number.",
-            )
-        return numbers
 
 
 class LinearEncoder(Encoder):

@@ -71,4 +71,4 @@ def choose(weight: Tensor, chosen: Sequence[int] | None) -> Tensor:
     """Return some slices of a weight along its first dimension, in the order given; the weight itself where all are meant."""
     if chosen is None or list(chosen) == list(range(len(weight))):
         return weight
-    return weight[torch.tensor(chosen, device=weight.device)]
+    return weight.index_select(0, torch.tensor(chosen, dtype=torch.long, device=weight.device))

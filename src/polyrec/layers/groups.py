@@ -22,8 +22,8 @@ def pairs_within(group_B: Tensor) -> tuple[Tensor, Tensor]:
     sizes = torch.unique_consecutive(group_B[rows], return_counts=True)[1]
     size = torch.repeat_interleave(sizes, sizes)
     start = torch.repeat_interleave(torch.cumsum(sizes, 0) - sizes, sizes)
-    first_P = torch.repeat_interleave(torch.arange(len(rows)), size)
-    within_P = torch.arange(len(first_P)) - torch.repeat_interleave(torch.cumsum(size, 0) - size, size)
+    first_P = torch.repeat_interleave(torch.arange(len(rows), device=rows.device), size)
+    within_P = torch.arange(len(first_P), device=rows.device) - torch.repeat_interleave(torch.cumsum(size, 0) - size, size)
     return rows[first_P], rows[start[first_P] + within_P]
 
 

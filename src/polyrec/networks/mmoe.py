@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from polyrec.layers.experts import Experts
@@ -27,7 +27,7 @@ class MMoE(Network):
 
     experts: int = Field(default=8, ge=1)
     """Number of experts."""
-    hidden: tuple[int, ...] = Field(default=(256, 128), min_length=1)
+    hidden: tuple[PositiveInt, ...] = Field(default=(256, 128), min_length=1)
     """Widths of the layers of each expert."""
 
     def build(self, fields: Mapping[str, int], tasks: Sequence[str]) -> SharedNetwork:
@@ -47,15 +47,14 @@ class MMoENetwork(SharedNetwork):
         self.width = self.experts.width
 
     def forward(self, x_BD: Tensor, tasks: Sequence[str]) -> dict[str, Tensor]:
+        chosen = [self.tasks.index(task) for task in tasks]
         x_BD = self.inputs(x_BD)
-        h_TBH = mix(self.gate(x_BD, self._positions(tasks)), self.experts(x_BD))
+        h_TBH = mix(self.gate(x_BD, chosen), self.experts(x_BD))
         return dict(zip(tasks, h_TBH, strict=True))
 
     def gates(self, x_BD: Tensor, tasks: Sequence[str]) -> dict[str, Tensor]:
-        return dict(zip(tasks, self.gate(self.inputs(x_BD), self._positions(tasks)), strict=True))
+        chosen = [self.tasks.index(task) for task in tasks]
+        return dict(zip(tasks, self.gate(self.inputs(x_BD), chosen), strict=True))
 
     def last_shared(self) -> tuple[nn.Parameter, ...]:
         return (self.experts.weights[-1], self.experts.biases[-1])
-
-    def _positions(self, tasks: Sequence[str]) -> list[int]:
-        return [self.tasks.index(task) for task in tasks]

@@ -36,7 +36,7 @@ class SharedNetwork(nn.Module):
 
 
 class Network(Family, family="networks"):
-    """The shared part between features and tasks: a trunk over the fields, where one is declared, and what tasks share on it."""
+    """The shared part between features and tasks: a trunk over the fields, where one is declared, and what tasks share."""
 
     trunk: Trunk | None = None
     """What turns the fields into the vector that is shared; unset, the fields side by side."""

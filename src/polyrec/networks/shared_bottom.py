@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from polyrec.layers.mlp import MLP
@@ -20,7 +20,7 @@ class SharedBottom(Network):
 
     examples = ({}, {"hidden": [32], "products": True, "dropout": 0.1})
 
-    hidden: tuple[int, ...] = Field(default=(256, 128), min_length=1)
+    hidden: tuple[PositiveInt, ...] = Field(default=(256, 128), min_length=1)
     """Widths of the shared layers."""
 
     def build(self, fields: Mapping[str, int], tasks: Sequence[str]) -> SharedNetwork:
@@ -42,4 +42,4 @@ class SharedBottomNetwork(SharedNetwork):
 
     def last_shared(self) -> tuple[nn.Parameter, ...]:
         last = [step for step in self.bottom.steps if isinstance(step, nn.Linear)][-1]
-        return (last.weight, last.bias)
+        return tuple(last.parameters())

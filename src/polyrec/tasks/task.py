@@ -5,21 +5,25 @@ Shape letters: B rows, H hidden width, C outputs.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import polars as pl
 import torch
-from pydantic import Field, field_validator
+from pydantic import Field, WithJsonSchema, field_validator
 from torch import Tensor, nn
 
 from polyrec.core.errors import UserError
-from polyrec.core.spec import Family
+from polyrec.core.spec import FAMILY_MARK, Family
 from polyrec.layers.mlp import MLP
 from polyrec.tasks.link import Link
 from polyrec.tasks.product import Product
 
 State = pl.DataFrame
 """What a task learned from the training labels (classes, a mean): a frame whose columns each kind documents."""
+
+
+_NAMES = [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]
+_AFTER = {"anyOf": [{FAMILY_MARK: "links"}, *_NAMES, {"type": "null"}], "default": None}
 
 
 class Head(nn.Module):
@@ -75,7 +79,7 @@ class Task(Family, family="tasks"):
     """Widths of the task's own layers between the shared network and the output."""
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Probability of dropping a unit of the tower in training."""
-    after: Link | None = None
+    after: Annotated[Link | None, WithJsonSchema(_AFTER)] = None
     """Tasks that must have happened first, and what that means for this one: `after: click` is short for a `Product`."""
 
     @field_validator("after", mode="before")
@@ -105,7 +109,7 @@ class Task(Family, family="tasks"):
         return 0
 
     def fit(self, labels: pl.Series) -> State:
-        """Learn the state from the observed training labels (no nulls, at least one)."""
+        """Learn the state from the observed training labels, at least one; where a task relates rows, from those of all rows."""
         raise NotImplementedError
 
     def outputs(self, state: State) -> int:
@@ -130,7 +134,7 @@ class Task(Family, family="tasks"):
 
     def counts(self, target: Tensor) -> Tensor:
         """Return which rows have a loss, (B,) of booleans, besides being observed: all but for tasks that relate rows."""
-        return torch.ones(len(target), dtype=torch.bool)
+        return torch.ones(len(target), dtype=torch.bool, device=target.device)
 
     def as_negatives(self, target: Tensor) -> Tensor:
         """Return the targets that rows have where they were drawn as negatives, with `uniform_negatives`."""

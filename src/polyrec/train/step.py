@@ -59,6 +59,7 @@ class Step:
                 group["lr"] = self.training.learning_rate * share
             optimizer.zero_grad(set_to_none=True)
         batch = self._gather(rows_B)
+        before = torch.get_rng_state() if self.balance.looks_back else None
         x_BD, losses = self._losses(batch)
         if not losses:
             return
@@ -78,8 +79,8 @@ class Step:
         with torch.sparse.check_sparse_tensor_invariants(enable=False):
             for optimizer in self.optimizers:
                 optimizer.step()
-        if self.balance.looks_back:
-            self._look_back(batch)
+        if before is not None:
+            self._look_back(batch, before)
 
     def mean_losses(self) -> dict[str, float]:
         """Return each task's mean loss over the rows that counted since `begin`; a task without any is absent."""
@@ -121,8 +122,10 @@ class Step:
         for name, value in found.items():
             self.gradients.setdefault(name, []).append(value)
 
-    def _look_back(self, batch: Batch) -> None:
+    def _look_back(self, batch: Batch, before: Tensor) -> None:
+        """Tell the balance the losses after the step, with the dropout that was drawn before it."""
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            torch.set_rng_state(before)
             _, losses = self._losses(batch, count=False)
         values: Mapping[str, Tensor] = {name: self.ranks.sum(loss) for name, loss in losses.items()}
         self.balance.look_back(values)
