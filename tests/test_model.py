@@ -11,7 +11,9 @@ from polyrec import (
     Binary,
     Categorical,
     Fitted,
+    FixedWeights,
     History,
+    HoME,
     LightGCN,
     MMoE,
     Numeric,
@@ -151,3 +153,19 @@ def test_a_network_may_read_several_copies_of_the_tables(rows: pl.DataFrame):
     tables = [table.weight for table in fitted.model.tables()]
     assert len(tables) == 6
     assert not torch.allclose(tables[0], tables[2])
+
+
+class TestAlone:
+    def test_is_the_task_with_all_that_is_its_own(self):
+        training = TRAINING.replace(utility={"like.auc": 1.0, "stars.rmse": -1.0})
+        spec = declaration(training=training, network=HoME(groups=(("like",), ("stars",)), hidden=(6,)))
+        alone = spec.alone("stars")
+        assert alone.tasks == (spec.tasks[1],)
+        assert alone.training.utility == {"stars.rmse": -1.0}
+        assert alone.network == HoME(groups=(("stars",),), hidden=(6,))
+
+    def test_comes_after_nothing(self, rows: pl.DataFrame):
+        later = Binary(name="top", label="rating >= 5", after="like", tower=(4,))
+        spec = declaration(tasks=(*declaration().tasks, later), balancing=FixedWeights(weights={"like": 2.0}))
+        assert spec.alone("top").tasks[0].after is None
+        assert "auc" in spec.alone("top").fit(rows, progress=False).evaluate(rows).tasks["top"]

@@ -127,6 +127,19 @@ class Recommender(Spec):
                     raise ValueError(f"task {task.name!r} sees no feature: {what}")
         return seen
 
+    def alone(self, name: str) -> Self:
+        """Return the declaration of one task alone: features, network, training and the task's own part of the utility stay."""
+        (task,) = (task for task in self.tasks if task.name == name)
+        utility = {term: weight for term, weight in self.training.utility.items() if term.split(".", 1)[0] == name}
+        utility = {} if task.after is not None else utility
+        return self.replace(
+            tasks=(task.replace(after=None),),
+            network=self.network.among([name]),
+            balancing=FixedWeights(),
+            fusion=Add(),
+            training=self.training.replace(utility=utility),
+        )
+
     @property
     def has_history(self) -> bool:
         """Whether any feature is a history."""

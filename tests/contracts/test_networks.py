@@ -23,17 +23,10 @@ TASKS = ("like", "stars", "seconds")
 ORDERS = [("like",), ("seconds", "like", "stars")]
 
 
-def among(network: Network, tasks: Sequence[str]) -> Network:
-    """Return the network without the names of tasks that are not there, as it is for fewer tasks."""
-    groups = getattr(network, "groups", ())
-    kept = tuple(tuple(name for name in group if name in tasks) for group in groups)
-    return network.replace(groups=tuple(group for group in kept if group)) if groups else network
-
-
 def build(network: Network, tasks: Sequence[str], fields: Mapping[str, int] = FIELDS) -> SharedNetwork:
     """Return the module away from its start, where what starts at zero would hide mistakes."""
     torch.manual_seed(0)
-    shared = among(network, tasks).build(fields, tasks)
+    shared = network.among(tasks).build(fields, tasks)
     with torch.no_grad():
         for parameter in shared.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
@@ -76,7 +69,7 @@ class TestHiddenStates:
 
     def test_have_nothing_to_do_with_the_names_of_tasks(self, variant: Network, tasks: Sequence[str]):
         names = dict(zip(tasks, sorted(tasks, reverse=True), strict=True))
-        groups = tuple(tuple(names[name] for name in group) for group in getattr(among(variant, tasks), "groups", ()))
+        groups = tuple(tuple(names[name] for name in group) for group in getattr(variant.among(tasks), "groups", ()))
         renamed = variant.replace(groups=groups) if groups else variant
         x_BD = inputs(variant, tasks)
         there, back = build(variant, tasks)(x_BD, tasks), build(renamed, [*names.values()])(x_BD, [*names.values()])
@@ -140,7 +133,7 @@ class TestHiddenStates:
 
     def test_survive_a_change_of_module(self, variant: Network, tasks: Sequence[str]):
         shared, x_BD = build(variant, tasks), inputs(variant, tasks)
-        other = among(variant, tasks).build(FIELDS, tasks).eval()
+        other = variant.among(tasks).build(FIELDS, tasks).eval()
         other.load_state_dict(shared.state_dict())
         there, back = shared(x_BD, tasks), other(x_BD, tasks)
         assert all(torch.equal(there[task], back[task]) for task in tasks)

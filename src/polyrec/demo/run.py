@@ -55,9 +55,7 @@ def run(out: Path, seed: int, console: Console) -> Outcome:
     singles = {}
     for task in judged_by_rows(spec.tasks):
         console.print(f"The same network and budget for the task [bold]{task.name}[/bold] alone:")
-        singles[task.name] = spec.replace(tasks=(task,), fusion=type(spec.fusion)(), balancing=type(spec.balancing)()).fit(
-            train
-        )
+        singles[task.name] = spec.alone(task.name).fit(train)
     multi.save(out / "artifact")
     with console.status("Judging on the test rows and ranking all films for every user …"):
         comparisons = compare(multi, singles, train, test)

@@ -5,7 +5,8 @@ Shape letters: B rows, D input width, T tasks, G groups of tasks, E experts, R r
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Self
 
 import torch
 from pydantic import Field, PositiveInt, field_validator
@@ -68,6 +69,10 @@ class HoME(Network):
         if twice is not None:
             raise ValueError(f"task {twice!r} is named twice. A task belongs to one group.")
         return value
+
+    def among(self, tasks: Collection[str]) -> Self:
+        kept = (tuple(name for name in group if name in tasks) for group in self.groups)
+        return self.replace(groups=tuple(group for group in kept if group))
 
     def build(self, fields: Mapping[str, int], tasks: Sequence[str]) -> SharedNetwork:
         named = {name: position for position, group in enumerate(self.groups) for name in group}

@@ -5,7 +5,8 @@ Shape letters: B rows, D width of all features together (times S copies of their
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Self
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -48,6 +49,10 @@ class Network(Family, family="networks"):
     def copies(self, tasks: Sequence[str]) -> int:
         """Return how many copies of the features' learned tables the network reads, side by side in its input."""
         return 1
+
+    def among(self, tasks: Collection[str]) -> Self:
+        """Return the declaration for fewer tasks, without the names of others."""
+        return self
 
     def build(self, fields: Mapping[str, int], tasks: Sequence[str]) -> SharedNetwork:
         """Make the module for fields of these widths by name, laid side by side in the input, and these tasks.
