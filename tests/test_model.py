@@ -21,6 +21,7 @@ from polyrec import (
     Regression,
     Retrieval,
     Training,
+    UserError,
 )
 from polyrec.features.encoders import Encoders
 
@@ -62,8 +63,14 @@ class TestViews:
     def test_that_would_be_empty_are_refused(self):
         with pytest.raises(ValidationError, match="'met' sees no feature: of the item"):
             Recommender(
-                user=declaration().user, item=(), tasks=(Retrieval(name="met", label="rating >= 3"),), network=MMoE(experts=2)
+                user=declaration().user,
+                tasks=(Retrieval(name="met", label="rating >= 3", negatives=0),),
+                network=MMoE(experts=2),
             )
+
+    def test_draw_negatives_from_items_with_a_key(self):
+        with pytest.raises(ValidationError, match="'met' draws items as negatives, but `item` has no key"):
+            declaration(item=(Numeric(name="rating"),), tasks=(Retrieval(name="met", label="user_id > 0"),))
 
 
 class TestTargetAttention:
@@ -127,6 +134,10 @@ class TestGraph:
             fitted.model.tables()[0].weight.add_(1.0)
         fitted.model.eval()
         assert not torch.allclose(remembered, raw(fitted, rows)["stars"])
+
+    def test_cannot_be_trained_by_rows(self, spec: Recommender, rows: pl.DataFrame):
+        with pytest.raises(UserError, match="LightGCN, which moves every row"):
+            spec.fit(rows, training=TRAINING.replace(sparse=True), progress=False)
 
     def test_is_saved_and_loaded(self, spec: Recommender, rows: pl.DataFrame, tmp_path):
         fitted = spec.fit(rows, progress=False)

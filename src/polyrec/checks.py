@@ -38,6 +38,10 @@ def check_links(tasks: Sequence[Task]) -> None:
 def check_references(spec: Recommender) -> None:
     """Refuse histories and graphs of features that are not there or cannot serve."""
     by_name = {feature.name: feature for feature in spec.all_features}
+    for task in spec.tasks:
+        if task.uniform_negatives and spec.key(spec.item) is None:
+            remedy = "Declare the item's key as a Categorical, or set negatives to 0."
+            raise ValueError(f"task {task.name!r} draws items as negatives, but `item` has no key. {remedy}")
     for feature in spec.all_features:
         if isinstance(feature, History):
             _check_history(feature, spec, by_name)

@@ -18,6 +18,7 @@ import polyrec
 from polyrec.artifact import Parts
 from polyrec.card import write_card
 from polyrec.core.batch import Column
+from polyrec.core.errors import UserError
 from polyrec.data.expressions import require_columns
 from polyrec.data.histories import TIME, USER, Log, element_columns
 from polyrec.data.labels import check_learnable, observed_labels, read_labels, task_columns
@@ -50,6 +51,10 @@ def fit(
     on_epoch: OnEpoch | None = None,
 ) -> Fitted:
     """Do what `Recommender.fit` says."""
+    if training.sparse and any(isinstance(feature, LightGCN) for feature in spec.all_features):
+        remedy = "Leave `sparse` off, or drop the graph."
+        found = "a LightGCN, which moves every row of two tables at every step"
+        raise UserError("sparse training", expected="features read row by row", found=found, remedy=remedy)
     joined = join(data, Recommender.key(spec.user), Recommender.key(spec.item))
     table = _read_table(spec, joined.frame)
     fit_rows, held = _split(table, spec, data, validation, training)
