@@ -66,6 +66,9 @@ from polyrec.poolings.din import DIN
 from polyrec.poolings.mean import Mean
 from polyrec.poolings.recurrent import Recurrent
 from polyrec.poolings.sasrec import SASRec
+from polyrec.ranges.choice import Choice
+from polyrec.ranges.integers import Integers
+from polyrec.ranges.uniform import Uniform
 from polyrec.recommender import Recommender
 from polyrec.tasks.binary import Binary
 from polyrec.tasks.censored import Censored
@@ -111,6 +114,7 @@ __all__ = [
     "CAGrad",
     "Categorical",
     "Censored",
+    "Choice",
     "Concatenated",
     "Convolution",
     "Count",
@@ -124,6 +128,7 @@ __all__ = [
     "History",
     "HoME",
     "HuggingFace",
+    "Integers",
     "Isotonic",
     "LastSplit",
     "LightGCN",
@@ -163,6 +168,7 @@ __all__ = [
     "Triplet",
     "UPGrad",
     "Uncertainty",
+    "Uniform",
     "UserError",
     "Vector",
     "datasets",

@@ -33,6 +33,8 @@ class Parts:
     spec: Recommender
     feature_states: Mapping[str, pl.DataFrame]
     task_states: Mapping[str, pl.DataFrame]
+    calibration_states: Mapping[str, pl.DataFrame]
+    """By task, where one is calibrated."""
     frames: Mapping[str, pl.DataFrame]
     """`columns` (no rows: the types of the training table), and `log`, `users`, `items` where declared."""
     weights: Mapping[str, Tensor]
@@ -51,7 +53,13 @@ def write(folder: Path, parts: Parts) -> None:
         save_file({name: tensor.contiguous() for name, tensor in parts.weights.items()}, temporary / WEIGHTS_FILE)
         (temporary / CARD_FILE).write_text(parts.card, encoding="utf-8")
         state = temporary / STATE_FOLDER
-        for group, frames in (("features", parts.feature_states), ("tasks", parts.task_states), (".", parts.frames)):
+        groups = {
+            "features": parts.feature_states,
+            "tasks": parts.task_states,
+            "calibration": parts.calibration_states,
+            ".": parts.frames,
+        }
+        for group, frames in groups.items():
             for name, frame in frames.items():
                 write_parquet(state / group / f"{name}.parquet", frame)
         files = sorted(path for path in temporary.rglob("*") if path.is_file())
@@ -78,7 +86,7 @@ def read(folder: Path) -> Parts:
         if name not in files:
             raise _broken(folder, f"the file {name!r} in the manifest", "no such entry")
     spec = Recommender.from_yaml(folder / SPEC_FILE)
-    state: dict[str, dict[str, pl.DataFrame]] = {"features": {}, "tasks": {}, STATE_FOLDER: {}}
+    state: dict[str, dict[str, pl.DataFrame]] = {"features": {}, "tasks": {}, "calibration": {}, STATE_FOLDER: {}}
     for name in files:
         place = PurePosixPath(name)
         if place.suffix == ".parquet" and place.parent.name in state:
@@ -88,7 +96,8 @@ def read(folder: Path) -> Parts:
     except SafetensorError as error:
         raise _broken(folder, "weights in safetensors", str(error)) from error
     card = (folder / CARD_FILE).read_text(encoding="utf-8")
-    return Parts(spec, state["features"], state["tasks"], state[STATE_FOLDER], weights, manifest, card)
+    states = (state["features"], state["tasks"], state["calibration"], state[STATE_FOLDER])
+    return Parts(spec, *states, weights, manifest, card)
 
 
 def _manifest(folder: Path) -> dict[str, Any]:

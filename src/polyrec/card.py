@@ -49,6 +49,7 @@ def write_card(spec: Recommender, facts: Mapping[str, Any]) -> str:
         "|---|---|",
         *(_row(f"`{name}`", f"{value:.4f}") for name, value in training["validation"].items()),
         "",
+        *_calibration(facts["calibration"]),
         "## Limits",
         "",
         "Predictions describe the users, items and times of the table above and inherit its gaps: what was never shown has no "
@@ -56,6 +57,24 @@ def write_card(spec: Recommender, facts: Mapping[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _calibration(told: Mapping[str, Any]) -> list[str]:
+    if not told:
+        return []
+    return [
+        "## Calibration",
+        "",
+        "Expected calibration error on the validation rows; `after` each half of them was calibrated by the other half.",
+        "",
+        "| task | calibrator | rows | before | after |",
+        "|---|---|---|---|---|",
+        *(
+            _row(name, own["kind"], f"{own['rows']:,}", f"{own['ece']['before']:.4f}", f"{own['ece']['after']:.4f}")
+            for name, own in told.items()
+        ),
+        "",
+    ]
 
 
 def _row(*cells: str) -> str:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from polyrec.artifact import Parts
+from polyrec.calibrating import calibrated
 from polyrec.core.batch import Column, Constant
 from polyrec.core.errors import UserError, nearest
 from polyrec.data.histories import USER, Log
@@ -86,7 +87,8 @@ class Catalogue:
             log = self.log.of_user(who[USER][0])
         encoded = encode_features(user, self.spec.all_features, self.parts.feature_states, log, who, own)
         columns = {**{name: Constant(column) for name, column in encoded.items()}, **self._item_columns}
-        return predict(self.model, self.spec, self.parts.task_states, Prepared(columns, {}, {}, len(rows_N)), rows_N)
+        predictions = predict(self.model, self.spec, self.parts.task_states, Prepared(columns, {}, {}, len(rows_N)), rows_N)
+        return calibrated(self.spec.calibration, self.parts.calibration_states, predictions)
 
     def _user_row(self, given: Mapping[str, Any]) -> pl.DataFrame:
         """Return the one row of what is known of a user, replaced and completed by what is given."""
@@ -114,7 +116,8 @@ class Catalogue:
 def predict(
     model: Model, spec: Recommender, states: Mapping[str, pl.DataFrame], prepared: Prepared, order_N: Tensor | None = None
 ) -> dict[str, Tensor]:
-    """Return every task's predictions, (N,) or (N, C), in the label's units, for all rows or those in `order_N`."""
+    """Return every task's predictions, (N,) or (N, C), in the label's units and not yet calibrated, for all rows or those in
+    `order_N`."""
     return Objective(spec.tasks).predictions(raw_outputs(model, spec, prepared, order_N), states)
 
 

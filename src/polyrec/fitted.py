@@ -17,6 +17,7 @@ from torch import Tensor
 
 from polyrec import artifact
 from polyrec.artifact import Parts
+from polyrec.calibrating import calibrated
 from polyrec.catalogue import BATCH, Catalogue, predict, raw_outputs
 from polyrec.core.errors import UserError
 from polyrec.core.names import SCORE
@@ -170,8 +171,9 @@ class Fitted:
         return self.catalogue.log.frame.select(pl.col(USER).alias(self.user_key), self.item_key)
 
     def predict_tensors(self, frame: pl.DataFrame) -> dict[str, Tensor]:
-        """Return each task's predictions, (N,) or (N, C), for a wide table."""
-        return predict(self.model, self.spec, self.parts.task_states, self._prepare(frame))
+        """Return each task's predictions, (N,) or (N, C), calibrated where declared, for a wide table."""
+        predictions = predict(self.model, self.spec, self.parts.task_states, self._prepare(frame))
+        return calibrated(self.spec.calibration, self.parts.calibration_states, predictions)
 
     def raw_tensors(self, frame: pl.DataFrame) -> dict[str, Tensor]:
         """Return each task's raw outputs, (N,) or (N, C), for a wide table."""

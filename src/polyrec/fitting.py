@@ -16,7 +16,9 @@ import torch
 
 import polyrec
 from polyrec.artifact import Parts
+from polyrec.calibrating import calibrate
 from polyrec.card import write_card
+from polyrec.catalogue import predict
 from polyrec.core.batch import Column
 from polyrec.core.errors import UserError
 from polyrec.data.expressions import require_columns
@@ -62,6 +64,7 @@ def fit(
     fingerprint = "" if checkpoint is None else _fingerprint(spec, training, fit_rows, held)
     folder = _inside(checkpoint, "selection")
     first = _learn(spec, fit_rows, held, training, fingerprint, folder, resume, progress, "training", on_epoch=on_epoch)
+    calibration_states, calibration = _calibrate(spec, first, training.seed)
     final = first
     if training.refit:
         folder, best = _inside(checkpoint, "refit"), first.run.best_epoch
@@ -72,6 +75,7 @@ def fit(
         "clock": table.clock,
         "data": {"sha256": _frame_hash(joined.frame), "rows": known.frame.height, "training_rows": final.table.frame.height},
         "observed": {name: len(observed_labels(labels)) for name, labels in final.table.labels.items()},
+        "calibration": calibration,
         "training": {
             "spec": training.model_dump(mode="json"),
             "curves": first.run.curves,
@@ -84,6 +88,7 @@ def fit(
         spec=spec,
         feature_states=final.feature_states,
         task_states=final.task_states,
+        calibration_states=calibration_states,
         frames=_frames(spec, joined, known),
         weights={name: value.clone() for name, value in final.model.state_dict().items()},
         facts=facts,
@@ -121,6 +126,7 @@ class _Learned:
     feature_states: Mapping[str, pl.DataFrame]
     task_states: Mapping[str, pl.DataFrame]
     table: Table
+    judge: Judge | None
     run: Run
 
 
@@ -205,7 +211,24 @@ def _learn(
         title=title,
         progress=progress,
     )
-    return _Learned(model, features, tasks, table, run)
+    return _Learned(model, features, tasks, table, judge, run)
+
+
+def _calibrate(spec: Recommender, learned: _Learned, seed: int) -> tuple[dict[str, pl.DataFrame], dict[str, Any]]:
+    """Fit the calibrators on what the model predicts for the validation rows.
+
+    Where the model is then refitted on all rows, its calibrators stay those of the model that had not seen these rows.
+    """
+    if not spec.calibration:
+        return {}, {}
+    assert learned.judge is not None
+    held = learned.judge.prepared
+    truths = {}
+    for task in spec.tasks:
+        mask = held.masks[task.name]
+        truths[task.name] = mask.numpy(), task.truth(held.targets[task.name][mask], learned.task_states[task.name]).numpy()
+    predictions = predict(learned.model, spec, learned.task_states, held)
+    return calibrate(spec.tasks, spec.calibration, predictions, truths, seed)
 
 
 def _fit_features(spec: Recommender, frame: pl.DataFrame) -> dict[str, pl.DataFrame]:

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
+from polyrec.calibrating import calibrated
 from polyrec.catalogue import raw_outputs
 from polyrec.core.errors import UserError, nearest
 from polyrec.core.names import SCORE
@@ -81,7 +82,8 @@ class Judge:
         raw = raw_outputs(model, self.spec, self.prepared)
         targets, masks = self.prepared.targets, self.prepared.masks
         losses = self.objective.mean_losses(raw, targets, masks)
-        spaces = observe_raw(self.objective, self.states, raw, targets, masks, self.users)
+        whole = self.objective.predictions(raw, self.states)
+        spaces = observe_raw(self.objective, self.states, raw, whole, targets, masks, self.users)
         found: dict[str, float] = {}
         for name, constant in self.constants.items():
             for metric in self.wanted[name]:
@@ -114,6 +116,7 @@ class Judged:
     masks: Mapping[str, Tensor]
     users: np.ndarray | None
     """(N,) numbers of the users, where users are declared."""
+    fitted: Fitted
 
     @staticmethod
     def of(fitted: Fitted, frame: pl.DataFrame) -> Judged:
@@ -121,21 +124,24 @@ class Judged:
         labels = {task.name: read_labels(frame, task) for task in fitted.spec.tasks if has_label(frame, task)}
         targets, masks = encode_labels(labels, fitted.spec.tasks, fitted.parts.task_states)
         users = number_groups(frame[fitted.roles.user]) if fitted.roles.user in frame.columns else None
-        return Judged(fitted.raw_tensors(frame), targets, masks, users)
+        return Judged(fitted.raw_tensors(frame), targets, masks, users, fitted)
 
     def among(self, rows_N: np.ndarray) -> Judged:
         """Return the same with only some rows counted as observed."""
         kept = torch.from_numpy(rows_N)
         return replace(self, masks={name: mask & kept for name, mask in self.masks.items()})
 
-    def spaces(self, objective: Objective, states: Mapping[str, pl.DataFrame]) -> dict[str, Spaces]:
-        """Return what was observed of each task that has labels, in each of its sample spaces."""
-        return observe_raw(objective, states, self.raw, self.targets, self.masks, self.users)
+    def spaces(self) -> dict[str, Spaces]:
+        """Return what was observed of each task that has labels, in each of its sample spaces; calibrated over all rows."""
+        fitted, objective = self.fitted, Objective(self.fitted.spec.tasks)
+        whole = objective.predictions(self.raw, fitted.parts.task_states)
+        whole = calibrated(fitted.spec.calibration, fitted.parts.calibration_states, whole)
+        return observe_raw(objective, fitted.parts.task_states, self.raw, whole, self.targets, self.masks, self.users)
 
 
 def observe(fitted: Fitted, frame: pl.DataFrame) -> dict[str, Spaces]:
     """Return predictions and labels of the rows where each task's label was observed, for the tasks that have one."""
-    return Judged.of(fitted, frame).spaces(Objective(fitted.spec.tasks), fitted.parts.task_states)
+    return Judged.of(fitted, frame).spaces()
 
 
 def read_truth(frame: pl.DataFrame, task: Task, state: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
@@ -149,12 +155,13 @@ def observe_raw(
     objective: Objective,
     states: Mapping[str, pl.DataFrame],
     raw: Mapping[str, Tensor],
+    whole: Mapping[str, Tensor],
     targets: Mapping[str, Tensor],
     masks: Mapping[str, Tensor],
     users: np.ndarray | None,
 ) -> dict[str, Spaces]:
-    """Do what `observe` does, from raw outputs and encoded labels."""
-    whole, inside = objective.predictions(raw, states), objective.predictions(raw, states, given=True)
+    """Do what `observe` does, from raw outputs, predictions over all rows, and encoded labels."""
+    inside = objective.predictions(raw, states, given=True)
     found: dict[str, Spaces] = {}
     for task in objective.tasks:
         name = task.name
@@ -190,8 +197,8 @@ def judge(
     if not any(has_label(frame, task) for task in fitted.spec.tasks):
         found = "the columns of none"
         raise UserError("evaluation", expected="the label of a task", found=found, remedy="Give rows with labels.")
-    judged, objective = Judged.of(fitted, frame), Objective(fitted.spec.tasks)
-    observed = judged.spaces(objective, fitted.parts.task_states)
+    judged = Judged.of(fitted, frame)
+    observed = judged.spaces()
     tasks = [task for task in fitted.spec.tasks if task.name in observed]
     values = {task.name: _metrics(task, observed[task.name]) for task in tasks}
     intervals: dict[str, dict[str, tuple[float, float]]] = {}
@@ -220,7 +227,7 @@ def judge(
         rows=frame.height,
         observed={name: len(own.target) for name, own in rows.items()},
         intervals=intervals,
-        slices={column: _slices(frame[column], tasks, judged, objective, fitted.parts.task_states) for column in slices},
+        slices={column: _slices(frame[column], tasks, judged) for column in slices},
     )
 
 
@@ -234,15 +241,13 @@ def _metrics(task: Task, spaces: Spaces) -> dict[str, float]:
     }
 
 
-def _slices(
-    column: pl.Series, tasks: Sequence[Task], judged: Judged, objective: Objective, states: Mapping[str, pl.DataFrame]
-) -> tuple[Slice, ...]:
+def _slices(column: pl.Series, tasks: Sequence[Task], judged: Judged) -> tuple[Slice, ...]:
     """Judge the most frequent values of a column apart, the most frequent first."""
     values = column.cast(pl.String).fill_null("null")
     counts = values.alias("value").value_counts(name="rows").sort(["rows", "value"], descending=[True, False])
     found = []
     for value, rows in counts.head(_MOST_SLICES).iter_rows():
-        observed = judged.among((values == value).to_numpy()).spaces(objective, states)
+        observed = judged.among((values == value).to_numpy()).spaces()
         found.append(Slice(value, rows, {task.name: _metrics(task, observed[task.name]) for task in tasks}))
     return tuple(found)
 

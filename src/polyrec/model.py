@@ -109,7 +109,6 @@ class Model(nn.Module):
         return x_BD if bool(mask_D.all()) else x_BD * mask_D
 
 
-
 def in_order(tasks: Sequence[Task]) -> list[Task]:
     """Return the tasks such that each comes after those that it is linked to, otherwise as declared.
 

@@ -12,6 +12,8 @@ from pydantic import Field, model_validator
 
 from polyrec.balancing.balancer import Balancer
 from polyrec.balancing.fixed_weights import FixedWeights
+from polyrec.calibrating import check_calibration
+from polyrec.calibration.calibrator import Calibrator
 from polyrec.checks import check_links, check_references
 from polyrec.core.errors import UserError, nearest
 from polyrec.core.names import SCORE, TIME_COLUMNS
@@ -27,6 +29,8 @@ from polyrec.fusion.add import Add
 from polyrec.fusion.fusion import Fusion
 from polyrec.networks.mmoe import MMoE
 from polyrec.networks.network import Network
+from polyrec.ranges.checks import check_ranges
+from polyrec.ranges.range import Range
 from polyrec.tasks.task import Task
 from polyrec.train.training import Training
 
@@ -64,6 +68,9 @@ class Recommender(Spec):
     """What the tasks share."""
     balancing: Balancer = FixedWeights()
     """How the tasks' losses become one step."""
+    calibration: dict[str, Calibrator] = {}
+    """Calibrator of each task whose probabilities are to mean what they say. It learns from the validation rows; predictions
+    and scores are those that it returns."""
     fusion: Fusion = Add()
     """How the tasks' predictions become one score to rank by."""
     time: str | None = None
@@ -73,6 +80,8 @@ class Recommender(Spec):
     Binary task, or every row where there is none."""
     training: Training = Training()
     """How the model is fitted, unless `fit` is told otherwise."""
+    search: dict[str, Range] = {}
+    """Ranges of settings by dotted path, such as `training.learning_rate`, that `polyrec tune` searches; `fit` ignores them."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -90,6 +99,9 @@ class Recommender(Spec):
         by_name = {feature.name: feature for feature in features}
         check_references(self)
         check_links(tasks)
+        check_calibration(self.calibration, tasks)
+        if self.search:
+            check_ranges(self.replace(search={}), self.search)
         self.fusion.check([task.name for task in tasks if task.is_scalar], [task.name for task in tasks])
         self.balancing.build([task.name for task in tasks])
         refuse_leakage(tasks, by_name, self.views)
@@ -136,7 +148,9 @@ class Recommender(Spec):
             tasks=(task.replace(after=None),),
             network=self.network.among([name]),
             balancing=FixedWeights(),
+            calibration={key: value for key, value in self.calibration.items() if key == name},
             fusion=Add(),
+            search={},
             training=self.training.replace(utility=utility),
         )
 

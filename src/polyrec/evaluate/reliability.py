@@ -51,9 +51,9 @@ class Reliability:
 def reliability(prediction: np.ndarray, target: np.ndarray, bins: int = BINS) -> Reliability:
     """Return the curve over bins that hold as equal numbers of rows as may be, rows of one prediction staying together.
 
-    Bins of equal mass tell where the rows are; bins of equal width, which the expected calibration error of the literature uses,
-    leave most of them empty where an event is rare (Nixon et al., CVPR workshops 2019). Predictions of several classes are read
-    as `pairs` says.
+    Bins of equal mass tell where the rows are; bins of equal width, which the expected calibration error of the literature
+    uses, leave most of them empty where an event is rare (Nixon et al., CVPR workshops 2019). Predictions of several classes
+    are read as `pairs` says.
     """
     p_N, y_N = pairs(prediction, target)
     order = np.argsort(p_N, kind="stable")
