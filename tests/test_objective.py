@@ -139,7 +139,7 @@ class TestFit:
         assert float((said["buy"] - path).abs().mean()) < 0.03
         assert (said["buy"] <= said["click"]).all()
         metrics = fitted.evaluate(funnel).tasks["buy"]
-        assert list(metrics)[0] == "auc_all_rows"
+        assert next(iter(metrics)) == "auc_all_rows"
         assert "auc_given_click" in metrics
         assert "auc" not in metrics
         clicked = funnel.filter("click")

@@ -32,6 +32,8 @@ def test_import_is_quick_and_brings_in_nothing_heavy():
         "starlette",
         "uvicorn",
         "sklearn",
+        "optuna",
+        "lightgbm",
         "pandas",
         "matplotlib",
         "duckdb",

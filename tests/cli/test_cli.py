@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 import polyrec
-from polyrec import Recommender, kinds
+from polyrec import Platt, Recommender, kinds
 
 
 def run(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
@@ -37,6 +37,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory, small: Recommender, split) 
 class TestFit:
     def test_gives_the_same_scores_as_python(self, folder: Path, fitted, split):
         assert polyrec.load(folder / "artifact").predict(split[1]).equals(fitted.predict(split[1]))
+
+    def test_writes_a_page_of_curves_and_calibration(self, folder: Path, tmp_path: Path, small: Recommender):
+        training = small.training.replace(epochs=2, probe=1)
+        small.replace(calibration={"like": Platt()}, training=training).to_yaml(tmp_path / "spec.yaml")
+        data, page = folder / "ratings.parquet", tmp_path / "page.html"
+        run("fit", tmp_path / "spec.yaml", "--data", data, "--out", tmp_path / "a", "--report", page, "--quiet")
+        text = page.read_text(encoding="utf-8")
+        assert text.count("<svg") == 2
+        assert "Calibration of like" in text
+        assert "like|stars.cosine" in text
 
     def test_leaves_no_checkpoint_behind(self, folder: Path):
         assert {path.name for path in folder.iterdir()} >= {"artifact"}

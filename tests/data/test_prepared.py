@@ -1,5 +1,7 @@
 """Orders and batches of prepared rows. Shape letters: N rows."""
 
+from itertools import pairwise
+
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,14 +31,14 @@ class TestOrder:
         torch.manual_seed(seed)
         shuffled = torch.tensor(group)[torch.randperm(len(group))].tolist()
         met = [shuffled[row] for row in prepared(shuffled).order().tolist()]
-        changes = sum(a != b for a, b in zip(met, met[1:], strict=False))
+        changes = sum(a != b for a, b in pairwise(met))
         assert changes == len(sizes) - 1
 
     def test_cuts_large_groups_and_spreads_the_pieces(self):
         torch.manual_seed(0)
         group = [0] * (4 * TOGETHER) + [1] * (4 * TOGETHER)
         met = [group[row] for row in prepared(group).order().tolist()]
-        changes = sum(a != b for a, b in zip(met, met[1:], strict=False))
+        changes = sum(a != b for a, b in pairwise(met))
         assert changes > 1
 
     def test_differs_from_seed_to_seed_and_repeats_itself(self):

@@ -60,7 +60,7 @@ def assert_same(first: Fitted, second: Fitted, tolerance: float = 1e-5) -> None:
     one, other = weights_of(first), weights_of(second)
     assert one.keys() == other.keys()
     for name in one:
-        torch.testing.assert_close(one[name], other[name], rtol=tolerance, atol=tolerance, msg=lambda text: f"{name}: {text}")
+        torch.testing.assert_close(one[name], other[name], rtol=tolerance, atol=tolerance, msg=f"weights of {name}")
 
 
 class TestGradients:
@@ -121,7 +121,7 @@ def test_a_weighted_sum_is_plain_backpropagation(rows: pl.DataFrame):
             (means["like"] + 0.5 * means["stars"]).backward()
             optimizer.step()
     for (name, one), other in zip(trained.model.named_parameters(), model.parameters(), strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6, msg=lambda text: f"{name}: {text}")
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6, msg=f"weights of {name}")
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adagrad"])

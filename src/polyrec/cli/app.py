@@ -7,7 +7,7 @@ import sys
 import typer
 from pydantic import ValidationError
 
-from polyrec.cli import datasets, demo, evaluate, fit, kinds, predict, recommend, schema
+from polyrec.cli import compare, datasets, demo, evaluate, fit, kinds, predict, recommend, schema, tune
 from polyrec.cli.output import errors
 from polyrec.core.errors import UserError, describe
 
@@ -23,6 +23,8 @@ for command in (
     demo.demo,
     fit.fit,
     evaluate.evaluate,
+    compare.compare,
+    tune.tune,
     predict.predict,
     recommend.recommend,
     kinds.kinds,

@@ -23,6 +23,7 @@ def fit(
     items: Items = None,
     query: Query_ = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint of an interrupted run.")] = False,
+    report: Annotated[Path | None, typer.Option("--report", help="HTML page of curves and calibration to write, too.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
 ) -> None:
     """Learn from a table and write an artifact.
@@ -38,6 +39,10 @@ def fit(
     )
     fitted.save(out)
     shutil.rmtree(checkpoint, ignore_errors=True)
+    if report is not None:
+        from polyrec.report.training_page import write_training_page
+
+        write_training_page(report, fitted)
     facts = fitted.parts.facts["training"]
     console.print(f"Epoch {facts['best_epoch']} of {len(facts['curves'])} was best on validation:")
     for name, value in facts["validation"].items():

@@ -26,8 +26,8 @@ def recommender(seed: int = 0) -> Recommender:
 
     `like` and `stars` are of a user and a film; `interest`, the genres that a user will like next, is observed where the film
     was liked, and predicted from the user's side alone. Its loss is a mean over 19 genres, most of them easy, and so small that
-    it needs weight to be heard. `met` tells the films that the user will meet from those drawn at random; its loss, of one among
-    a thousand, is large by nature. Weight, decay and dropout were chosen on other random splits of these ratings.
+    it needs weight to be heard. `met` tells the films that the user will meet from those drawn at random; its loss, of one
+    among a thousand, is large by nature. Weight, decay and dropout were chosen on other random splits of these ratings.
     """
     return Recommender(
         user=(

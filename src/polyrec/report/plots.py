@@ -20,7 +20,7 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 
 def learning_curves(curves: Sequence[Mapping[str, float]], tasks: Sequence[str], best_epoch: int) -> str:
     """Draw each task's training loss and validation skill by epoch, and where the best epoch was."""
-    with _figure(9.0, 3.2, 2) as (axes, svg):
+    with figure(9.0, 3.2, 2) as (axes, svg):
         epochs = np.arange(1, len(curves) + 1)
         for axis, ending, title in (
             (axes[0], "loss", "training loss (with dropout, as the weights moved)"),
@@ -42,7 +42,7 @@ def metric_points(rows: Sequence[tuple[str, Mapping[str, tuple[float, float, flo
 
     `rows` holds (title of the metric, {model: (value, low, high)}).
     """
-    with _figure(3.0 * len(rows), 2.4, len(rows)) as (axes, svg):
+    with figure(3.0 * len(rows), 2.4, len(rows)) as (axes, svg):
         for axis, (title, models) in zip(axes, rows, strict=True):
             for place, ((value, low, high), colour) in enumerate(zip(models.values(), _cycle(len(models)), strict=True)):
                 axis.plot([low, high], [place, place], color=colour, linewidth=2, solid_capstyle="butt")
@@ -59,7 +59,7 @@ def metric_points(rows: Sequence[tuple[str, Mapping[str, tuple[float, float, flo
 
 def gate_map(gates_TE: np.ndarray, tasks: Sequence[str]) -> str:
     """Draw how much each task leans on each expert, on average over rows."""
-    with _figure(1.2 + 0.9 * gates_TE.shape[1], 0.9 + 0.5 * len(tasks), 1) as (axes, svg):
+    with figure(1.2 + 0.9 * gates_TE.shape[1], 0.9 + 0.5 * len(tasks), 1) as (axes, svg):
         axis = axes[0]
         axis.imshow(gates_TE, cmap="Blues", vmin=0, vmax=max(float(gates_TE.max()), 1e-9), aspect="auto")
         axis.set_yticks(range(len(tasks)), list(tasks))
@@ -72,7 +72,7 @@ def gate_map(gates_TE: np.ndarray, tasks: Sequence[str]) -> str:
 
 
 @contextmanager
-def _figure(width: float, height: float, panels: int) -> Iterator[tuple[Sequence[Axes], io.StringIO]]:
+def figure(width: float, height: float, panels: int) -> Iterator[tuple[Sequence[Axes], io.StringIO]]:
     """Yield axes to draw on and the buffer that holds the SVG afterwards; nothing global is changed."""
     try:
         from matplotlib import rc_context
@@ -88,10 +88,10 @@ def _figure(width: float, height: float, panels: int) -> Iterator[tuple[Sequence
     }
     buffer = io.StringIO()
     with rc_context(settings):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        yield list(figure.subplots(1, panels, squeeze=False)[0]), buffer
+        drawn = Figure(figsize=(width, height), layout="constrained")
+        yield list(drawn.subplots(1, panels, squeeze=False)[0]), buffer
         whole = io.StringIO()
-        figure.savefig(whole, format="svg", metadata={"Date": None}, transparent=True)
+        drawn.savefig(whole, format="svg", metadata={"Date": None}, transparent=True)
     buffer.write(whole.getvalue()[whole.getvalue().index("<svg") :])
 
 

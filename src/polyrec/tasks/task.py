@@ -109,7 +109,7 @@ class Task(Family, family="tasks"):
         return 0
 
     def fit(self, labels: pl.Series) -> State:
-        """Learn the state from the observed training labels, at least one; where a task relates rows, from those of all rows."""
+        """Learn the state from the observed training labels, at least one; where a task relates rows, from all rows."""
         raise NotImplementedError
 
     def outputs(self, state: State) -> int:

@@ -1,0 +1,135 @@
+"""`Tuned`: what a search found, for people and for programs."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.table import Column, Table
+from rich.text import Text
+
+from polyrec.tune.front import compromise, pareto_front
+from polyrec.tune.objective import Objective
+
+TrialState = Literal["complete", "pruned", "failed", "interrupted"]
+
+_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One trial, as it ended."""
+
+    number: int
+    state: TrialState
+    """`complete`; `pruned` as hopeless; `failed`, where fitting raised an error; `interrupted`, which is not counted."""
+    parameters: Mapping[str, Any]
+    """The settings by path; empty for the declaration as it stands."""
+    values: Sequence[float] | None
+    """The objectives, where the trial was completed."""
+    curve: Sequence[float]
+    """The objective after every epoch, where there is one objective only."""
+    epochs: int
+    best_epoch: int | None
+    seconds: float
+    error: str | None
+
+    def to_dict(self, objectives: Sequence[Objective]) -> dict[str, Any]:
+        """Return the trial as JSON values."""
+        named = None if self.values is None else dict(zip((o.name for o in objectives), self.values, strict=True))
+        curve = [value if math.isfinite(value) else None for value in self.curve]
+        return {**vars(self), "parameters": dict(self.parameters), "values": named, "curve": curve}
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The trials of a search and the best of them."""
+
+    objectives: Sequence[Objective]
+    trials: Sequence[TrialRecord]
+    """All, in the order in which they were begun; at least one is complete."""
+
+    @property
+    def complete(self) -> list[TrialRecord]:
+        """The trials that ended with values."""
+        return [trial for trial in self.trials if trial.values is not None]
+
+    @property
+    def front(self) -> list[TrialRecord]:
+        """The trials that none beats in every objective; with one objective, those of its best value."""
+        kept = pareto_front(self._signed())
+        return [trial for trial, own in zip(self.complete, kept, strict=True) if own]
+
+    @property
+    def best(self) -> TrialRecord:
+        """The trial with the best objective; of several objectives, the one of the front nearest to the best of each."""
+        return self.complete[compromise(self._signed())]
+
+    @property
+    def declared(self) -> TrialRecord | None:
+        """The trial of the declaration as it stands, where it is complete."""
+        return next((trial for trial in self.complete if not trial.parameters), None)
+
+    def count(self, state: TrialState) -> int:
+        """Return how many trials ended in a state."""
+        return sum(trial.state == state for trial in self.trials)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the outcome as JSON values."""
+        return {
+            "objectives": [{"name": o.name, "higher_is_better": o.higher_is_better} for o in self.objectives],
+            "trials": {state: self.count(state) for state in ("complete", "pruned", "failed", "interrupted")},
+            "best": self.best.to_dict(self.objectives),
+            "declared": None if self.declared is None else self.declared.to_dict(self.objectives)["values"],
+            "front": [trial.number for trial in self.front],
+        }
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Render the best trials in a terminal."""
+        paths = list(dict.fromkeys(path for trial in self.trials for path in trial.parameters))
+        numbers = [Column(Text(o.name), justify="right") for o in self.objectives]
+        heads = (Column(Text(path.replace(".", ".\n")), overflow="fold") for path in paths)
+        table = Table("", Column("trial", justify="right"), *numbers, *heads)
+        ranked = self.ranked()
+        for trial in [*ranked[:_SHOWN], *(trial for trial in ranked[_SHOWN:] if trial is self.declared)]:
+            assert trial.values is not None
+            settings = (Text(show(trial.parameters[path])) if path in trial.parameters else Text("") for path in paths)
+            table.add_row(self.mark(trial), str(trial.number), *(f"{value:.4f}" for value in trial.values), *settings)
+        yield table
+
+    def mark(self, trial: TrialRecord) -> str:
+        """Return what is to be said of a complete trial: whether it is the best, on the front, or the declaration itself."""
+        on_front = len(self.objectives) > 1 and trial in self.front
+        place = "best" if trial is self.best else "front" if on_front else ""
+        return place if trial.parameters else f"{place} declared".strip()
+
+    def ranked(self) -> list[TrialRecord]:
+        """Return the complete trials: the best one, the rest of the front, then by the first objective."""
+        front = {trial.number for trial in self.front}
+        sign = 1 if self.objectives[0].higher_is_better else -1
+        best = self.best
+
+        def key(trial: TrialRecord) -> tuple[bool, bool, float]:
+            assert trial.values is not None
+            return trial is not best, trial.number not in front, -sign * trial.values[0]
+
+        return sorted(self.complete, key=key)
+
+    def _signed(self) -> np.ndarray:
+        signs = np.array([1.0 if objective.higher_is_better else -1.0 for objective in self.objectives])
+        return np.array([trial.values for trial in self.complete]) * signs
+
+
+def show(value: Any) -> str:
+    """Return a setting's value as a person reads it."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, Mapping) and "kind" in value:
+        inside = ", ".join(f"{name}={show(own)}" for name, own in value.items() if name != "kind")
+        return f"{value['kind']}({inside})" if inside else str(value["kind"])
+    return value if isinstance(value, str) else json.dumps(value)

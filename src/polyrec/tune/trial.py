@@ -1,0 +1,78 @@
+"""One trial: settings are proposed, a recommender is fitted with them, and validation says how good it is."""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from polyrec.core.paths import has_path, with_path
+from polyrec.data.sources import Source
+from polyrec.data.tables import Tables
+from polyrec.ranges.checks import in_order
+from polyrec.ranges.range import Range, Sampler
+from polyrec.recommender import Recommender
+from polyrec.tune.objective import Objective, judged_by
+
+if TYPE_CHECKING:
+    from optuna import Trial
+
+
+def propose(spec: Recommender, ranges: Mapping[str, Range], sampler: Sampler) -> dict[str, Any]:
+    """Return a value for every range that leads somewhere, given the values of the parts above it."""
+    parameters: dict[str, Any] = {}
+    for path in in_order(ranges):
+        if has_path(spec, path):
+            parameters[path] = ranges[path].suggest(path, sampler)
+            spec = with_path(spec, path, parameters[path])
+    return parameters
+
+
+def apply(spec: Recommender, parameters: Mapping[str, Any]) -> Recommender:
+    """Return the spec with these settings, and without ranges."""
+    spec = spec.replace(search={})
+    for path, value in parameters.items():
+        spec = with_path(spec, path, value)
+    return spec
+
+
+def run_trial(
+    trial: Trial,
+    spec: Recommender,
+    parameters: Mapping[str, Any],
+    objectives: Sequence[Objective],
+    data: Source | Tables,
+    validation: Source | None,
+    on_note: Callable[[str], None],
+) -> list[float]:
+    """Fit with these settings and return the objectives at the epoch with the best utility.
+
+    A trial with one objective reports it after every epoch and is pruned where the study's pruner finds it hopeless. So is,
+    with any number of objectives, one whose objectives are no numbers. Raises what `Recommender.fit` raises.
+    """
+    from optuna import TrialPruned
+
+    applied = judged_by(apply(spec, parameters), objectives)
+    applied = applied.replace(training=applied.training.replace(refit=False))
+    began, parent = time.monotonic(), multiprocessing.parent_process()
+
+    def judge_epoch(epoch: int, entry: Mapping[str, float]) -> None:
+        if parent is not None and not parent.is_alive():
+            raise SystemExit("the search that started this trial has ended")
+        trial.set_user_attr("epochs", epoch)
+        trial.set_user_attr("seconds", round(time.monotonic() - began, 2))
+        on_note(f"trial {trial.number}, epoch {epoch} of {applied.training.epochs}")
+        if len(objectives) == 1:
+            trial.report(objectives[0].of(entry), epoch)
+            if trial.should_prune():
+                raise TrialPruned
+
+    training = applied.fit(data, validation, progress=False, on_epoch=judge_epoch).parts.facts
+    trial.set_user_attr("best_epoch", training["training"]["best_epoch"])
+    trial.set_user_attr("data", training["data"]["sha256"])
+    values = [objective.of(training["training"]["validation"]) for objective in objectives]
+    if not all(map(math.isfinite, values)):
+        raise TrialPruned
+    return values
