@@ -178,7 +178,7 @@ def _learn(
     on_epoch: OnEpoch | None = None,
 ) -> _Learned:
     """Fit the states on a table, prepare it, build the model and train it."""
-    features = _fit_features(spec, table.frame)
+    features = fit_features(spec, table.frame)
     tasks = {}
     for task in spec.tasks:
         check_learnable(table.labels[task.name], task)
@@ -231,7 +231,7 @@ def _calibrate(spec: Recommender, learned: _Learned, seed: int) -> tuple[dict[st
     return calibrate(spec.tasks, spec.calibration, predictions, truths, seed)
 
 
-def _fit_features(spec: Recommender, frame: pl.DataFrame) -> dict[str, pl.DataFrame]:
+def fit_features(spec: Recommender, frame: pl.DataFrame) -> dict[str, pl.DataFrame]:
     """Learn the state of each feature; histories have none, and graphs take the ids that two others have numbered."""
     states = {f.name: f.fit(frame.select(f.columns)) for f in spec.all_features if not isinstance(f, History | LightGCN)}
     by_name = {feature.name: feature for feature in spec.all_features}

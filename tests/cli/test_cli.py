@@ -108,7 +108,9 @@ class TestAnswers:
         assert pl.read_parquet(tmp_path / "items.parquet").height == 1682
 
 
-@pytest.mark.parametrize("command", ["demo", "fit", "evaluate", "predict", "recommend", "kinds", "schema", "datasets"])
+@pytest.mark.parametrize(
+    "command", ["demo", "fit", "evaluate", "predict", "recommend", "compare", "tune", "kinds", "schema", "datasets"]
+)
 def test_every_command_has_help_with_an_example(command: str):
     assert f"Example: polyrec {command}" in run(command, "--help").stdout
 

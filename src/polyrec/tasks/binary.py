@@ -30,7 +30,8 @@ class Binary(Task):
         return functional.binary_cross_entropy_with_logits(raw, target, reduction="none")
 
     def predict(self, raw: Tensor, state: State) -> Tensor:
-        return torch.sigmoid(raw)
+        # Not torch.sigmoid, whose last bits depend on where in the tensor a number stands.
+        return 1 / (1 + torch.exp(-raw))
 
     def constant(self, targets: Tensor) -> Tensor:
         return torch.logit(targets.mean().clamp(1e-6, 1 - 1e-6)).reshape(1)

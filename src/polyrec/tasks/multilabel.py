@@ -38,7 +38,7 @@ class Multilabel(_ClassesTask):
         return functional.binary_cross_entropy_with_logits(raw, target, reduction="none").mean(1)
 
     def predict(self, raw: Tensor, state: State) -> Tensor:
-        return torch.sigmoid(raw)
+        return 1 / (1 + torch.exp(-raw))
 
     def constant(self, targets: Tensor) -> Tensor:
         return torch.logit(targets.mean(0, keepdim=True).clamp(1e-6, 1 - 1e-6))

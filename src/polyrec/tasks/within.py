@@ -40,7 +40,7 @@ class _WithinTask(_NumbersTask):
         return target[:, 1].long()
 
     def predict(self, raw: Tensor, state: State) -> Tensor:
-        return torch.sigmoid(raw)
+        return 1 / (1 + torch.exp(-raw))
 
     def truth(self, target: Tensor, state: State) -> Tensor:
         return target[:, 0]

@@ -1,0 +1,73 @@
+"""The baselines: one model a task, each with as many parameters as the model of all tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+import torch
+
+from polyrec.data.labels import observed_labels, read_labels
+from polyrec.fitting import fit_features
+from polyrec.model import Model
+from polyrec.networks.network import Network
+from polyrec.recommender import Recommender
+from polyrec.tasks.task import Task
+
+_WIDEST = 8192
+
+
+class Counter:
+    """Counts the parameters of declarations on one table, whose vocabularies and classes it learns once."""
+
+    def __init__(self, spec: Recommender, frame: pl.DataFrame) -> None:
+        self.features = fit_features(spec, frame)
+        self.tasks = {task.name: task.fit(observed_labels(read_labels(frame, task))) for task in spec.tasks}
+
+    def __call__(self, spec: Recommender) -> int:
+        """Return the number of learned numbers; nothing is allocated for them."""
+        states = {task.name: self.tasks[task.name] for task in spec.tasks}
+        with torch.device("meta"):
+            model = Model(spec.all_features, self.features, spec.tasks, states, spec.network, spec.views)
+        return sum(parameter.numel() for parameter in model.parameters())
+
+
+def single(spec: Recommender, task: Task, count: Counter) -> Recommender:
+    """Return the declaration of one task alone, its network as wide as makes it as large as the declaration of all.
+
+    The widths of the network's layers are scaled by one factor; the rest is that of `Recommender.alone`.
+    """
+    alone = spec.alone(task.name)
+    target = count(spec)
+    largest = max(_widths(spec.network), default=0)
+    if largest == 0:
+        return alone
+    low, high = 1, _WIDEST
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if count(_scaled(alone, middle, largest)) <= target else (low, middle)
+    near = [_scaled(alone, width, largest) for width in (low, high)]
+    return min(near, key=lambda scaled: abs(count(scaled) - target))
+
+
+def _scaled(spec: Recommender, width: int, largest: int) -> Recommender:
+    """Return the declaration with all layers of its network scaled so that the widest has the given width."""
+    return spec.replace(network=_scaled_network(spec.network, width, largest))
+
+
+def _scaled_network(network: Network, width: int, largest: int) -> Network:
+    changes: dict[str, Any] = {
+        field: tuple(max(1, round(own * width / largest)) for own in widths) for field, widths in _layers(network).items()
+    }
+    return network.replace(**changes)
+
+
+def _widths(network: Network) -> list[int]:
+    return [width for widths in _layers(network).values() for width in widths]
+
+
+def _layers(network: Network) -> Mapping[str, tuple[int, ...]]:
+    """Return the fields of a network that hold the widths of its layers."""
+    fields = {name: getattr(network, name) for name in type(network).model_fields}
+    return {name: value for name, value in fields.items() if name == "hidden" or name.endswith("_hidden")}

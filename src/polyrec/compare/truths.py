@@ -1,0 +1,63 @@
+"""What was observed on the test rows, once for all models. Shape letters: N rows, R resamples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from polyrec.compare.resampling import draw_users
+from polyrec.compare.tables import Split, whole_state
+from polyrec.data.labels import read_labels
+from polyrec.evaluate.metrics import METRICS
+from polyrec.evaluate.observed import Observed
+from polyrec.judging import number_groups, read_truth
+from polyrec.recommender import Recommender
+from polyrec.tasks.task import Task
+
+_WITHIN_GROUPS = ("gauc", "pair_accuracy", "group_ndcg")
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What was observed of a task on the test rows."""
+
+    task: Task
+    mask: np.ndarray
+    target: np.ndarray
+    group: np.ndarray | None
+    draws_RN: np.ndarray
+    """How often each observed row counts in each resample of the users, or of the task's own groups."""
+
+    @property
+    def users(self) -> int:
+        """Users, or groups of the task's own, with an observed row; rows, where there are neither."""
+        return len(self.target) if self.group is None else len(np.unique(self.group))
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The task's metrics that these rows can have."""
+        return tuple(n for n in self.task.metrics if n in METRICS and (self.group is not None or n not in _WITHIN_GROUPS))
+
+    @property
+    def headline(self) -> str | None:
+        """The first of them; None for a task that is judged by ranking all items alone."""
+        return next(iter(self.metrics), None)
+
+    def observed(self, prediction: np.ndarray) -> Observed:
+        """Return the observed rows with a model's predictions."""
+        return Observed(prediction[self.mask], self.target, self.group, levels=self.task.levels)
+
+
+def read_truths(spec: Recommender, split: Split, resamples: int) -> dict[str, Truth]:
+    """Return what was observed on the test rows, in terms of the whole learning table, so that all models share it."""
+    user = spec.roles(split.learn).user
+    users = number_groups(split.test[user]) if user is not None and user in split.test.columns else None
+    truths = {}
+    for task in spec.tasks:
+        state = whole_state(task, split.learn)
+        mask, target = read_truth(split.test, task, state)
+        own = task.group(task.targets(read_labels(split.test, task), state))
+        group = own.numpy()[mask] if own is not None else None if users is None else users[mask]
+        truths[task.name] = Truth(task, mask, target, group, draw_users(group, len(target), resamples))
+    return truths

@@ -1,0 +1,162 @@
+"""The plots of a comparison, drawn with matplotlib."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from polyrec.core.errors import missing_extra
+from polyrec.core.files import replacing
+from polyrec.report.plots import COLOURS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+VERDICTS = {"helps": COLOURS[0], "hurts": COLOURS[1], "unclear": "#777777"}
+"""Colours of the verdicts."""
+
+_FAINT = "#f3f3f3"
+
+_DASHES = ("-", "--", ":")
+
+
+@dataclass(frozen=True)
+class Point:
+    """One contender in one panel: how much better it is, with an interval."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One task: its title and axis label, and the contenders that have a figure for it."""
+
+    title: str
+    label: str
+    points: Sequence[Point]
+
+
+@dataclass(frozen=True)
+class Improvements:
+    """A panel a task with the contenders as points and intervals, as PNG or SVG."""
+
+    panels: Sequence[Panel]
+    names: Mapping[str, str]
+    """All contenders, from top to bottom, and how each is written."""
+    own: str
+    """The declaration as it was given, whose name is bold."""
+
+    def png(self, path: Path) -> None:
+        """Write the plot as PNG, whole or not at all."""
+        with self._drawn() as figure, replacing(path) as temporary:
+            figure.savefig(temporary, format="png", dpi=150, metadata={"Software": None})
+
+    def svg(self) -> str:
+        """Return the plot as SVG text."""
+        with self._drawn() as figure:
+            return _svg(figure)
+
+    @contextmanager
+    def _drawn(self) -> Iterator[Figure]:
+        longest = max(map(len, self.names.values()), default=0)
+        width = 1.2 + 0.075 * longest + 3.0 * len(self.panels)
+        with _style():
+            figure = _figure(width, 1.3 + 0.27 * len(self.names))
+            axes = figure.subplots(1, len(self.panels), sharey=True, squeeze=False)[0]
+            for axis, panel in zip(axes, self.panels, strict=True):
+                self._panel(axis, panel)
+            axes[0].set_yticks(range(len(self.names)), list(self.names.values()))
+            for name, label in zip(self.names, axes[0].get_yticklabels(), strict=True):
+                if name == self.own:
+                    label.set_fontweight("bold")
+            axes[0].set_ylim(len(self.names) - 0.5, -0.5)
+            figure.legend(
+                handles=_legend(),
+                loc="outside lower center",
+                ncols=3,
+                frameon=False,
+                fontsize=8,
+            )
+            yield figure
+
+    def _panel(self, axis: Axes, panel: Panel) -> None:
+        for place in range(0, len(self.names), 2):
+            axis.axhspan(place - 0.5, place + 0.5, color=_FAINT, linewidth=0, zorder=0)
+        axis.axvline(0, color="black", linewidth=0.8, zorder=1)
+        for point in panel.points:
+            place, colour = list(self.names).index(point.name), VERDICTS[point.verdict]
+            if math.isfinite(point.low):
+                axis.plot([point.low, point.high], [place, place], color=colour, linewidth=1.8, solid_capstyle="butt", zorder=2)
+            if math.isfinite(point.value):
+                axis.plot([point.value], [place], color=colour, marker="o", markersize=4.5, linestyle="none", zorder=3)
+        axis.set_title(panel.title, fontsize=9, loc="left")
+        axis.set_xlabel(panel.label, fontsize=8)
+        axis.tick_params(axis="y", length=0)
+        axis.tick_params(axis="x", labelsize=8)
+        axis.locator_params(axis="x", nbins=4)
+        axis.spines["left"].set_visible(False)
+
+
+def epoch_curves(curves: Sequence[tuple[str, Mapping[str, Sequence[float]], float | None]]) -> str:
+    """Draw panels of curves by epoch as SVG: a title, values by name (the same in all), and where a line goes across."""
+    with _style():
+        figure = _figure(3.4 * len(curves) + 2.4, max(2.9, 0.9 + 0.18 * max(len(own) for _, own, _ in curves)))
+        axes = figure.subplots(1, len(curves), squeeze=False)[0]
+        for axis, (title, own, across) in zip(axes, curves, strict=True):
+            for place, (name, values) in enumerate(own.items()):
+                epochs = range(1, len(values) + 1)
+                colour, dash = COLOURS[place % len(COLOURS)], _DASHES[place // len(COLOURS) % len(_DASHES)]
+                axis.plot(epochs, values, color=colour, linestyle=dash, label=name, marker="o", markersize=3)
+            if across is not None:
+                axis.axhline(across, color="#888888", linewidth=0.8, linestyle=":")
+            axis.set_title(title, fontsize=9, loc="left")
+            axis.set_xlabel("epoch", fontsize=8)
+            axis.locator_params(axis="x", integer=True)
+        axes[-1].legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        return _svg(figure)
+
+
+def _legend() -> list[Any]:
+    from matplotlib.lines import Line2D
+
+    return [Line2D([], [], color=colour, marker="o", markersize=4.5, label=name) for name, colour in VERDICTS.items()]
+
+
+def _figure(width: float, height: float) -> Figure:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    """Set sizes and fonts for the plots drawn inside; nothing global is changed."""
+    try:
+        from matplotlib import rc_context
+    except ImportError as error:
+        raise missing_extra("matplotlib", "report", "a plot") from error
+    settings: Any = {
+        "svg.fonttype": "none",
+        "svg.hashsalt": "polyrec",
+        "font.size": 9,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+    }
+    with rc_context(settings):
+        yield
+
+
+def _svg(figure: Figure) -> str:
+    text = io.StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None}, transparent=True)
+    return text.getvalue()[text.getvalue().index("<svg") :]

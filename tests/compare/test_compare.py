@@ -1,0 +1,251 @@
+"""A whole comparison on the small world: killed in the middle, finished, and read back."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy import stats
+
+from polyrec import Recommender
+from polyrec.compare.boosting import boost
+from polyrec.compare.job import Job
+from polyrec.compare.picture import improvements
+from polyrec.compare.run import Comparison, compare
+from polyrec.compare.vary import read_options
+from polyrec.compare.worker import run
+from polyrec.evaluate.bootstrap import multiplicities
+from polyrec.evaluate.metrics import METRICS
+from polyrec.evaluate.observed import Observed
+
+VARIED = ["network={kind: SharedBottom, hidden: [16]}", "training.learning_rate=1.0e+30"]
+
+
+@pytest.fixture(scope="module")
+def spec(small: Recommender) -> Recommender:
+    """Two tasks, one of them with several outputs, in two epochs."""
+    training = small.training.replace(epochs=2, batch_size=256)
+    return small.replace(tasks=(small.tasks[0], small.tasks[2]), fusion={"kind": "Add"}, training=training)
+
+
+Outcome = tuple[Path, set[str], Comparison]
+
+
+def command(folder: Path, *more: str) -> list[str]:
+    """Return the command line of the comparison in a folder that holds spec.yaml and data.parquet."""
+    paths = [folder / "spec.yaml", "--data", folder / "data.parquet", "--out", folder / "out"]
+    options = [argument for option in VARIED for argument in ("--vary", option)]
+    numbers = ["--seeds", "2", "--trials", "2", "--resamples", "20", "--jobs", "1"]
+    return [sys.executable, "-m", "polyrec", "compare", *map(str, paths), *options, "--one-at-a-time", *numbers, *more]
+
+
+def finished(out: Path) -> set[str]:
+    return {path.parent.name for path in out.glob("runs/*/result.json") if not path.parent.name.startswith(".")}
+
+
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory: pytest.TempPathFactory, spec: Recommender, world: pl.DataFrame) -> Outcome:
+    """A comparison whose process was killed after some fits, and then run to its end: folder, fits before, the rest."""
+    folder = tmp_path_factory.mktemp("compare")
+    out, table = folder / "out", world[:1500]
+    table.write_parquet(folder / "data.parquet")
+    spec.to_yaml(folder / "spec.yaml")
+    process = subprocess.Popen(command(folder), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while len(finished(out)) < 3 and process.poll() is None:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (out / "report.json").exists()
+    before, varied = finished(out), read_options(VARIED)
+    rest = compare(spec, table, out, varied=varied, one_at_a_time=True, progress=False, seeds=2, trials=2, resamples=20)
+    return out, before, rest
+
+
+def contenders(document: dict, role: str) -> list[dict]:
+    return [own for own in document["contenders"] if own["role"] == role]
+
+
+def test_what_was_done_before_a_kill_is_not_done_again(outcome: Outcome):
+    out, before, result = outcome
+    assert len(before) >= 3
+    assert not before & set(result.done)
+    assert len(set(result.done)) == len(result.done)
+    # Contenders: two single-task models, two arms and the tuned weights, each with 2 trials and 1 more seed. The first trial of
+    # the tuned weights, equal ones, is that of the declaration, whose other seed is shared too if it is the one chosen. The arm
+    # that fails leaves no fit behind.
+    shared = 1 + (contenders(result.document, "weights")[0]["chosen"] == 0 == contenders(result.document, "arm")[0]["chosen"])
+    assert len(finished(out)) == 5 * 3 - shared
+
+
+def test_the_command_does_nothing_twice_and_prints_the_same(outcome: Outcome):
+    out, _, result = outcome
+    times = {path: path.stat().st_mtime_ns for path in out.glob("runs/*/*")}
+    done = subprocess.run(command(out.parent, "--json"), capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == result.document
+    assert {path: path.stat().st_mtime_ns for path in out.glob("runs/*/*")} == times
+
+
+def test_a_mistake_ends_with_one_line(outcome: Outcome):
+    done = subprocess.run(command(outcome[0].parent, "--vary", "netwrok=PLE"), capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "Did you mean 'network'?" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_failing_arm_is_told_and_the_others_stand(outcome: Outcome):
+    _, _, result = outcome
+    own, shared, failing = contenders(result.document, "arm")
+    assert (own["name"], shared["name"]) == ("MMoE · learning_rate=0.01", "SharedBottom")
+    assert own["own"] and own["error"] is None and shared["error"] is None
+    assert failing["name"] == "learning_rate=1e+30"
+    assert "the utility on validation" in failing["error"]
+    assert failing["figures"] == {}
+
+
+def test_the_chosen_trial_is_the_best_on_validation(outcome: Outcome):
+    _, _, result = outcome
+    for own in result.document["contenders"]:
+        if own["error"] is None:
+            utilities = [trial["utility"] for trial in own["trials"]]
+            assert utilities[own["chosen"]] == max(utilities)
+            assert own["seeds"][0]["run"] == own["trials"][own["chosen"]]["run"]
+            assert [seed["seed"] for seed in own["seeds"]] == [0, 1]
+
+
+def test_figures_are_those_of_the_saved_predictions(outcome: Outcome):
+    """Labels by hand from the test table, metrics, difference and interval anew."""
+    out, _, result = outcome
+    document = result.document
+    assert json.loads((out / "report.json").read_text(encoding="utf-8")) == document
+    test = pl.read_parquet(out / "data" / f"{document['data']['test_sha256']}.parquet")
+    like = (test["rating"] >= 4).to_numpy()
+    genres = np.array([[name in row for name in ("comedy", "drama", "war")] for row in test["genres"]])
+    users = test["user_id"].to_numpy()
+    for task, mask, target, metric in (
+        ("like", np.ones(test.height, dtype=bool), like, "auc"),
+        ("interest", like, genres[like], "micro_auc"),
+    ):
+
+        def observed(own: dict, task=task, mask=mask, target=target) -> list[Observed]:
+            arrays = [np.load(out / "runs" / seed["run"] / "predictions.npz")[task] for seed in own["seeds"]]
+            return [Observed(array[mask], target.astype(float), users[mask]) for array in arrays]
+
+        single = next(own for own in contenders(document, "single") if own["tasks"] == [task])
+        arm = contenders(document, "arm")[1]
+        baseline, judged = observed(single), observed(arm)
+        values = [np.array([METRICS[metric](one) for one in own]) for own in (baseline, judged)]
+        figure = arm["figures"][task][metric]
+        assert figure["values"] == pytest.approx(values[1])
+        assert single["figures"][task][metric]["mean"] == pytest.approx(values[0].mean())
+        spread = [
+            np.mean([METRICS[metric](two.weighted(draw)) - METRICS[metric](one.weighted(draw)) for one, two in pairs])
+            for draw in multiplicities(users[mask], int(mask.sum()), 20, seed=0)
+            for pairs in [list(zip(baseline, judged, strict=True))]
+        ]
+        difference = values[1] - values[0]
+        parts = [np.var(difference, ddof=1) / 2, np.var(spread, ddof=1)]
+        degrees = sum(parts) ** 2 / (parts[0] ** 2 / 1 + parts[1] ** 2 / (len(set(users[mask])) - 1))
+        reach = stats.t.ppf(0.975, degrees) * np.sqrt(sum(parts))
+        assert figure["difference"] == pytest.approx(difference.mean())
+        assert (figure["low"], figure["high"]) == pytest.approx((difference.mean() - reach, difference.mean() + reach))
+        assert figure["gain_percent"] == pytest.approx(100 * difference.mean() / values[0].mean())
+        assert figure["verdict"] in ("helps", "hurts", "unclear")
+
+
+def test_headlines_alone_have_verdicts(outcome: Outcome):
+    _, _, result = outcome
+    for own in result.document["contenders"]:
+        for task, metrics in own["figures"].items():
+            for metric, figure in metrics.items():
+                is_headline = metric == result.document["tasks"][task]["headline"] and own["role"] != "single"
+                assert (figure.get("verdict") is not None) == is_headline
+                assert figure.get("adjusted_p") is None or figure["adjusted_p"] >= figure["p"]
+
+
+def test_costs_and_gates_are_told(outcome: Outcome):
+    _, _, result = outcome
+    own, shared, _ = contenders(result.document, "arm")
+    assert own["gates"]["effective_experts"].keys() == {"like", "interest"}
+    assert shared["gates"] is None
+    for arm in (own, shared):
+        assert arm["cost"]["cpu_seconds"] > 0
+        assert arm["cost"]["peak_bytes"] > 2**20
+        assert arm["cost"]["parameters"] > 0
+    for single in contenders(result.document, "single"):
+        assert single["cost"]["parameters"] == pytest.approx(own["cost"]["parameters"], rel=0.05)
+
+
+def test_page_and_picture_are_written_and_name_the_contenders(outcome: Outcome):
+    out, _, result = outcome
+    page = (out / "report.html").read_text(encoding="utf-8")
+    for own in result.document["contenders"]:
+        assert own["name"] in page
+    assert "Welch-Satterthwaite" in page
+    assert "<script" not in page
+    assert (out / "report.png").read_bytes().startswith(b"\x89PNG")
+    svg = improvements(result.document).svg()
+    texts = {(element.text or "").strip() for element in ElementTree.fromstring(svg).iter()}
+    assert {"SharedBottom", "tuned fixed weights", "helps"} <= texts
+
+
+def test_a_job_ends_with_its_input(outcome: Outcome, spec: Recommender, tmp_path: Path):
+    out, _, result = outcome
+    learn, test = (out / "data" / f"{result.document['data'][name]}.parquet" for name in ("learning_sha256", "test_sha256"))
+    job = Job(spec.replace(training=spec.training.replace(epochs=5000, patience=None)), learn, test)
+    process = subprocess.Popen([sys.executable, "-m", "polyrec.compare.worker"], stdin=subprocess.PIPE, text=True)
+    assert process.stdin is not None
+    process.stdin.write(json.dumps({"job": job.document(), "folder": str(tmp_path / "run")}) + "\n")
+    process.stdin.close()
+    assert process.wait(timeout=30) == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_classes_that_a_fit_never_met_are_predicted_with_zero(tmp_path: Path, spec: Recommender, world: pl.DataFrame):
+    """A genre of one row: whichever seed holds that row out must still predict as many columns as the others."""
+    rare = world[:300].with_columns(
+        genres=pl.when(pl.int_range(pl.len()) == 7).then(pl.lit(["western"])).otherwise(pl.col("genres")),
+        rating=pl.when(pl.int_range(pl.len()) == 7).then(5).otherwise(pl.col("rating")),
+    )
+    rare.write_parquet(tmp_path / "learn.parquet")
+    world[300:400].write_parquet(tmp_path / "test.parquet")
+    seeds = [seed for seed in range(60) if spec.training.split.fraction and held(spec, rare, seed)[7]]
+    training = spec.training.replace(epochs=1, seed=seeds[0])
+    run(Job(spec.replace(training=training), tmp_path / "learn.parquet", tmp_path / "test.parquet"), tmp_path / "run")
+    interest = np.load(tmp_path / "run" / "predictions.npz")["interest"]
+    assert interest.shape == (100, 4)
+    assert (interest[:, 3] == 0).all()
+    assert (interest[:, :3] > 0).all()
+
+
+def held(spec: Recommender, frame: pl.DataFrame, seed: int) -> pl.Series:
+    from polyrec.compare.tables import rows_of
+
+    return spec.training.split.held_out(rows_of(spec, frame), seed)
+
+
+class TestBoosting:
+    @pytest.mark.parametrize(("place", "metric", "least"), [(0, "auc", 0.85), (1, "r2", 0.6)])
+    def test_learns_the_world(self, small: Recommender, split, place: int, metric: str, least: float):
+        task = small.tasks[place]
+        result, predictions = boost(small, task, 0.1, *split)
+        target = (split[1]["rating"] >= 4 if task.name == "like" else split[1]["rating"]).to_numpy().astype(float)
+        assert METRICS[metric](Observed(predictions[task.name], target)) > least
+        assert 0 < result["best_epoch"] <= result["epochs"]
+        assert 0 < result["utility"] < 1
+
+    def test_without_lightgbm_the_extra_is_named(self):
+        code = (
+            "import sys; sys.modules['lightgbm'] = None\n"
+            "from polyrec.compare.boosting import require_lightgbm\n"
+            "try: require_lightgbm()\n"
+            "except ImportError as error: print(error)"
+        )
+        told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        assert "pip install 'polyrec[compare]'" in told
