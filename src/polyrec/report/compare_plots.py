@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,9 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polyrec.core.errors import missing_extra
 from polyrec.core.files import replacing
-from polyrec.report.plots import COLOURS
+from polyrec.report.plots import COLOURS, styled, to_svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -64,14 +62,13 @@ class Improvements:
     def svg(self) -> str:
         """Return the plot as SVG text."""
         with self._drawn() as figure:
-            return _svg(figure)
+            return to_svg(figure)
 
     @contextmanager
     def _drawn(self) -> Iterator[Figure]:
         longest = max(map(len, self.names.values()), default=0)
         width = 1.2 + 0.075 * longest + 3.0 * len(self.panels)
-        with _style():
-            figure = _figure(width, 1.3 + 0.27 * len(self.names))
+        with styled(width, 1.3 + 0.27 * len(self.names)) as figure:
             axes = figure.subplots(1, len(self.panels), sharey=True, squeeze=False)[0]
             for axis, panel in zip(axes, self.panels, strict=True):
                 self._panel(axis, panel)
@@ -109,8 +106,8 @@ class Improvements:
 
 def epoch_curves(curves: Sequence[tuple[str, Mapping[str, Sequence[float]], float | None]]) -> str:
     """Draw panels of curves by epoch as SVG: a title, values by name (the same in all), and where a line goes across."""
-    with _style():
-        figure = _figure(3.4 * len(curves) + 2.4, max(2.9, 0.9 + 0.18 * max(len(own) for _, own, _ in curves)))
+    height = max(2.9, 0.9 + 0.18 * max(len(own) for _, own, _ in curves))
+    with styled(3.4 * len(curves) + 2.4, height) as figure:
         axes = figure.subplots(1, len(curves), squeeze=False)[0]
         for axis, (title, own, across) in zip(axes, curves, strict=True):
             for place, (name, values) in enumerate(own.items()):
@@ -123,40 +120,10 @@ def epoch_curves(curves: Sequence[tuple[str, Mapping[str, Sequence[float]], floa
             axis.set_xlabel("epoch", fontsize=8)
             axis.locator_params(axis="x", integer=True)
         axes[-1].legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
-        return _svg(figure)
+        return to_svg(figure)
 
 
 def _legend() -> list[Any]:
     from matplotlib.lines import Line2D
 
     return [Line2D([], [], color=colour, marker="o", markersize=4.5, label=name) for name, colour in VERDICTS.items()]
-
-
-def _figure(width: float, height: float) -> Figure:
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-@contextmanager
-def _style() -> Iterator[None]:
-    """Set sizes and fonts for the plots drawn inside; nothing global is changed."""
-    try:
-        from matplotlib import rc_context
-    except ImportError as error:
-        raise missing_extra("matplotlib", "report", "a plot") from error
-    settings: Any = {
-        "svg.fonttype": "none",
-        "svg.hashsalt": "polyrec",
-        "font.size": 9,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-    }
-    with rc_context(settings):
-        yield
-
-
-def _svg(figure: Figure) -> str:
-    text = io.StringIO()
-    figure.savefig(text, format="svg", metadata={"Date": None}, transparent=True)
-    return text.getvalue()[text.getvalue().index("<svg") :]

@@ -13,6 +13,7 @@ from polyrec.core.errors import missing_extra
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Colours that people with any colour vision can tell apart (Okabe and Ito, 2008)."""
@@ -74,6 +75,15 @@ def gate_map(gates_TE: np.ndarray, tasks: Sequence[str]) -> str:
 @contextmanager
 def figure(width: float, height: float, panels: int) -> Iterator[tuple[Sequence[Axes], io.StringIO]]:
     """Yield axes to draw on and the buffer that holds the SVG afterwards; nothing global is changed."""
+    buffer = io.StringIO()
+    with styled(width, height) as drawn:
+        yield list(drawn.subplots(1, panels, squeeze=False)[0]), buffer
+        buffer.write(to_svg(drawn))
+
+
+@contextmanager
+def styled(width: float, height: float) -> Iterator[Figure]:
+    """Yield an empty figure of a size in inches, to be drawn on and written inside; nothing global is changed."""
     try:
         from matplotlib import rc_context
         from matplotlib.figure import Figure
@@ -86,13 +96,15 @@ def figure(width: float, height: float, panels: int) -> Iterator[tuple[Sequence[
         "axes.spines.top": False,
         "axes.spines.right": False,
     }
-    buffer = io.StringIO()
     with rc_context(settings):
-        drawn = Figure(figsize=(width, height), layout="constrained")
-        yield list(drawn.subplots(1, panels, squeeze=False)[0]), buffer
-        whole = io.StringIO()
-        drawn.savefig(whole, format="svg", metadata={"Date": None}, transparent=True)
-    buffer.write(whole.getvalue()[whole.getvalue().index("<svg") :])
+        yield Figure(figsize=(width, height), layout="constrained")
+
+
+def to_svg(drawn: Figure) -> str:
+    """Return a figure as an SVG element, the same text for the same drawing."""
+    text = io.StringIO()
+    drawn.savefig(text, format="svg", metadata={"Date": None}, transparent=True)
+    return text.getvalue()[text.getvalue().index("<svg") :]
 
 
 def _cycle(count: int) -> list[str]:
