@@ -8,20 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from polyrec.compare.statistics import estimate, holm, t_p_value, t_quantile
+from polyrec.compare.statistics import estimate, holm
 
-degrees = st.floats(1, 1e4)
 p_values = st.lists(st.floats(0, 1), min_size=1, max_size=12)
-
-
-@given(t=st.floats(-50, 50), degrees=degrees)
-def test_p_values_are_those_of_students_t(t: float, degrees: float):
-    assert t_p_value(t, degrees) == pytest.approx(2 * stats.t.sf(abs(t), degrees), rel=1e-7, abs=1e-250)
-
-
-@given(level=st.floats(0.51, 0.999), degrees=degrees)
-def test_quantiles_are_those_of_students_t(level: float, degrees: float):
-    assert t_quantile(level, degrees) == pytest.approx(stats.t.ppf(level, degrees), rel=1e-6)
 
 
 @given(st.lists(st.floats(-1, 1).map(lambda value: round(value, 3)), min_size=2, max_size=8))

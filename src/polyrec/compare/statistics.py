@@ -8,8 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+
+from polyrec.core.errors import missing_extra
 
 LEVEL = 0.95
 """Coverage of the intervals; 1 minus it is the level of the tests."""
@@ -51,8 +54,10 @@ def estimate(differences_S: np.ndarray, test_error: float, users: int) -> Estima
     shares = [(part / variance, degrees) for part, degrees in parts]
     degrees = 1 / sum(share**2 / own for share, own in shares)
     error = math.sqrt(variance)
-    reach = t_quantile((1 + LEVEL) / 2, degrees) * error
-    return Estimate(mean, mean - reach, mean + reach, t_p_value(mean / error, degrees), seed_error, test_error, degrees)
+    student = _student()
+    reach = float(student.ppf((1 + LEVEL) / 2, degrees)) * error
+    p = 2 * float(student.sf(abs(mean) / error, degrees))
+    return Estimate(mean, mean - reach, mean + reach, p, seed_error, test_error, degrees)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -68,43 +73,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def t_p_value(t: float, degrees: float) -> float:
-    """Return the probability that |T| is at least |t|: `I_x(degrees / 2, 1 / 2)` at `x = degrees / (degrees + t^2)`."""
-    return _beta(degrees / (degrees + t * t), degrees / 2, 0.5)
-
-
-def t_quantile(level: float, degrees: float) -> float:
-    """Return the t at which the distribution reaches a level above one half, by bisection."""
-    assert 0.5 < level < 1
-    low, high = 0.0, 1.0
-    while 1 - t_p_value(high, degrees) / 2 < level:
-        high *= 2
-    for _ in range(80):
-        middle = (low + high) / 2
-        low, high = (low, middle) if 1 - t_p_value(middle, degrees) / 2 >= level else (middle, high)
-    return (low + high) / 2
-
-
-def _beta(x: float, a: float, b: float) -> float:
-    """Return the regularised incomplete beta function I_x(a, b), by its continued fraction (Lentz's method)."""
-    if x <= 0 or x >= 1:
-        return float(x >= 1)
-    if x > (a + 1) / (a + b + 2):
-        return 1 - _beta(1 - x, b, a)
-    scale = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)) / a
-    tiny = 1e-300
-    fraction, upper, lower = 1.0, 1.0, 0.0
-    for step in range(1000):
-        half = step // 2
-        if step == 0:
-            term = 1.0
-        elif step % 2 == 0:
-            term = half * (b - half) * x / ((a + step - 1) * (a + step))
-        else:
-            term = -(a + half) * (a + b + half) * x / ((a + step - 1) * (a + step))
-        lower = 1 / ((1 + term * lower) or tiny)
-        upper = (1 + term / upper) or tiny
-        fraction *= lower * upper
-        if abs(lower * upper - 1) < 1e-15:
-            break
-    return scale * (fraction - 1)
+def _student() -> Any:
+    """Return Student's t distribution of SciPy."""
+    try:
+        from scipy.stats import t
+    except ImportError as error:
+        raise missing_extra("scipy", "compare", "a comparison") from error
+    return t
