@@ -29,13 +29,16 @@ class TestMMoEGenerator:
     @pytest.mark.parametrize("relation", [0.0, 0.5, 0.9, 1.0])
     def test_weights_have_unit_length_and_the_cosine_asked_for(self, generator: ModuleType, relation: float):
         for seed in range(3):
-            w_TD = generator.generate(relation, seed, 10).w_TD
+            w_TD = generator.generate(relation, seed, 10, 2.0).w_TD
             np.testing.assert_allclose(w_TD @ w_TD.T, [[1, relation], [relation, 1]], atol=1e-12)
 
     def test_labels_are_alike_as_the_tasks_are_related(self, generator: ModuleType):
         correlations = np.array(
             [
-                [np.corrcoef(generator.generate(relation, seed, 5000).y_NT.numpy().T)[0, 1] for relation in generator.RELATIONS]
+                [
+                    np.corrcoef(generator.generate(relation, seed, 5000, 2.0).y_NT.numpy().T)[0, 1]
+                    for relation in generator.RELATIONS
+                ]
                 for seed in range(10)
             ]
         ).mean(0)
@@ -44,13 +47,13 @@ class TestMMoEGenerator:
         assert correlations[-1] > 0.98
 
     def test_equal_tasks_differ_by_noise_of_the_stated_variance_alone(self, generator: ModuleType):
-        data = generator.generate(1.0, 0, 20_000)
+        data = generator.generate(1.0, 0, 20_000, 2.0)
         difference = (data.y_NT[:, 0] - data.y_NT[:, 1]).numpy()
         assert difference.var() == pytest.approx(2 * 0.01, rel=0.05)
         assert data.noise_NT.var() == pytest.approx(0.01, rel=0.05)
 
     def test_labels_are_the_formula(self, generator: ModuleType):
-        data = generator.generate(0.5, 3, 50)
+        data = generator.generate(0.5, 3, 50, 2.0)
         draws = np.random.default_rng(3)
         draws.normal(size=(100, 2))
         alpha, beta = draws.normal(scale=2, size=10), draws.uniform(0, 2 * np.pi, 10)

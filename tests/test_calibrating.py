@@ -121,4 +121,13 @@ def test_a_calibrator_must_fit_its_task(calibration, message: str):
 
 
 def test_what_fits_is_accepted():
-    check_calibration({"like": Isotonic(), "grade": Temperature(), "interest": Temperature()}, TASKS)
+    calibration = {"like": Isotonic(), "grade": Temperature(), "interest": Temperature()}
+    check_calibration(calibration, TASKS)
+    states, facts = calibrate(TASKS, calibration, *held_out(), seed=0)
+    assert {name: own["kind"] for name, own in facts.items()} == {
+        "like": "Isotonic",
+        "grade": "Temperature",
+        "interest": "Temperature",
+    }
+    told = calibrated(calibration, states, held_out()[0])
+    assert all(((told[name] >= 0) & (told[name] <= 1)).all() for name in calibration)

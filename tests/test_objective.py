@@ -19,7 +19,12 @@ CHAIN = (
     Binary(name="cart", label="cart", after="click"),
     Binary(name="buy", label="buy", after="cart"),
 )
-FORK = (*CHAIN[:1], Binary(name="like", label="like", after="click"), Binary(name="both", label="b", after=("cart", "like")))
+FORK = (
+    CHAIN[0],
+    CHAIN[1],
+    Binary(name="like", label="like", after="click"),
+    Binary(name="both", label="b", after=("cart", "like")),
+)
 logits = st.floats(-30, 30)
 
 
@@ -28,6 +33,18 @@ def states(tasks: tuple) -> dict[str, pl.DataFrame]:
 
 
 class TestProduct:
+    @given(raw=st.lists(st.tuples(*[logits] * 5), min_size=1, max_size=5))
+    @pytest.mark.parametrize("tasks", [FORK, (*CHAIN, *FORK[2:]), (*CHAIN, *FORK[2:])[::-1]], ids=["fork", "both", "reversed"])
+    def test_of_a_path_never_exceeds_that_of_any_earlier_task_of_a_graph(
+        self, tasks: tuple[Binary, ...], raw: list[tuple[float, ...]]
+    ):
+        columns = dict(zip(("click", "cart", "buy", "like", "both"), torch.tensor(raw).T, strict=True))
+        found = Objective(tasks).predictions(columns, states(tasks))
+        earlier = [(task.name, name) for task in tasks if task.after for name in task.after.tasks if name in found]
+        assert ("both", "like") in earlier
+        for later, before in earlier:
+            assert (found[later] <= found[before]).all(), (later, before)
+
     @given(raw=st.lists(st.tuples(logits, logits, logits), min_size=1, max_size=5))
     def test_of_a_path_never_exceeds_that_of_an_earlier_task(self, raw: list[tuple[float, float, float]]):
         columns = torch.tensor(raw).T
@@ -36,10 +53,9 @@ class TestProduct:
         assert (found["cart"] <= found["click"]).all()
 
     def test_multiplies_every_task_on_the_path_once(self):
-        tasks = (*CHAIN[:2], *FORK[1:])
         raw = {name: torch.tensor([float(place)]) for place, name in enumerate(("click", "cart", "like", "both"))}
         p = {name: 1 / (1 + math.exp(-value.item())) for name, value in raw.items()}
-        found = Objective(tasks).predictions(raw, states(tasks))
+        found = Objective(FORK).predictions(raw, states(FORK))
         assert math.isclose(found["both"].item(), p["click"] * p["cart"] * p["like"] * p["both"], rel_tol=1e-6)
 
     def test_has_the_loss_of_the_papers(self):
@@ -186,6 +202,47 @@ class TestTransfer:
         plain = math.log(1 + math.exp(-1))
         excess = 0.6 * (1 / (1 + math.exp(-1)) - 0.5)
         torch.testing.assert_close(loss, torch.tensor([plain + excess, plain]))
+
+    def test_constrains_by_a_binary_task_beside_one_that_is_none(self):
+        """Stars are no probability, yet what exceeds the probability of like counts, by hand: sigmoid(5) - sigmoid(-5)."""
+        like, stars = Binary(name="like", label="like"), Regression(name="stars", label="stars")
+        raw = {"like": torch.tensor([-5.0, 5.0]), "stars": torch.tensor([0.5, 0.5]), "last": torch.tensor([5.0, 5.0])}
+        targets = {"like": torch.tensor([0.0, 1.0]), "stars": torch.zeros(2), "last": torch.ones(2)}
+        masks = {name: torch.ones(2, dtype=torch.bool) for name in raw}
+        plain = math.log(1 + math.exp(-5))
+        excess = 1 / (1 + math.exp(-5)) - 1 / (1 + math.exp(5))
+        for before in (("like", "stars"), ("stars", "like"), ("like",)):
+            last = Binary(name="last", label="last", after=Transfer(tasks=before, constraint=2.0))
+            loss = Objective((like, stars, last)).losses(raw, targets, masks)["last"][0]
+            torch.testing.assert_close(loss, torch.tensor([plain + 2 * excess, plain]))
+
+    @given(raw=st.lists(st.tuples(*[logits] * 3), min_size=1, max_size=5), constraint=st.floats(0, 5), data=st.data())
+    def test_never_lowers_the_loss_and_leaves_it_where_the_later_is_less_probable(
+        self, raw: list[tuple[float, ...]], constraint: float, data: st.DataObject
+    ):
+        names = ("click", "like", "buy")
+        columns = dict(zip(names, torch.tensor(raw, dtype=torch.float64).T, strict=True))
+        rows = st.lists(st.sampled_from([0.0, 1.0]), min_size=len(raw), max_size=len(raw))
+        targets = {name: torch.tensor(data.draw(rows), dtype=torch.float64) for name in names}
+        masks = {name: torch.ones(len(raw), dtype=torch.bool) for name in names}
+        link = Transfer(tasks=("click", "like"), constraint=constraint)
+        tasks = (CHAIN[0], FORK[2].replace(after=None), CHAIN[2].replace(after=link))
+        loss = Objective(tasks).losses(columns, targets, masks)["buy"][0]
+        plain = tasks[2].loss(columns["buy"], targets["buy"])
+        assert (loss >= plain).all()
+        less = (columns["buy"] <= columns["click"]) & (columns["buy"] <= columns["like"])
+        torch.testing.assert_close(loss[less], plain[less])
+
+    @given(seed=st.integers(0, 10**6), scale=st.sampled_from([0.0, 0.1, 1.0, 30.0]), earlier=st.integers(1, 3))
+    def test_hands_on_a_mixture_of_values_that_lies_among_them(self, seed: int, scale: float, earlier: int):
+        torch.manual_seed(seed)
+        module = Transfer(tasks=tuple("abc"[:earlier])).build(4, [3] * earlier).double()
+        own, states = scale * torch.randn(6, 4).double(), [scale * torch.randn(6, 3).double() for _ in range(earlier)]
+        sent = [torch.relu(send(state)) for send, state in zip(module.sent, states, strict=True)]
+        values = torch.stack([module.value(state) for state in (own, *sent)])
+        found = module(own, states)
+        assert (found <= values.amax(0) + 1e-9).all()
+        assert (found >= values.amin(0) - 1e-9).all()
 
     def test_attends_as_the_paper_says(self):
         torch.manual_seed(0)

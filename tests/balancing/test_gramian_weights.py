@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy import optimize
 from torch import Tensor
 from torchjd import aggregation
+from torchjd.linalg import DualConeProjector, PSDMatrix
 
 from polyrec import kinds
 from polyrec.balancing.aligned_mtl import alignment
@@ -192,7 +193,21 @@ class TestNashMTL:
         np.testing.assert_allclose(one / np.linalg.norm(one), other / np.linalg.norm(other), rtol=1e-6, atol=1e-9)
 
 
+class ByNonnegativeLeastSquares(DualConeProjector):
+    """Projections by SciPy: the least v' G v over v >= u, as `|root v|^2` for the Cholesky factor of G."""
+
+    def __call__(self, U: Tensor, G: PSDMatrix) -> Tensor:
+        root = np.linalg.cholesky(G.numpy()).T
+        return torch.from_numpy(np.stack([u + optimize.nnls(root, -root @ u, maxiter=1000)[0] for u in U.numpy()]))
+
+
 class TestUPGrad:
+    @pytest.mark.parametrize("seed", SEEDS)
+    def test_it_is_the_reference(self, seed: int):
+        gramian = torch.from_numpy(jacobian(seed) @ jacobian(seed).T)
+        theirs = aggregation.UPGradWeighting(projector=ByNonnegativeLeastSquares())(gramian).numpy()
+        np.testing.assert_allclose(unconflicting(gramian.numpy()), theirs, rtol=1e-9, atol=1e-12)
+
     @pytest.mark.parametrize("seed", SEEDS)
     def test_it_is_the_mean_of_projections_by_nonnegative_least_squares(self, seed: int):
         rows = jacobian(seed)
@@ -323,7 +338,20 @@ class TestNonnegative:
         np.testing.assert_array_equal(nonnegative(np.eye(3), -np.ones(3)), 0)
 
 
-@pytest.mark.parametrize("solve", [smallest_mixture, impartial, bargained, unconflicting], ids=lambda solve: solve.__name__)
+def averse(gramian: np.ndarray) -> np.ndarray:
+    """Return CAGrad's weights at the paper's radius."""
+    return conflict_averse(gramian, 0.4)
+
+
+def aligned(gramian: np.ndarray) -> np.ndarray:
+    """Return Aligned-MTL's weights before negative ones become zero."""
+    return alignment(gramian, "min").mean(1)
+
+
+SOLVERS = [smallest_mixture, impartial, bargained, unconflicting, averse, aligned]
+
+
+@pytest.mark.parametrize("solve", SOLVERS, ids=lambda solve: solve.__name__)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_permuted_tasks_have_permuted_weights(solve: Callable[[np.ndarray], np.ndarray], seed: int):
     for width in (2, 7):

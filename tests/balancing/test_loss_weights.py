@@ -7,6 +7,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 from torch import Tensor, optim
+from torchjd import scalarization
 
 from polyrec import UserError, kinds
 from polyrec.balancing.balancer import Balance
@@ -41,7 +42,29 @@ def step(balance: Balance, at: Mapping[str, float], norms: Mapping[str, float] |
     return total.item(), {task: weight.item() for task, weight in zip(leaves, found, strict=True)}
 
 
+def several(seed: int, steps: int = 8) -> Tensor:
+    """Return losses of the three tasks, a row a step."""
+    return torch.rand(steps, len(TASKS), generator=torch.Generator().manual_seed(seed)).add(0.2)
+
+
+def derivative(reference: scalarization.Scalarizer, losses: Tensor) -> Tensor:
+    """Return the derivative by each loss of what the reference makes of them."""
+    leaf = losses.clone().requires_grad_()
+    return torch.autograd.grad(reference(leaf), leaf)[0]
+
+
 class TestUncertainty:
+    def test_it_is_twice_the_reference_which_halves_loss_and_log_variance(self):
+        balance, reference = built("Uncertainty"), scalarization.UW(3)
+        with torch.no_grad():
+            for parameter, value in zip(balance.parameters(), (0.7, -0.4, 1.3), strict=True):
+                parameter.fill_(value)
+            reference.log_var.copy_(torch.tensor([0.7, -0.4, 1.3]))
+        for losses in several(seed=0):
+            total, weights = step(balance, dict(zip(TASKS, losses.tolist(), strict=True)))
+            assert total == pytest.approx(2 * reference(losses).item(), rel=1e-6)
+            assert [*weights.values()] == pytest.approx((2 * derivative(reference, losses)).tolist(), rel=1e-6)
+
     def test_it_is_the_formula(self):
         balance = built("Uncertainty")
         with torch.no_grad():
@@ -62,6 +85,16 @@ class TestUncertainty:
 
 
 class TestDWA:
+    def test_it_is_the_reference_over_several_epochs(self):
+        balance, reference = built("DWA", temperature=0.5), scalarization.DWA(temperature=0.5)
+        for epoch in range(5):
+            losses = several(seed=epoch)
+            for one in losses:
+                weights = step(balance, dict(zip(TASKS, one.tolist(), strict=True)))[1]
+                assert [*weights.values()] == pytest.approx(derivative(reference, one).tolist(), rel=1e-5)
+            balance.end_epoch(dict(zip(TASKS, losses.mean(0).tolist(), strict=True)))
+            reference.step()
+
     def test_weights_are_one_until_two_epochs_are_known(self):
         balance = built("DWA")
         for losses in ({"a": 2.0, "b": 3.0, "c": 4.0}, None):
@@ -87,6 +120,12 @@ class TestDWA:
 
 
 class TestGLS:
+    def test_it_is_the_reference(self):
+        for losses in several(seed=0):
+            total, weights = step(built("GLS"), dict(zip(TASKS, losses.tolist(), strict=True)))
+            assert total == pytest.approx(scalarization.GeometricMean()(losses).item(), rel=1e-6)
+            assert [*weights.values()] == pytest.approx(derivative(scalarization.GeometricMean(), losses).tolist(), rel=1e-5)
+
     def test_it_is_the_geometric_mean_and_its_derivative(self):
         total, weights = step(built("GLS"), {"a": 2.0, "b": 4.0, "c": 8.0})
         assert total == pytest.approx(4.0)
@@ -98,6 +137,15 @@ class TestGLS:
 
 
 class TestRLW:
+    def test_it_is_the_reference_at_the_same_seed(self):
+        for seed, losses in enumerate(several(seed=0)):
+            torch.manual_seed(seed)
+            total, weights = step(built("RLW"), dict(zip(TASKS, losses.tolist(), strict=True)))
+            torch.manual_seed(seed)
+            assert total == pytest.approx(scalarization.Random()(losses).item(), rel=1e-6)
+            torch.manual_seed(seed)
+            assert [*weights.values()] == pytest.approx(derivative(scalarization.Random(), losses).tolist(), rel=1e-6)
+
     def test_weights_are_the_softmax_of_normal_numbers(self):
         torch.manual_seed(3)
         expected = torch.softmax(torch.randn(3), 0).tolist()
@@ -196,10 +244,23 @@ class TestHierarchical:
             built("Hierarchical", order=("a", "a"), targets={"a": 0.1})
 
     def test_the_last_of_all_tasks_needs_no_target(self):
-        built("Hierarchical", order=TASKS, targets={"a": 0.1, "b": 0.1})
+        balance = built("Hierarchical", order=TASKS, targets={"a": 0.1, "b": 0.1})
+        assert step(balance, {"c": 1.0})[1] == pytest.approx({"c": 0.01})
+        for _ in range(200):
+            step(balance, {"a": 0.5, "b": 0.5, "c": 9.0})
+        assert step(balance, dict.fromkeys(TASKS, 1.0))[1] == pytest.approx(dict.fromkeys(TASKS, 1.0))
 
 
 class TestFAMO:
+    def test_it_is_the_reference_over_several_steps(self):
+        balance = built("FAMO", learning_rate=0.05, decay=0.01)
+        reference = scalarization.FAMO(3, lr=0.05, weight_decay=0.01)
+        for before, after in zip(several(seed=0), several(seed=1), strict=True):
+            weights = step(balance, dict(zip(TASKS, before.tolist(), strict=True)))[1]
+            torch.testing.assert_close(torch.tensor([*weights.values()]), derivative(reference, before), rtol=1e-4, atol=1e-6)
+            balance.look_back(dict(zip(TASKS, after, strict=True)))
+            reference.update(after)
+
     def test_it_is_the_algorithm_of_the_paper_over_several_steps(self):
         balance = built("FAMO", learning_rate=0.05, decay=0.01)
         xi = torch.zeros(3, requires_grad=True)

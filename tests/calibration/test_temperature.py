@@ -1,10 +1,14 @@
 """Temperature scaling against a general minimiser, and what it leaves alone."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
 from polyrec.calibration.temperature import Temperature
@@ -31,6 +35,40 @@ def single(power: float, count: int = 3000) -> tuple[np.ndarray, np.ndarray, Cal
     target = (generator.random(count) < 1 / (1 + np.exp(-logit))).astype(float)
     sign = np.where(target > 0, -1.0, 1.0)
     return 1 / (1 + np.exp(-power * logit)), target, lambda t: float(np.logaddexp(0, sign * power * logit / t).mean())
+
+
+def test_gives_the_numbers_found_by_hand():
+    """Of four rows of probability .8 three are true: sigmoid(ln 4 / T) = 3 / 4 at T = ln 4 / ln 3, so that .5 and .2 give 1 / 2
+    and 1 / 4."""
+    state = Temperature().fit(np.full(4, 0.8), np.array([1.0, 1.0, 1.0, 0.0]))
+    assert state["temperature"][0] == pytest.approx(math.log(4) / math.log(3), rel=1e-9)
+    told = Temperature().apply(torch.tensor([0.8, 0.5, 0.2], dtype=torch.float64), state)
+    torch.testing.assert_close(told, torch.tensor([0.75, 0.5, 0.25], dtype=torch.float64))
+
+
+def test_gives_the_shares_found_by_hand_of_classes_that_exclude_each_other():
+    """Two thirds of the rows are of the class of probability .8: (4 : 1) to the power 1 / T = 1 / 2 is 2 : 1."""
+    state = Temperature().fit(np.array([[0.8, 0.2]] * 3), np.array([0, 0, 1]))
+    assert state["temperature"][0] == pytest.approx(2, rel=1e-9)
+    told = Temperature().apply(torch.tensor([[0.8, 0.2], [0.1, 0.9]], dtype=torch.float64), state)
+    torch.testing.assert_close(told, torch.tensor([[2 / 3, 1 / 3], [1 / 4, 3 / 4]], dtype=torch.float64))
+
+
+def test_two_rows_may_change_places_in_a_class_that_excludes_others_but_no_two_classes_in_a_row():
+    """.45 against five classes of .11 passes .5 against another .5, where T is 1 / 2."""
+    asked = torch.tensor([[0.5, 0.5, 0, 0, 0, 0], [0.45, *[0.11] * 5]], dtype=torch.float64)
+    told = Temperature().apply(asked, pl.DataFrame({"temperature": [0.5], "exclusive": [True]}))
+    torch.testing.assert_close(told[:, 0], torch.tensor([0.5, 0.2025 / (0.2025 + 5 * 0.0121)], dtype=torch.float64))
+    assert told[1, 0] > told[0, 0]
+    assert torch.equal(told.argmax(1), asked.argmax(1))
+
+
+@given(temperature=st.floats(0.01, 100), single=st.lists(st.floats(0, 1), min_size=2, max_size=9))
+def test_single_probabilities_and_labels_keep_their_order_at_any_temperature(temperature: float, single: list[float]):
+    state = pl.DataFrame({"temperature": [temperature], "exclusive": [False]})
+    asked = torch.tensor(single, dtype=torch.float64).sort().values
+    assert (Temperature().apply(asked, state).diff() >= 0).all()
+    assert (Temperature().apply(torch.stack([asked, asked], 1), state).diff(dim=0) >= 0).all()
 
 
 @pytest.mark.parametrize("make", [exclusive, single])

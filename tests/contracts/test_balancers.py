@@ -130,13 +130,24 @@ def test_what_it_learns_is_restored(balancer: Balancer):
         torch.testing.assert_close(value, second.state_dict()[name], rtol=0, atol=0)
 
 
-def test_a_task_that_it_names_must_be_there(balancer: Balancer):
-    others = ("likes", "starz")
-    if named(balancer):
-        with pytest.raises(UserError, match=r"Did you mean '(likes|starz)'"):
-            balancer.build(others)
-    else:
-        balancer.build(others)
+@pytest.mark.parametrize("naming", [balancer for balancer in EVERY if named(balancer)], ids=repr)
+def test_a_task_that_it_names_must_be_there(naming: Balancer):
+    with pytest.raises(UserError, match=r"Did you mean '(likes|starz)'"):
+        naming.build(("likes", "starz"))
+
+
+@pytest.mark.parametrize("nameless", [balancer for balancer in EVERY if not named(balancer)], ids=repr)
+def test_one_that_names_no_task_weighs_tasks_of_any_names(nameless: Balancer):
+    """With other names in the same alphabetical order, by which random numbers are dealt, the weights are the same."""
+    renamed = {"like": "a", "stars": "c", "seconds": "b"}
+    here, there = nameless.build(TASKS), nameless.build(tuple(renamed.values()))
+    assert sorted(TASKS) == sorted(TASKS, key=renamed.__getitem__)
+    at, elsewhere = losses(), {renamed[task]: loss for task, loss in losses().items()}
+    found = weights(here, at)
+    torch.manual_seed(0)
+    total = there(elsewhere, Explicit({renamed[task]: vector for task, vector in AT_ODDS.items()}))
+    for task, weight in zip(TASKS, torch.autograd.grad(total, [*elsewhere.values()]), strict=True):
+        torch.testing.assert_close(weight, found[task])
 
 
 @settings(max_examples=40, deadline=None)

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from polyrec import kinds
 from polyrec.calibration.calibrator import Calibrator, State
 from polyrec.core.files import read_parquet, write_parquet
 
@@ -115,37 +116,57 @@ def test_a_prediction_that_is_no_number_stays_none(calibrator: Calibrator):
         assert calibrator.apply(torch.tensor([0.5, float("nan")]), state).isnan().tolist() == [False, True]
 
 
+def test_only_temperature_reads_several_probabilities_a_row():
+    package = {name: kind for name, kind in kinds("calibrators").items() if kind.__module__.startswith("polyrec.")}
+    assert {name for name, kind in package.items() if kind.several} == {"Temperature"}
+
+
+SEVERAL = [
+    pytest.param(kind(**example), id=f"{name}{position}")
+    for name, kind in kinds("calibrators").items()
+    if kind.several
+    for position, example in enumerate(kind.examples)
+]
+
+
+@pytest.mark.parametrize("reader", SEVERAL)
 class TestSeveral:
     """Calibrators that also read several probabilities a row."""
 
-    @pytest.fixture(autouse=True)
-    def _several(self, calibrator: Calibrator) -> None:
-        self.several = calibrator.several
-
-    def test_classes_stay_a_distribution_with_the_same_first(self, calibrator: Calibrator):
-        if not self.several:
-            return
+    def test_classes_stay_a_distribution_with_the_same_first(self, reader: Calibrator):
         prediction, target = class_rows(power=2.0)
         asked = torch.from_numpy(prediction)
-        told = calibrator.apply(asked, calibrator.fit(prediction, target))
+        told = reader.apply(asked, reader.fit(prediction, target))
         torch.testing.assert_close(told.sum(1), torch.ones(len(told)))
         assert torch.equal(told.argmax(1), asked.argmax(1))
         truth = torch.from_numpy(class_rows()[0])
         assert (told - truth).abs().mean() < (asked - truth).abs().mean() / 4
 
-    def test_labels_are_calibrated_each_for_itself(self, calibrator: Calibrator):
-        if not self.several:
-            return
+    def test_labels_are_calibrated_each_for_itself(self, reader: Calibrator):
         prediction, target = rows(power=2.0)
-        state = calibrator.fit(prediction.reshape(-1, 4), target.reshape(-1, 4))
-        told = calibrator.apply(torch.from_numpy(prediction.reshape(-1, 4)), state)
-        torch.testing.assert_close(told.reshape(-1), calibrator.apply(torch.from_numpy(prediction), learned(calibrator)))
+        state = reader.fit(prediction.reshape(-1, 4), target.reshape(-1, 4))
+        told = reader.apply(torch.from_numpy(prediction.reshape(-1, 4)), state)
+        torch.testing.assert_close(told.reshape(-1), reader.apply(torch.from_numpy(prediction), learned(reader)))
 
-    def test_a_batch_gives_the_bits_of_its_rows_alone(self, calibrator: Calibrator):
-        if not self.several:
-            return
+    @pytest.mark.parametrize("power", [-1.0, 0.3, 3.0])
+    def test_the_order_of_rows_is_never_turned_round_in_a_label(self, reader: Calibrator, power: float):
+        prediction, target = rows(power=power)
+        state = reader.fit(prediction.reshape(-1, 4), target.reshape(-1, 4))
+        asked = torch.from_numpy(prediction.reshape(-1, 4)).sort(0).values
+        assert (reader.apply(asked, state).diff(dim=0) >= 0).all()
+
+    @settings(max_examples=30, deadline=None)
+    @given(seed=st.integers(0, 10**6), power=st.sampled_from([0.3, 1.0, 3.0]))
+    def test_the_order_of_the_classes_of_a_row_is_never_turned_round(self, reader: Calibrator, seed: int, power: float):
+        state = reader.fit(*class_rows(count=500, power=power))
+        asked = torch.from_numpy(class_rows(seed, count=50)[0]).sort(1).values
+        told = reader.apply(asked, state)
+        assert (told.diff(dim=1) >= 0).all()
+        torch.testing.assert_close(told.sum(1), torch.ones(len(told)))
+
+    def test_a_batch_gives_the_bits_of_its_rows_alone(self, reader: Calibrator):
         prediction, target = class_rows(power=2.0)
-        asked, state = torch.from_numpy(prediction)[:1001], calibrator.fit(prediction, target)
-        whole = calibrator.apply(asked, state)
+        asked, state = torch.from_numpy(prediction)[:1001], reader.fit(prediction, target)
+        whole = reader.apply(asked, state)
         for size in (1, 3, 17, 500):
-            assert torch.equal(torch.cat([calibrator.apply(part, state) for part in asked.split(size)]), whole)
+            assert torch.equal(torch.cat([reader.apply(part, state) for part in asked.split(size)]), whole)

@@ -25,6 +25,35 @@ def test_says_what_it_is_in_two_sentences_or_more(kind: type[Family]):
     assert len(sentences) >= 2
 
 
+METHODS = ("tasks", "links", "trunks", "poolings", "networks", "balancers", "calibrators")
+"""Families whose kinds come from papers."""
+
+METHOD = [
+    pytest.param(kind, id=f"{family}-{name}")
+    for family in METHODS
+    for name, kind in kinds(family).items()
+    if kind.__module__.startswith("polyrec.")
+]
+
+
+def prose(method: type[Family]) -> str:
+    """Return what a kind says of itself, on one line."""
+    return " ".join((method.__doc__ or "").split())
+
+
+@pytest.mark.parametrize("method", METHOD)
+def test_states_its_formula(method: type[Family]):
+    """In backticks, with a sign of equality or an operation, which no name of a field or kind has."""
+    assert re.findall(r"`[^`]*(?: [-+=~/] |[-+*/^]|\blog |\w\()[^`]*`", prose(method))
+
+
+@pytest.mark.parametrize("method", METHOD)
+def test_names_its_authors_and_the_year(method: type[Family]):
+    """An author begins with a capital; the venue may stand between: `Ma et al., KDD 2018`."""
+    author, venue, year = r"[A-ZÀ-Þ][\w'-]+(?: et al\.)?,", r"[^.;:`()]{0,60}?", r"\b(?:1[89]|20)\d\d\b"
+    assert re.findall(f"{author}{venue}{year}", prose(method))
+
+
 def test_every_field_is_described(kind: type[Family]):
     assert [name for name, field in kind.model_fields.items() if not (field.description or "").strip()] == []
 

@@ -5,11 +5,12 @@ field.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from itertools import combinations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -35,10 +36,16 @@ def build(network: Network, tasks: Sequence[str], fields: Mapping[str, int] = FI
     return shared.eval()
 
 
-def inputs(network: Network, tasks: Sequence[str], rows: int = ROWS) -> Tensor:
+@cache
+def built(network: Network, tasks: Sequence[str]) -> SharedNetwork:
+    """Return what `build` does, once for all examples that a law is tried on."""
+    return build(network, tasks)
+
+
+def inputs(network: Network, tasks: Sequence[str], rows: int = ROWS, seed: int = 1, scale: float = 1.0) -> Tensor:
     """Return fields side by side, once for each copy of their tables."""
     width = sum(FIELDS.values()) * network.copies(tasks)
-    return torch.randn(rows, width, generator=torch.Generator().manual_seed(1))
+    return scale * torch.randn(rows, width, generator=torch.Generator().manual_seed(seed))
 
 
 @pytest.fixture(params=["plain", "products", "trunk"])
@@ -137,6 +144,48 @@ class TestHiddenStates:
         other.load_state_dict(shared.state_dict())
         there, back = shared(x_BD, tasks), other(x_BD, tasks)
         assert all(torch.equal(there[task], back[task]) for task in tasks)
+
+
+scales = st.sampled_from([0.0, 1e-3, 1.0, 30.0])
+some_tasks = st.permutations(TASKS).flatmap(lambda order: st.integers(1, len(order)).map(lambda count: tuple(order[:count])))
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 10**6), scale=scales, data=st.data())
+def test_the_states_of_a_row_depend_on_no_other_row(network: Network, seed: int, scale: float, data: st.DataObject):
+    shared, x_BD = built(network, TASKS), inputs(network, TASKS, 8, seed, scale)
+    rows = data.draw(st.lists(st.integers(0, 7), min_size=1, max_size=12))
+    whole = shared(x_BD, TASKS)
+    for task, state in shared(x_BD[rows], TASKS).items():
+        torch.testing.assert_close(state, whole[task][rows], rtol=1e-4, atol=1e-4 * max(scale, 0.1))
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 10**6), scale=scales, some=some_tasks)
+def test_states_and_gates_of_some_tasks_are_those_of_all(network: Network, seed: int, scale: float, some: tuple[str, ...]):
+    shared, x_BD = built(network, TASKS), inputs(network, TASKS, 8, seed, scale)
+    for whole, part in ((shared(x_BD, TASKS), shared(x_BD, some)), (shared.gates(x_BD, TASKS), shared.gates(x_BD, some))):
+        assert list(part) == [task for task in some if task in whole]
+        for task, found in part.items():
+            torch.testing.assert_close(found, whole[task], rtol=1e-4, atol=1e-4 * max(scale, 0.1))
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 10**6), scale=scales)
+def test_the_gates_of_a_row_are_shares_of_one(network: Network, seed: int, scale: float):
+    for gate_BE in built(network, TASKS).gates(inputs(network, TASKS, 8, seed, scale), TASKS).values():
+        assert (gate_BE >= 0).all()
+        torch.testing.assert_close(gate_BE.sum(1), torch.ones(8))
+
+
+WITHOUT_GATES = {"SharedBottom", "CrossStitch", "PEPNet"}
+"""Networks of the package that share nothing out among experts."""
+
+
+def test_only_networks_without_experts_to_choose_from_have_no_gates(network: Network):
+    if type(network).__module__.startswith("polyrec."):
+        gates = build(network, TASKS).gates(inputs(network, TASKS), TASKS)
+        assert list(gates) == ([] if type(network).__name__ in WITHOUT_GATES else list(TASKS))
 
 
 class TestGates:

@@ -47,6 +47,42 @@ def test_a_proposal_lies_between_the_ends(own: Range, seed: int):
     assert value in ends or (not isinstance(own, Choice) and ends[0] <= value <= ends[-1])
 
 
+class Recording:
+    """A sampler that writes down what it is asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[object, ...]] = []
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool) -> float:
+        self.asked.append(("float", name, low, high, log))
+        return low
+
+    def suggest_int(self, name: str, low: int, high: int, *, log: bool) -> int:
+        self.asked.append(("int", name, low, high, log))
+        return low
+
+    def suggest_categorical(self, name: str, choices: Sequence[object]) -> object:
+        self.asked.append(("categorical", name, tuple(choices)))
+        return choices[-1]
+
+
+@pytest.mark.parametrize(
+    ("own", "asked", "told"),
+    [
+        (Uniform(low=0.25, high=0.5), ("float", "x", 0.25, 0.5, False), 0.25),
+        (Uniform(low=1e-4, high=1e-2, log=True), ("float", "x", 1e-4, 1e-2, True), 1e-4),
+        (Integers(low=-2, high=16), ("int", "x", -2, 16, False), -2),
+        (Integers(low=8, high=256, log=True), ("int", "x", 8, 256, True), 8),
+        (Choice(options=("a", (64,))), ("categorical", "x", ("a", "[64]")), (64,)),
+    ],
+    ids=repr,
+)
+def test_the_sampler_is_asked_once_for_what_was_declared(own: Range, asked: tuple[object, ...], told: object):
+    sampler = Recording()
+    assert own.suggest("x", sampler) == told
+    assert sampler.asked == [asked]
+
+
 @pytest.mark.parametrize("own", EVERY)
 def test_a_proposal_is_a_json_value(own: Range):
     value = own.suggest("x", Drawn(0))

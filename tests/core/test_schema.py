@@ -48,7 +48,9 @@ def test_every_example_of_every_kind_fits(schema: dict, name: tuple[str, str]):
 @pytest.mark.parametrize("after", ["click", ["click", "like"], {"kind": "Transfer", "tasks": ["click"]}, None])
 def test_a_link_may_be_written_short(schema: dict, after: object):
     validator = jsonschema.Draft202012Validator({"$ref": "#/$defs/tasks", "$defs": schema["$defs"]})
-    validator.validate({"kind": "Binary", "name": "buy", "label": "bought", "after": after})
+    assert validator.is_valid({"kind": "Binary", "name": "buy", "label": "bought", "after": after})
+    assert not validator.is_valid({"kind": "Binary", "name": "buy", "label": "bought", "after": {"click": 1}})
+    assert not validator.is_valid({"kind": "Binary", "name": "buy", "label": "bought", "after": 5})
 
 
 def test_a_kind_that_needs_nothing_may_be_written_as_its_name(schema: dict):

@@ -6,6 +6,8 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from polyrec import UserError
 from polyrec.features.piecewise import Piecewise, PiecewiseEncoder
@@ -75,6 +77,40 @@ def test_does_not_change_with_the_unit():
     column = np.random.default_rng(0).lognormal(size=300)
     here, there = (bins(Piecewise(name="x", bins=8), (unit * column).tolist(), (unit * column).tolist()) for unit in (1, 1000))
     torch.testing.assert_close(here, there)
+
+
+numbers = st.lists(st.integers(-40, 40).map(lambda number: number / 4), min_size=1, max_size=60)
+most = st.integers(1, 9)
+
+
+@given(training=numbers, column=numbers, most=most)
+def test_every_bin_rises_with_the_value_and_fills_only_once_the_one_below_is_full(
+    training: list[float], column: list[float], most: int
+):
+    found = bins(Piecewise(name="x", bins=most), training, sorted(column))
+    assert ((found >= 0) & (found <= 1)).all()
+    assert (found.diff(dim=0) >= 0).all()
+    assert ((found[:, 1:] == 0) | (found[:, :-1] == 1)).all()
+
+
+@given(training=numbers, column=numbers, most=most, unit=st.sampled_from([-9, -2, 0, 3, 12]), shift=st.integers(-50, 50))
+def test_bins_change_neither_with_the_unit_nor_with_the_origin(
+    training: list[float], column: list[float], most: int, unit: int, shift: int
+):
+    """Powers of two and quarters, so that only what the feature does is rounded."""
+    feature = Piecewise(name="x", bins=most)
+    there = [[2.0**unit * (number + shift) for number in own] for own in (training, column)]
+    torch.testing.assert_close(bins(feature, *there), bins(feature, training, column), rtol=0, atol=1e-4)
+
+
+@given(training=numbers, most=most)
+def test_edges_are_at_most_one_more_than_bins_and_span_what_was_seen(training: list[float], most: int):
+    found = edges(Piecewise(name="x", bins=most), training)
+    assert len(found) <= most + 1
+    assert found == sorted(set(found))
+    assert (found[0], found[-1]) == (min(training), max(training))
+    if len(set(training)) <= most + 1:
+        assert found == sorted(set(training))
 
 
 def test_a_constant_has_no_bins_and_still_tells_null():

@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from polyrec import MMoE
+from polyrec import MMoE, SharedBottom, kinds
 from polyrec.networks.adatt import AdaTT
+from polyrec.networks.cgc import CGC
 from polyrec.networks.cross_stitch import CrossStitch
 from polyrec.networks.home import HoME
 from polyrec.networks.network import Network
@@ -21,8 +22,10 @@ TASKS = ("like", "stars", "seconds")
 TURNED = ("seconds", "like", "stars")
 
 CASES = [
+    (SharedBottom(hidden=(7, 5)), {}),
     (MMoE(experts=4, hidden=(7, 5)), {r"^gate": {0: 1}}),
     (CrossStitch(hidden=(7, 5)), {r"^own": {0: 1}, r"^stitches": {0: 1, 1: 1}}),
+    (CGC(own=2, shared=1, hidden=(7, 5)), {r"\.own": {0: 2}, r"\.gate": {0: 1}}),
     (PLE(levels=2, own=2, shared=1, hidden=(7, 5)), {r"\.own": {0: 2}, r"\.gate": {0: 1}, r"\.shared_gate": {2: 2}}),
     (
         AdaTT(levels=2, own=2, shared=1, hidden=(7, 5)),
@@ -43,6 +46,11 @@ def turned(weight: Tensor, dimension: int, each: int, order: Sequence[int]) -> T
     along = [task * each + entry for task in order for entry in range(each)]
     along += range(len(along), weight.shape[dimension])
     return weight.index_select(dimension, torch.tensor(along))
+
+
+def test_every_kind_of_network_is_tried():
+    package = {name for name, kind in kinds("networks").items() if kind.__module__.startswith("polyrec.")}
+    assert {type(network).__name__ for network, _ in CASES} == package
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,8 @@ import math
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from polyrec import UserError
@@ -40,6 +42,26 @@ def linear(x_K: Tensor, weights: dict[str, Tensor], name: str) -> Tensor:
 def norm(x_K: Tensor, weights: dict[str, Tensor], name: str) -> Tensor:
     centred = x_K - x_K.mean()
     return centred / (centred.square().mean() + 1e-5).sqrt() * weights[f"{name}.weight"] + weights[f"{name}.bias"]
+
+
+@pytest.mark.parametrize("pooling", [Mean(), DIN(), DIN(hidden=(5, 3))], ids=repr)
+@settings(max_examples=30, deadline=None)
+@given(order=st.permutations(range(5)), seed=st.integers(0, 10**6))
+def test_the_order_of_elements_matters_neither_to_mean_nor_to_din(pooling: Pooling, order: list[int], seed: int):
+    module, _, x_BLK, _, target_BK = world(pooling)
+    x_BLK = torch.randn(x_BLK.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    mask_BL = torch.rand(x_BLK.shape[:2], generator=torch.Generator().manual_seed(seed)) < 0.7
+    turned = module(x_BLK[:, order], mask_BL[:, order], target_BK)
+    torch.testing.assert_close(turned, module(x_BLK, mask_BL, target_BK))
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10**6), length=st.integers(1, 9))
+def test_mean_lies_between_the_least_and_the_greatest_element(seed: int, length: int):
+    x_BLK = torch.randn(3, length, WIDTH, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    found_BK = Mean().build(WIDTH, 9)(x_BLK, torch.ones(3, length, dtype=torch.bool), x_BLK[:, 0])
+    assert (found_BK <= x_BLK.amax(1) + 1e-12).all()
+    assert (found_BK >= x_BLK.amin(1) - 1e-12).all()
 
 
 def test_mean_by_hand():
@@ -126,6 +148,21 @@ def _block(states: list[Tensor], weights: dict[str, Tensor], block: str, heads: 
 
 
 class TestSASRec:
+    @settings(max_examples=30, deadline=None)
+    @given(place=st.integers(0, 4), lengths=st.lists(st.integers(1, 5), min_size=1, max_size=4), data=st.data())
+    def test_a_change_of_one_element_reaches_no_older_state_and_every_newer(
+        self, place: int, lengths: list[int], data: st.DataObject
+    ):
+        module, _, x_BLK, _, _ = world(SASRec(layers=data.draw(st.integers(1, 2)), heads=data.draw(st.sampled_from([1, 2]))))
+        seed = data.draw(st.integers(0, 10**6))
+        x_BLK = torch.randn(len(lengths), 5, WIDTH, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        mask_BL = torch.arange(5, 0, -1) <= torch.tensor(lengths)[:, None]
+        changed = x_BLK.clone()
+        changed[:, place] = torch.randn(WIDTH, generator=torch.Generator().manual_seed(seed + 1), dtype=torch.float64)
+        moved_BL = (module.states(changed, mask_BL) - module.states(x_BLK, mask_BL)).abs().amax(2) > 1e-12
+        here_BL = mask_BL & mask_BL[:, [place]] & (torch.arange(5) >= place)
+        assert torch.equal(moved_BL & mask_BL, here_BL)
+
     def test_states_know_nothing_of_what_is_newer(self):
         module, _, x_BLK, mask_BL, _ = world(SASRec(layers=2))
         states_BLK = module.states(x_BLK, mask_BL)

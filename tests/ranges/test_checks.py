@@ -3,6 +3,7 @@
 import pytest
 
 from polyrec import Binary, Categorical, MMoE, Recommender, Regression, UserError
+from polyrec.core.paths import get_path, with_path
 from polyrec.ranges.checks import check_ranges, in_order
 from polyrec.ranges.choice import Choice
 from polyrec.ranges.integers import Integers
@@ -15,17 +16,20 @@ SPEC = Recommender(
 )
 
 
-def test_ranges_that_fit_are_accepted():
-    check_ranges(
-        SPEC,
-        {
-            "training.learning_rate": Uniform(low=1e-4, high=1e-2, log=True),
-            "balancing.weights.like": Uniform(low=0.1, high=10, log=True),
-            "tasks.like.tower": Choice(options=([64], [128, 64])),
-            "network": Choice(options=("MMoE", "SharedBottom")),
-            "network.experts": Integers(low=2, high=16),
-        },
-    )
+def test_ranges_that_fit_are_accepted_and_both_their_ends_make_declarations():
+    ranges = {
+        "training.learning_rate": Uniform(low=1e-4, high=1e-2, log=True),
+        "balancing.weights.like": Uniform(low=0.1, high=10, log=True),
+        "tasks.like.tower": Choice(options=([64], [128, 64])),
+        "network": Choice(options=("MMoE", "SharedBottom")),
+        "network.experts": Integers(low=2, high=16),
+    }
+    check_ranges(SPEC, ranges)
+    for path in ranges.keys() - {"network"}:
+        found = [get_path(with_path(SPEC, path, end), path) for end in ranges[path].ends()]
+        assert [list(one) if isinstance(one, tuple) else one for one in found] == list(ranges[path].ends())
+    chosen = [type(with_path(SPEC, "network", end).network).__name__ for end in ranges["network"].ends()]
+    assert chosen == ["MMoE", "SharedBottom"]
 
 
 def test_a_part_comes_before_what_lies_below_it():

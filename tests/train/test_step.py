@@ -17,6 +17,9 @@ from polyrec import Binary, Categorical, Fitted, FixedWeights, History, MMoE, Nu
 from polyrec.balancing.balancer import Balancer
 from polyrec.fitting import _learn, _prepare, _read_table
 from polyrec.model import Model
+from polyrec.networks.network import Network
+from polyrec.networks.pepnet import PEPNet
+from polyrec.networks.stem import STEM
 from polyrec.objective import Objective
 from polyrec.train.gradients import StepGradients
 from polyrec.train.ranks import Ranks
@@ -27,6 +30,24 @@ BALANCERS = [
     for name, kind in kinds("balancers").items()
     for position, example in enumerate(kind.examples)
 ]
+
+
+SEVEN = {
+    "Binary": {"label": "rating >= 4"},
+    "Count": {"label": "rating"},
+    "Multiclass": {"label": "rating"},
+    "Multilabel": {"label": "genres"},
+    "Ordinal": {"label": "rating"},
+    "Quantile": {"label": "CASE WHEN rating % 2 = 0 THEN rating END"},
+    "Regression": {"label": "rating"},
+}
+"""A task of every kind whose rows stand alone, but for the one that needs limits."""
+
+
+def seven_tasks(network: Network | None = None) -> Recommender:
+    """Return the declaration with seven tasks of as many kinds, whose gradients are of unlike sizes."""
+    tasks = tuple(kinds("tasks")[kind](name=kind.lower(), tower=(4,), **fields) for kind, fields in SEVEN.items())
+    return declaration().replace(tasks=tasks, network=network or MMoE(experts=2, hidden=(6,)))
 
 
 def declaration(balancing: Balancer | None = None) -> Recommender:
@@ -83,6 +104,31 @@ class TestGradients:
         for a, first in enumerate(explicit):
             for b, second in enumerate(explicit):
                 assert math.isclose(found[a, b].item(), (first * second).sum().item(), rel_tol=1e-9)
+
+    @pytest.mark.parametrize(
+        "network", [MMoE(hidden=(6,)), STEM(hidden=(6,)), PEPNet(hidden=(6,))], ids=["MMoE", "STEM", "PEPNet"]
+    )
+    def test_of_seven_tasks_have_the_gramian_and_norms_of_explicit_gradients(self, rows: pl.DataFrame, network: Network):
+        spec = seven_tasks(network)
+        table = _read_table(spec, rows)
+        learned = _learn(spec, table, None, Training(epochs=1), "", None, False, False, "")
+        data = _prepare(spec, learned.feature_states, learned.task_states, table, table.log())
+        batch, model = data.batch(torch.arange(50)), learned.model
+        x_BD = model.encode(batch)
+        found = Objective(spec.tasks).losses(model.decode(x_BD), batch.targets, batch.masks)
+        losses = {name: loss.sum() / counts.sum() for name, (loss, counts) in found.items()}
+        last, asked = model.network.last_shared(), [task.name for task in spec.tasks][::-1]
+        gradients = StepGradients(losses, x_BD, last, Ranks())
+        at_boundary = [torch.autograd.grad(losses[task], x_BD, retain_graph=True)[0].double() for task in asked]
+        explicit = torch.stack([torch.stack([(one * other).sum() for other in at_boundary]) for one in at_boundary])
+        assert (explicit.diagonal() > 0).all() and len(set(explicit.diagonal().tolist())) == len(SEVEN)
+        torch.testing.assert_close(gradients.gramian(asked), explicit, rtol=1e-9, atol=1e-15)
+        torch.testing.assert_close(gradients.gramian(asked[2:5]), explicit[2:5, 2:5], rtol=1e-9, atol=1e-15)
+        norms = [
+            math.hypot(*(float(part.double().norm()) for part in torch.autograd.grad(losses[task], last, retain_graph=True)))
+            for task in asked
+        ]
+        torch.testing.assert_close(gradients.norms(asked), torch.tensor(norms).double(), rtol=1e-6, atol=0)
 
     def test_have_norms_in_the_last_shared_layer(self, step: tuple[Model, dict[str, torch.Tensor], torch.Tensor]):
         model, losses, x_BD = step
@@ -172,7 +218,9 @@ def test_low_precision_learns_much_the_same(rows: pl.DataFrame, balancing: Balan
     assert all(value.dtype == torch.float32 for value in weights_of(rounded).values())
     before, after = (np.asarray([entry["stars.loss"] for entry in f.curves]) for f in (exact, rounded))
     assert np.isfinite(after).all()
-    assert abs(before[-1] - after[-1]) < 0.15
+    fall = before[0] - before[-1]
+    assert fall > 0.02 < after[0] - after[-1]
+    assert abs(before[-1] - after[-1]) < 0.2 * fall
 
 
 def test_probes_tell_cosines_and_norms(rows: pl.DataFrame):
@@ -187,10 +235,17 @@ def test_probes_change_nothing(rows: pl.DataFrame):
     assert_same(fit(rows), fit(rows, probe=3), tolerance=0)
 
 
-STATEFUL = [param for param in BALANCERS if param.values[0].build(("like", "stars")).state_dict().keys() != {"constants_T"}]
+DRAWING = {"RLW", "PCGrad"}
+"""Balancers without a state that draw at random: a resumed training must draw the same."""
+RESUMED = [
+    param
+    for param in BALANCERS
+    if type(param.values[0]).__name__ in DRAWING
+    or param.values[0].build(("like", "stars")).state_dict().keys() != {"constants_T"}
+]
 
 
-@pytest.mark.parametrize("balancing", STATEFUL)
+@pytest.mark.parametrize("balancing", RESUMED)
 def test_a_resumed_training_is_an_uninterrupted_one(rows: pl.DataFrame, balancing: Balancer, tmp_path: Path):
     spec = declaration(balancing)
     training = Training(epochs=4, batch_size=100, learning_rate=0.01, patience=None)
@@ -207,25 +262,44 @@ def test_a_resumed_training_is_an_uninterrupted_one(rows: pl.DataFrame, balancin
     assert_same(whole, resumed, tolerance=0)
 
 
+def fit_seven(rows: pl.DataFrame, balancing: Balancer, sparse: bool) -> Fitted:
+    training = Training(epochs=1, batch_size=100, optimizer="sgd", learning_rate=0.02, patience=None, sparse=sparse)
+    return seven_tasks().replace(balancing=balancing).fit(rows, training=training, progress=False)
+
+
+SORTS = [kinds("balancers")[name]() for name in ("FixedWeights", "UPGrad", "FAMO", "GradNorm")]
+"""One balancer of each sort: of fixed weights, of the Gramian, one that looks back, one of norms."""
+
+
 def _rank(rank: int, folder: str, balancing: Sequence[str], sparse: bool) -> None:
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    rows = pl.read_parquet(Path(folder) / "rows.parquet")
     for number, text in enumerate(balancing):
-        fitted = fit(pl.read_parquet(Path(folder) / "rows.parquet"), Balancer.from_yaml(text), sparse=sparse)
+        fitted = fit(rows, Balancer.from_yaml(text), sparse=sparse)
         if rank == 0:
             fitted.save(Path(folder) / str(number))
+    for balancer in SORTS:
+        fitted = fit_seven(rows, balancer, sparse)
+        if rank == 0:
+            fitted.save(Path(folder) / type(balancer).__name__)
     distributed.destroy_process_group()
 
 
 @pytest.mark.parametrize("sparse", [False, True], ids=["dense", "sparse"])
 def test_two_ranks_are_one(rows: pl.DataFrame, tmp_path: Path, sparse: bool):
-    """Two processes with half of every batch each end with the weights of one, whatever balances."""
+    """Two processes with half of every batch each end with the weights of one, whatever balances and whatever the tasks are.
+
+    A share of a batch may hold other labels, classes and grades than the other.
+    """
     balancers = [param.values[0] for param in BALANCERS]
     texts = [balancer.to_yaml() for balancer in balancers]
     rows.write_parquet(tmp_path / "rows.parquet")
     multiprocessing.spawn(_rank, (str(tmp_path), texts, sparse), nprocs=2)
     for number, balancer in enumerate(balancers):
         assert_same(fit(rows, balancer, sparse=sparse), Fitted.load(tmp_path / str(number)), tolerance=1e-4)
+    for balancer in SORTS:
+        assert_same(fit_seven(rows, balancer, sparse), Fitted.load(tmp_path / type(balancer).__name__), tolerance=1e-4)
 
 
 def test_a_step_without_labels_changes_nothing(rows: pl.DataFrame):
