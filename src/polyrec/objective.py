@@ -49,7 +49,7 @@ class Objective:
             name, target = task.name, targets[task.name]
             counts_B = masks[name] & task.counts(target)
             if name in self.paths:
-                loss_B = self._path_loss(task, raw, targets, masks)
+                loss_B = self._path_loss(task, raw, targets) + self._propensity_loss(task, raw, targets, masks)
             else:
                 loss_B = task.loss(raw[name], target)
                 if isinstance(task.after, Transfer) and task.after.constraint and isinstance(task, Binary):
@@ -79,9 +79,7 @@ class Objective:
         """Return the mean loss of the best constant of each task, 0 for a task without differing labels."""
         found = {}
         for task in self.tasks:
-            observed = targets[task.name][masks[task.name]]
-            step = max(len(observed) // _MOST_ROWS, 1)
-            observed = observed[::step]
+            observed = _sample(task, targets[task.name][masks[task.name]])
             differs = len(observed) > 0 and bool((observed != observed[0]).any())
             found[task.name] = 0.0
             if differs:
@@ -92,38 +90,49 @@ class Objective:
     def mean_losses(
         self, raw: Mapping[str, Tensor], targets: Mapping[str, Tensor], masks: Mapping[str, Tensor]
     ) -> dict[str, float]:
-        """Return the mean loss of each task over the rows that count; NaN where none does."""
-        plain = {task.name: raw[task.name] for task in self.tasks}
+        """Return the mean loss of each task over the rows that count, as a constant would have one; NaN where none does.
+
+        What a link adds to the loss in training (inverse propensities, a constraint) is not in it.
+        """
         found = {}
         for task in self.tasks:
             mask = masks[task.name]
             if task.name in self.paths:
-                loss_N = self._path_loss(task, plain, targets, masks)[mask]
-                found[task.name] = float(loss_N.mean())
+                found[task.name] = float(self._path_loss(task, raw, targets)[mask].mean())
             else:
                 found[task.name] = mean_loss(task, raw[task.name][mask], targets[task.name][mask])
         return found
 
-    def _path_loss(
+    def _path_loss(self, task: Task, raw: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
+        log_B, target_B = self._log_probability(task.name, raw), targets[task.name]
+        return -target_B * log_B - (1 - target_B) * _log_one_minus(log_B)
+
+    def _propensity_loss(
         self, task: Task, raw: Mapping[str, Tensor], targets: Mapping[str, Tensor], masks: Mapping[str, Tensor]
     ) -> Tensor:
-        link, target_B = task.after, targets[task.name]
+        link = task.after
         assert isinstance(link, Product)
-        log_B = self._log_probability(task.name, raw)
-        loss_B = -target_B * log_B - (1 - target_B) * _log_one_minus(log_B)
-        if link.propensity_clip is not None:
-            earlier = [name for name in self.paths[task.name] if name != task.name]
-            propensity_B = sum((functional.logsigmoid(raw[name]) for name in earlier), start=torch.zeros(())).detach().exp()
-            own_B = functional.binary_cross_entropy_with_logits(raw[task.name], target_B, reduction="none")
-            weight_B = self.happened(task.name, targets, masks) / propensity_B.clamp(min=link.propensity_clip)
-            loss_B = loss_B + link.propensity_weight * weight_B * own_B
-        return loss_B
+        if link.propensity_clip is None:
+            return torch.zeros(())
+        earlier = [name for name in self.paths[task.name] if name != task.name]
+        propensity_B = sum((functional.logsigmoid(raw[name]) for name in earlier), start=torch.zeros(())).detach().exp()
+        own_B = functional.binary_cross_entropy_with_logits(raw[task.name], targets[task.name], reduction="none")
+        weight_B = self.happened(task.name, targets, masks) / propensity_B.clamp(min=link.propensity_clip)
+        return link.propensity_weight * weight_B * own_B
 
     def _log_probability(self, name: str, raw: Mapping[str, Tensor]) -> Tensor:
         return sum((functional.logsigmoid(raw[step]) for step in self.paths.get(name, (name,))), start=torch.zeros(()))
 
     def _probability(self, name: str, raw: Mapping[str, Tensor]) -> Tensor:
         return self._log_probability(name, raw).exp()
+
+
+def _sample(task: Task, observed: Tensor) -> Tensor:
+    """Return some 65,536 of the encoded labels, spread over the rows; of labels within groups, whole groups."""
+    group = task.group(observed)
+    if group is not None:
+        return observed[torch.argsort(group, stable=True)][:_MOST_ROWS]
+    return observed[:: max(len(observed) // _MOST_ROWS, 1)]
 
 
 def mean_loss(task: Task, raw: Tensor, target: Tensor) -> float:

@@ -84,7 +84,7 @@ class Evaluation:
         return (f"{_number(low)} to {_number(high)}",) if not math.isnan(low) else ("",)
 
     def _slice_table(self, column: str, slices: tuple[Slice, ...]) -> Table:
-        heads = [(task, next(iter(metrics))) for task, metrics in self.tasks.items()]
+        heads = [(task, next(iter(metrics))) for task, metrics in self.tasks.items() if metrics]
         table = Table(Column(Text(column)), *_numbers("rows", *(f"{task} {metric}" for task, metric in heads)))
         for found in slices:
             values = (found.tasks.get(task, {}).get(metric, math.nan) for task, metric in heads)

@@ -37,6 +37,8 @@ class Binary(Task):
         return torch.logit(targets.mean().clamp(1e-6, 1 - 1e-6)).reshape(1)
 
     def _zeros_and_ones(self, labels: pl.Series) -> pl.Series:
+        if labels.dtype == pl.Null:
+            labels = labels.cast(pl.Float64)
         if not (labels.dtype == pl.Boolean or labels.dtype.is_numeric()):
             remedy = "Write a condition, such as \"outcome = 'yes'\"."
             raise self.wrong_labels("true or false, or 0 and 1", f"the type {labels.dtype}", remedy)
