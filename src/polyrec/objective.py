@@ -33,17 +33,21 @@ class Objective:
         self.direct = {task.name: () if task.after is None else task.after.tasks for task in tasks}
         self.paths = {task.name: _path(task, by_name) for task in tasks if isinstance(task.after, Product)}
         self.on_path = {name for path in self.paths.values() for name in path}
+        self.binary = {task.name for task in tasks if isinstance(task, Binary)}
         self.conditional = {
             task.name: self.direct[task.name]
             for task in tasks
-            if self.direct[task.name] and all(isinstance(by_name[name], Binary) for name in self.direct[task.name])
+            if self.direct[task.name] and self.binary.issuperset(self.direct[task.name])
         }
         """Tasks with a sample space of their own, by the tasks that must have happened."""
 
     def losses(
         self, raw: Mapping[str, Tensor], targets: Mapping[str, Tensor], masks: Mapping[str, Tensor]
     ) -> dict[str, tuple[Tensor, Tensor]]:
-        """Return for each task the loss of each row (B,), zero where it does not count, and which rows count (B,)."""
+        """Return for each task the loss of each row (B,), zero where it does not count, and which rows count (B,).
+
+        A `Transfer` constrains a Binary task by each Binary task right before it, whatever the other tasks before it are.
+        """
         found = {}
         for task in self.tasks:
             name, target = task.name, targets[task.name]
@@ -52,8 +56,8 @@ class Objective:
                 loss_B = self._path_loss(task, raw, targets) + self._propensity_loss(task, raw, targets, masks)
             else:
                 loss_B = task.loss(raw[name], target)
-                if isinstance(task.after, Transfer) and task.after.constraint and isinstance(task, Binary):
-                    for earlier in self.conditional.get(name, ()):
+                if isinstance(task.after, Transfer) and task.after.constraint and name in self.binary:
+                    for earlier in (own for own in self.direct[name] if own in self.binary):
                         excess_B = torch.relu(torch.sigmoid(raw[name]) - self._probability(earlier, raw))
                         loss_B = loss_B + task.after.constraint * excess_B
             found[name] = (torch.where(counts_B, loss_B, 0.0), counts_B)

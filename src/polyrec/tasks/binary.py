@@ -13,7 +13,8 @@ from polyrec.tasks.task import State, Task
 class Binary(Task):
     """The probability that something happens: a click, a purchase, a default.
 
-    Labels: booleans or 0 and 1. Output: a probability. Loss: binary cross-entropy, `-y log p - (1 - y) log(1 - p)` in nats,
+    Logistic regression (Cox, JRSS B 1958) on the network's state: `p = 1 / (1 + exp(-r))` of the raw output r. Labels:
+    booleans or 0 and 1. Output: a probability. Loss: binary cross-entropy, `-y log p - (1 - y) log(1 - p)` in nats,
     computed from the logit. State: `rate`, the share of ones among the observed training labels.
     """
 
