@@ -38,6 +38,12 @@ def check_links(tasks: Sequence[Task]) -> None:
 def check_references(spec: Recommender) -> None:
     """Refuse histories and graphs of features that are not there or cannot serve."""
     by_name = {feature.name: feature for feature in spec.all_features}
+    within = {task.name: task.expressions["group"] for task in spec.tasks if "group" in task.expressions}
+    if len(set(within.values())) > 1:
+        raise ValueError(
+            f"tasks compare rows within different groups: {within}. A batch can hold the rows of one kind of group together: "
+            "give these tasks the same `within`."
+        )
     for task in spec.tasks:
         if task.uniform_negatives and spec.key(spec.item) is None:
             remedy = "Declare the item's key as a Categorical, or set negatives to 0."

@@ -144,7 +144,8 @@ class Fitted:
 
         Every task is judged on the rows where its label was observed. `slices` names columns whose values are judged apart.
         With `resamples` each metric has a 95 % bootstrap interval, users drawn with replacement. The ranking is judged for the
-        users who have a relevant item among the rows, items of their training rows left out, at the ranks `ks`.
+        users who have a relevant item among the rows, at the ranks `ks`; items of the rows that `fit` was given are left
+        out, so that on those very rows there is none.
         """
         from polyrec.judging import judge
 
@@ -191,7 +192,8 @@ class Fitted:
         frame = join(data, self.roles.user, self.roles.item).frame
         for name, key in (("users", self.roles.user), ("items", self.roles.item)):
             known = self.parts.frames.get(name)
-            if known is not None and key in frame.columns and known.schema[key] == frame.schema[key]:
+            if known is not None and key in frame.columns:
+                known = known.with_columns(pl.col(key).cast(frame.schema[key], strict=False)).drop_nulls(key)
                 missing = [column for column in known.columns if column == key or column not in frame.columns]
                 frame = frame.join(known.select(missing), on=key, how="left", maintain_order="left")
         return frame

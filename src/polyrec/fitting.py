@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -66,6 +67,8 @@ def fit(
     first = _learn(spec, fit_rows, held, training, fingerprint, folder, resume, progress, "training", on_epoch=on_epoch)
     calibration_states, calibration = _calibrate(spec, first, training.seed)
     final = first
+    if training.refit and not resume and checkpoint is not None:
+        shutil.rmtree(checkpoint / "refit", ignore_errors=True)
     if training.refit:
         folder, best = _inside(checkpoint, "refit"), first.run.best_epoch
         final = _learn(spec, known, None, training, fingerprint, folder, resume, progress, "refitting", stop_after=best)
@@ -73,7 +76,12 @@ def fit(
         "versions": _versions(),
         "roles": vars(table.roles),
         "clock": table.clock,
-        "data": {"sha256": _frame_hash(joined.frame), "rows": known.frame.height, "training_rows": final.table.frame.height},
+        "data": {
+            "sha256": _frame_hash(joined.frame),
+            "validation_sha256": _frame_hash(held.frame),
+            "rows": known.frame.height,
+            "training_rows": final.table.frame.height,
+        },
         "observed": {name: len(observed_labels(labels)) for name, labels in final.table.labels.items()},
         "calibration": calibration,
         "training": {
@@ -195,7 +203,7 @@ def _learn(
         keys = [name for name in (USER, TIME, table.roles.item) if name is not None]
         both = log.with_rows(held.rows.hstack(held.frame), keys) if log is not None else None
         users = number_groups(held.rows[USER]) if USER in held.rows.columns else None
-        judge = Judge(spec, tasks, _prepare(spec, features, tasks, held, both), users, training.utility)
+        judge = Judge(spec, tasks, _prepare(spec, features, tasks, held, both), users, training.utility, training.watch)
     run = train(
         model,
         Objective(spec.tasks),
@@ -289,7 +297,9 @@ def _frames(spec: Recommender, joined: Joined, table: Table) -> dict[str, pl.Dat
         if key is not None:
             columns = list(dict.fromkeys([key, *(column for feature in side for column in feature.columns)]))
             latest = order.select(columns).drop_nulls(key).unique(subset=key, keep="last", maintain_order=True)
-            frames[name] = (latest if given is None else given).sort(key)
+            if given is not None:
+                latest = given.join(latest.select(key, *(c for c in columns if c not in given.columns)), on=key, how="left")
+            frames[name] = latest.sort(key)
     return frames
 
 

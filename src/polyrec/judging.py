@@ -55,17 +55,17 @@ class Judge:
         prepared: Prepared,
         users: np.ndarray | None,
         utility: Mapping[str, float],
+        watch: Sequence[str] = (),
     ) -> None:
         self.spec, self.states, self.prepared, self.users = spec, states, prepared, users
         self.objective = Objective(spec.tasks)
         names = {task.name: metric_names(self.objective, task) for task in spec.tasks}
         wanted = {task: list(own[:1]) for task, own in names.items()}
         known = [f"{task}.{metric}" for task, own in names.items() for metric in (SKILL, *own)]
-        for term in utility:
+        for term in (*utility, *watch):
             if term not in known:
-                raise UserError(
-                    f"utility {term!r}", expected="task.metric", found="none of that name", remedy=nearest(term, known)
-                )
+                thing = f"utility {term!r}" if term in utility else f"figure to watch {term!r}"
+                raise UserError(thing, expected="task.metric", found="none of that name", remedy=nearest(term, known))
             name, metric = term.split(".", 1)
             if metric != SKILL and metric not in wanted[name]:
                 wanted[name].append(metric)
@@ -132,7 +132,10 @@ class Judged:
         return replace(self, masks={name: mask & kept for name, mask in self.masks.items()})
 
     def spaces(self) -> dict[str, Spaces]:
-        """Return what was observed of each task that has labels, in each of its sample spaces; calibrated over all rows."""
+        """Return what was observed of each task that has labels, in each of its sample spaces.
+
+        Predictions over all rows are calibrated where that is declared; those given earlier tasks never are.
+        """
         fitted, objective = self.fitted, Objective(self.fitted.spec.tasks)
         whole = objective.predictions(self.raw, fitted.parts.task_states)
         whole = calibrated(fitted.spec.calibration, fitted.parts.calibration_states, whole)
@@ -175,10 +178,10 @@ def observe_raw(
         own: dict[str, Observed] = {}
         for ending, (prediction, mask) in spaces.items():
             target = targets[name][mask]
-            group = task.group(target)
-            groups = group.numpy() if group is not None else None if users is None else users[mask.numpy()]
+            group, people = task.group(target), None if users is None else users[mask.numpy()]
             truth = task.truth(target, states[name]).numpy()
-            own[ending] = Observed(prediction[mask].numpy(), truth, groups, levels=task.levels)
+            groups, cluster = (people, None) if group is None else (group.numpy(), people)
+            own[ending] = Observed(prediction[mask].numpy(), truth, groups, levels=task.levels, cluster=cluster)
         found[name] = own
     return found
 
@@ -210,7 +213,7 @@ def judge(
             if name.endswith(ending)
         }
     fusion: dict[str, float] = {}
-    if ranking and fitted.can_rank:
+    if ranking and ks and fitted.can_rank:
         for name, (means, per_user) in rank_catalogue(fitted, frame, ks).items():
             bounds = {metric: mean_interval(own, resamples, seed) for metric, own in per_user.items()} if resamples else {}
             if name == SCORE:
@@ -293,7 +296,9 @@ def _pairs(fitted: Fitted, frame: pl.DataFrame) -> pl.DataFrame:
     """Return the distinct pairs of user and item that are new to the user, with the item's row in the catalogue."""
     user, item = fitted.user_key, fitted.item_key
     numbers = fitted.items.select(item).with_row_index("number")
-    pairs = frame.select(user, item).drop_nulls().unique(maintain_order=True)
+    log, items = fitted.seen_pairs().schema, fitted.items.schema
+    keys = frame.select(pl.col(user).cast(log[user], strict=False), pl.col(item).cast(items[item], strict=False))
+    pairs = keys.drop_nulls().unique(maintain_order=True)
     pairs = pairs.join(fitted.seen_pairs(), on=[user, item], how="anti", maintain_order="left")
     pairs = pairs.join(numbers, on=item, how="left", maintain_order="left")
     return pairs.with_columns(pl.col("number").fill_null(fitted.items.height))

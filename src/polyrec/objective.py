@@ -33,27 +33,31 @@ class Objective:
         self.direct = {task.name: () if task.after is None else task.after.tasks for task in tasks}
         self.paths = {task.name: _path(task, by_name) for task in tasks if isinstance(task.after, Product)}
         self.on_path = {name for path in self.paths.values() for name in path}
+        self.binary = {task.name for task in tasks if isinstance(task, Binary)}
         self.conditional = {
             task.name: self.direct[task.name]
             for task in tasks
-            if self.direct[task.name] and all(isinstance(by_name[name], Binary) for name in self.direct[task.name])
+            if self.direct[task.name] and self.binary.issuperset(self.direct[task.name])
         }
         """Tasks with a sample space of their own, by the tasks that must have happened."""
 
     def losses(
         self, raw: Mapping[str, Tensor], targets: Mapping[str, Tensor], masks: Mapping[str, Tensor]
     ) -> dict[str, tuple[Tensor, Tensor]]:
-        """Return for each task the loss of each row (B,), zero where it does not count, and which rows count (B,)."""
+        """Return for each task the loss of each row (B,), zero where it does not count, and which rows count (B,).
+
+        A `Transfer` constrains a Binary task by each Binary task right before it, whatever the other tasks before it are.
+        """
         found = {}
         for task in self.tasks:
             name, target = task.name, targets[task.name]
             counts_B = masks[name] & task.counts(target)
             if name in self.paths:
-                loss_B = self._path_loss(task, raw, targets, masks)
+                loss_B = self._path_loss(task, raw, targets) + self._propensity_loss(task, raw, targets, masks)
             else:
                 loss_B = task.loss(raw[name], target)
-                if isinstance(task.after, Transfer) and task.after.constraint and isinstance(task, Binary):
-                    for earlier in self.conditional.get(name, ()):
+                if isinstance(task.after, Transfer) and task.after.constraint and name in self.binary:
+                    for earlier in (own for own in self.direct[name] if own in self.binary):
                         excess_B = torch.relu(torch.sigmoid(raw[name]) - self._probability(earlier, raw))
                         loss_B = loss_B + task.after.constraint * excess_B
             found[name] = (torch.where(counts_B, loss_B, 0.0), counts_B)
@@ -79,9 +83,7 @@ class Objective:
         """Return the mean loss of the best constant of each task, 0 for a task without differing labels."""
         found = {}
         for task in self.tasks:
-            observed = targets[task.name][masks[task.name]]
-            step = max(len(observed) // _MOST_ROWS, 1)
-            observed = observed[::step]
+            observed = _sample(task, targets[task.name][masks[task.name]])
             differs = len(observed) > 0 and bool((observed != observed[0]).any())
             found[task.name] = 0.0
             if differs:
@@ -92,38 +94,49 @@ class Objective:
     def mean_losses(
         self, raw: Mapping[str, Tensor], targets: Mapping[str, Tensor], masks: Mapping[str, Tensor]
     ) -> dict[str, float]:
-        """Return the mean loss of each task over the rows that count; NaN where none does."""
-        plain = {task.name: raw[task.name] for task in self.tasks}
+        """Return the mean loss of each task over the rows that count, as a constant would have one; NaN where none does.
+
+        What a link adds to the loss in training (inverse propensities, a constraint) is not in it.
+        """
         found = {}
         for task in self.tasks:
             mask = masks[task.name]
             if task.name in self.paths:
-                loss_N = self._path_loss(task, plain, targets, masks)[mask]
-                found[task.name] = float(loss_N.mean())
+                found[task.name] = float(self._path_loss(task, raw, targets)[mask].mean())
             else:
                 found[task.name] = mean_loss(task, raw[task.name][mask], targets[task.name][mask])
         return found
 
-    def _path_loss(
+    def _path_loss(self, task: Task, raw: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
+        log_B, target_B = self._log_probability(task.name, raw), targets[task.name]
+        return -target_B * log_B - (1 - target_B) * _log_one_minus(log_B)
+
+    def _propensity_loss(
         self, task: Task, raw: Mapping[str, Tensor], targets: Mapping[str, Tensor], masks: Mapping[str, Tensor]
     ) -> Tensor:
-        link, target_B = task.after, targets[task.name]
+        link = task.after
         assert isinstance(link, Product)
-        log_B = self._log_probability(task.name, raw)
-        loss_B = -target_B * log_B - (1 - target_B) * _log_one_minus(log_B)
-        if link.propensity_clip is not None:
-            earlier = [name for name in self.paths[task.name] if name != task.name]
-            propensity_B = sum((functional.logsigmoid(raw[name]) for name in earlier), start=torch.zeros(())).detach().exp()
-            own_B = functional.binary_cross_entropy_with_logits(raw[task.name], target_B, reduction="none")
-            weight_B = self.happened(task.name, targets, masks) / propensity_B.clamp(min=link.propensity_clip)
-            loss_B = loss_B + link.propensity_weight * weight_B * own_B
-        return loss_B
+        if link.propensity_clip is None:
+            return torch.zeros(())
+        earlier = [name for name in self.paths[task.name] if name != task.name]
+        propensity_B = sum((functional.logsigmoid(raw[name]) for name in earlier), start=torch.zeros(())).detach().exp()
+        own_B = functional.binary_cross_entropy_with_logits(raw[task.name], targets[task.name], reduction="none")
+        weight_B = self.happened(task.name, targets, masks) / propensity_B.clamp(min=link.propensity_clip)
+        return link.propensity_weight * weight_B * own_B
 
     def _log_probability(self, name: str, raw: Mapping[str, Tensor]) -> Tensor:
         return sum((functional.logsigmoid(raw[step]) for step in self.paths.get(name, (name,))), start=torch.zeros(()))
 
     def _probability(self, name: str, raw: Mapping[str, Tensor]) -> Tensor:
         return self._log_probability(name, raw).exp()
+
+
+def _sample(task: Task, observed: Tensor) -> Tensor:
+    """Return some 65,536 of the encoded labels, spread over the rows; of labels within groups, whole groups."""
+    group = task.group(observed)
+    if group is not None:
+        return observed[torch.argsort(group, stable=True)][:_MOST_ROWS]
+    return observed[:: max(len(observed) // _MOST_ROWS, 1)]
 
 
 def mean_loss(task: Task, raw: Tensor, target: Tensor) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -31,6 +31,7 @@ from polyrec.networks.mmoe import MMoE
 from polyrec.networks.network import Network
 from polyrec.ranges.checks import check_ranges
 from polyrec.ranges.range import Range
+from polyrec.tasks.product import Product
 from polyrec.tasks.task import Task
 from polyrec.train.training import Training
 
@@ -140,12 +141,17 @@ class Recommender(Spec):
         return seen
 
     def alone(self, name: str) -> Self:
-        """Return the declaration of one task alone: features, network, training and the task's own part of the utility stay."""
-        (task,) = (task for task in self.tasks if task.name == name)
+        """Return the declaration of one task alone: features, network, training and the task's own part of the utility stay.
+
+        Of a task that comes after others by a `Product` the label is then that of the whole path: false where an earlier task
+        is known not to have happened.
+        """
+        by_name = {task.name: task for task in self.tasks}
+        task = by_name[name]
         utility = {term: weight for term, weight in self.training.utility.items() if term.split(".", 1)[0] == name}
         utility = {} if task.after is not None else utility
         return self.replace(
-            tasks=(task.replace(after=None),),
+            tasks=(task.replace(after=None, label=_label_of_path(task, by_name)),),
             network=self.network.among([name]),
             balancing=FixedWeights(),
             calibration={key: value for key, value in self.calibration.items() if key == name},
@@ -200,3 +206,11 @@ class Recommender(Spec):
         folder = None if checkpoint is None else Path(checkpoint)
         training = training or self.training
         return fit(self, data, validation, training, checkpoint=folder, resume=resume, progress=progress, on_epoch=on_epoch)
+
+
+def _label_of_path(task: Task, by_name: Mapping[str, Task]) -> str:
+    label = task.label
+    for earlier in task.after.tasks if isinstance(task.after, Product) else ():
+        before = _label_of_path(by_name[earlier], by_name)
+        label = f"CASE WHEN CAST(({before}) AS BOOLEAN) = FALSE THEN FALSE ELSE CAST(({label}) AS BOOLEAN) END"
+    return label

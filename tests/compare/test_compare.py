@@ -134,7 +134,7 @@ def test_figures_are_those_of_the_saved_predictions(outcome: Outcome):
     ):
 
         def observed(own: dict, task=task, mask=mask, target=target) -> list[Observed]:
-            arrays = [np.load(out / "runs" / seed["run"] / "predictions.npz")[task] for seed in own["seeds"]]
+            arrays = [np.load(out / "runs" / seed["run"] / "predictions.npz")[f"task.{task}"] for seed in own["seeds"]]
             return [Observed(array[mask], target.astype(float), users[mask]) for array in arrays]
 
         single = next(own for own in contenders(document, "single") if own["tasks"] == [task])
@@ -218,7 +218,7 @@ def test_classes_that_a_fit_never_met_are_predicted_with_zero(tmp_path: Path, sp
     seeds = [seed for seed in range(60) if spec.training.split.fraction and held(spec, rare, seed)[7]]
     training = spec.training.replace(epochs=1, seed=seeds[0])
     run(Job(spec.replace(training=training), tmp_path / "learn.parquet", tmp_path / "test.parquet"), tmp_path / "run")
-    interest = np.load(tmp_path / "run" / "predictions.npz")["interest"]
+    interest = np.load(tmp_path / "run" / "predictions.npz")["task.interest"]
     assert interest.shape == (100, 4)
     assert (interest[:, 3] == 0).all()
     assert (interest[:, :3] > 0).all()

@@ -14,8 +14,9 @@ class Concatenated(Balancer):
     """`L = ((1/T) sum_t e_t^power)^(1/power)` over the tasks present, e_t being the loss over that of the task's best constant.
 
     The power mean of one vector that holds all tasks' errors in one unit: power 1 is their mean, and the higher the power, the
-    more the worst task decides (the global criterion of Marler and Arora, 2004). A task weighs `(e_t / L)^(power - 1) / (T
-    c_t)`: the weights' sum is free. Errors are divided by the largest before they are raised, so that no power overflows.
+    more the worst task decides (the global criterion; Marler and Arora, Structural and Multidisciplinary
+    Optimization 2004). A task weighs `(e_t / L)^(power - 1) / (T c_t)`: the weights' sum is free. Errors are divided by the
+    largest before they are raised, so that no power overflows.
     """
 
     examples = ({}, {"power": 1.0}, {"power": 8.0})

@@ -15,8 +15,8 @@ from polyrec.core.errors import UserError, nearest
 class FixedWeights(Balancer):
     """`L = sum_t w_t L_t`, where L_t is the mean loss over the rows whose label of t was observed.
 
-    Tuned fixed weights match or beat adaptive balancing in most published comparisons (Kurin et al., 2022; Xin et al., 2022):
-    they are the default and the baseline. A task without a label in a batch adds nothing to that step.
+    Tuned fixed weights match or beat adaptive balancing in most published comparisons (Kurin et al., NeurIPS 2022; Xin et al.,
+    NeurIPS 2022): they are the default and the baseline. A task without a label in a batch adds nothing to that step.
     """
 
     examples = ({}, {"weights": {"like": 1.0, "stars": 0.5}})

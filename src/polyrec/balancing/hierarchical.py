@@ -17,8 +17,9 @@ class Hierarchical(Balancer):
     """`w_t = max(least, product of m_j over the tasks j above t)`, m_j in [0, 1] being how well task j is met.
 
     A task's skill is the share of the loss of its best constant that the model saves, `1 - L / c`, with the training loss
-    smoothed over steps. It is goal programming by priorities (Charnes and Cooper, 1961) in its soft or lexicographic form, made
-    for training: weights are at most 1 and set from the steps before. Tasks that the order does not name come last, together.
+    smoothed over steps. It is goal programming by priorities (Charnes and Cooper, Wiley 1961) in its soft or lexicographic
+    form, made for training: weights are at most 1 and set from the steps before. Tasks that the order does not name come last,
+    together.
     """
 
     examples = (

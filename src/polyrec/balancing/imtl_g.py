@@ -16,8 +16,8 @@ class IMTLG(Balancer):
 
     In cosines C and norms d, `w ~ C^-1 1 / d`. Where that closed form has a negative weight, which would train the task's
     tower uphill, the weight is 0 here and the task's projection the larger: `w ~ argmin_{y >= 0} (y' C y / 2 - 1' y) / d`,
-    which is also the shortest mixture of the gradients of length 1. Dependent or opposite gradients get even shares where
-    the pseudo-inverse of other implementations returns zero.
+    which is also the shortest mixture of the gradients of length 1. Two opposite gradients get shares in proportion to
+    1 / d, where the pseudo-inverse of other implementations returns zero.
     """
 
     examples = ({},)

@@ -12,7 +12,8 @@ from polyrec.layers.cones import smallest_mixture
 
 
 class MGDA(Balancer):
-    """`w = argmin |sum_t w_t g_t|^2` over weights w >= 0 that sum to 1 (Désidéri, 2012; Sener and Koltun, NeurIPS 2018).
+    """`w = argmin |sum_t w_t g_t|^2` over weights w >= 0 that sum to 1 (Désidéri, Comptes Rendus Mathématique 2012;
+    Sener and Koltun, NeurIPS 2018).
 
     Its step improves every task by the same amount, those of weight 0 by more, and vanishes where no step improves all: it
     follows the task of the smallest gradient. The minimum is exact (active sets) where others stop Frank-Wolfe early,

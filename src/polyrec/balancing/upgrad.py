@@ -12,7 +12,7 @@ from polyrec.layers.cones import into_dual_cone
 
 
 class UPGrad(Balancer):
-    """Mean of the tasks' gradients, each projected on the cone of steps that worsen no task (Quinton and Rey, 2024).
+    """Mean of the tasks' gradients, each projected on the cone of steps that worsen no task (Quinton and Rey, arXiv 2024).
 
     `w = (1/T) sum_t argmin v' G v over v >= e_t`: no weight is below 1 / T, and they sum to 1 where no two gradients
     conflict. Unlike PCGrad's, the step conflicts with no task however many there are. The projections are exact (active

@@ -24,7 +24,8 @@ _SMALLEST = 1e-12
 class Calibrator(Family, family="calibrators"):
     """A map from a task's predicted probabilities to calibrated ones: of the rows at 0.3, three in ten come true.
 
-    The map never turns the order of two rows round, though it may make them equal: in the AUC it can cost ties, not order.
+    Of a single probability, or of one of several labels, the map never turns the order of two rows round, though it may make
+    them equal: in the AUC it can cost ties, not order. Of classes that exclude each other it may, for their sum stays one.
     It is a function of a row alone and gives the same bits whatever rows stand beside it.
     """
 

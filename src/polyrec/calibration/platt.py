@@ -11,14 +11,15 @@ from polyrec.calibration.calibrator import Calibrator, State, logit, sigmoid
 
 _STEPS = 100
 _RIDGE = 1e-12
-"""Added to the curvature, which vanishes where all predictions are equal (Lin, Lin and Weng, 2007)."""
+"""Added to the curvature, which vanishes where all predictions are equal (Lin et al., Machine Learning 2007)."""
 
 
 class Platt(Calibrator):
-    """`q = sigmoid(a * logit(p) + b)` with a and b of the greatest likelihood (Platt, 1999).
+    """`q = sigmoid(a * logit(p) + b)` with a and b of the greatest likelihood (Platt, Advances in Large Margin
+    Classifiers 1999).
 
-    Targets are smoothed as Platt does, `(N1 + 1) / (N1 + 2)` for the N1 ones and `1 / (N0 + 2)` for the N0 zeros, so that
-    the fit exists even where the two are separable. It is found by Newton's method with step halving (Lin, Lin and Weng,
+    Targets are smoothed as Platt does, `(N1 + 1) / (N1 + 2)` for the N1 ones and `1 / (N0 + 2)` for the N0 zeros, so that the
+    fit exists even where the two are separable. It is found by Newton's method with step halving (Lin et al., Machine Learning
     2007). It reads the logit, not the probability, so that a calibrated model is left as it is (a = 1, b = 0); and a is kept
     at 0 or above, where others may turn the order round. State: `slope`, `shift`.
     """

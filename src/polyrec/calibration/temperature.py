@@ -19,10 +19,11 @@ class Temperature(Calibrator):
     """`q = sigmoid(logit(p) / T)`, or `softmax(log(p) / T)` over classes that exclude each other (Guo et al., ICML 2017).
 
     One number T of the greatest likelihood on all rows, classes and labels: it says by how much a model is too sure (T > 1)
-    or not sure enough (T < 1), and neither the order of rows nor the most probable class changes. It cannot mend a wrong
-    overall rate; `Platt` can. The logits are read back from the probabilities, so that it works on what any task predicts.
-    The likelihood is concave in 1 / T, and its peak between `hottest` and `coldest` is found by Newton's method within a
-    shrinking bracket. State: `temperature`, and `exclusive`: whether the classes exclude each other.
+    or not sure enough (T < 1). Rows keep their order in a single probability or label, and classes theirs within a row; in a
+    class that excludes others two rows may change places. It cannot mend a wrong overall rate; `Platt` can. The logits are
+    read back from the probabilities, so that it works on what any task predicts. The likelihood is concave in 1 / T, and its
+    peak between `hottest` and `coldest` is found by Newton's method within a shrinking bracket. State: `temperature`, and
+    `exclusive`: whether the classes exclude each other.
     """
 
     examples = ({}, {"coldest": 0.5, "hottest": 5.0})

@@ -31,7 +31,7 @@ class Run:
     def predictions(self) -> Mapping[str, np.ndarray]:
         """Return the test predictions by task."""
         with np.load(self.path / PREDICTIONS_FILE, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
+            return {name.removeprefix("task."): arrays[name] for name in arrays.files}
 
 
 @dataclass(frozen=True)

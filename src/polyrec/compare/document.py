@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ from polyrec.compare.statistics import LEVEL
 from polyrec.compare.tables import Split
 from polyrec.compare.truths import Truth
 from polyrec.evaluate.metrics import METRICS
+from polyrec.evaluate.report import as_json
 from polyrec.recommender import Recommender
 
 FORMAT = 1
@@ -61,7 +61,7 @@ def write_document(
         "tasks": {name: _task(truth) for name, truth in truths.items()},
         "contenders": [_contender(own, found) for own, found in zip(finished, figures, strict=True)],
     }
-    plain = _plain(told)
+    plain = as_json(told)
     assert isinstance(plain, dict)
     return plain
 
@@ -137,12 +137,3 @@ def _figure(figure: Figure) -> dict[str, Any]:
             "verdict": figure.verdict,
         }
     return told
-
-
-def _plain(value: Any) -> Any:
-    """Return JSON values; what is no finite number is None."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(own) for key, own in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(own) for own in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

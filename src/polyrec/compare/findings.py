@@ -111,7 +111,7 @@ def _figure(
 
 
 def _decide(found: Sequence[Sequence[Figure]], truths: Mapping[str, Truth]) -> list[list[Figure]]:
-    """Return the figures with Holm's p values and a verdict on each headline."""
+    """Return the figures with Holm's p values and a verdict on each headline; of one seed nothing can be said."""
     places = [
         (contender, place)
         for contender, figures in enumerate(found)
@@ -124,7 +124,7 @@ def _decide(found: Sequence[Sequence[Figure]], truths: Mapping[str, Truth]) -> l
     for (contender, place), head, p in zip(places, heads, adjusted, strict=True):
         assert head.difference is not None
         verdict: Verdict = "unclear"
-        if p < 1 - LEVEL:
+        if p < 1 - LEVEL and not math.isnan(head.difference.seed_error):
             verdict = "helps" if (head.difference.mean > 0) == METRICS[head.metric].higher_is_better else "hurts"
         decided[contender][place] = replace(head, adjusted_p=p, verdict=verdict)
     return decided

@@ -25,8 +25,8 @@ def write_report(out: Path, document: Document) -> None:
         *_failures(document),
         Section(
             "Single-task models",
-            "One model a task: the declaration's network with widths that give it as many parameters as the model of all tasks "
-            f"({as_given(document)['cost']['parameters'] or 0:,}), the same trials and epochs.",
+            "One model a task: the declaration's network, so wide that outside the tables of ids it is as large as the model "
+            f"of all tasks ({as_given(document)['cost']['parameters'] or 0:,} parameters), the same trials and epochs.",
             tables=[_singles(document)],
         ),
         Section(

@@ -100,7 +100,7 @@ def compare(
 
 
 def _bar(shown: bool) -> Progress:
-    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()]
+    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()]
     return Progress(
         *columns,
         TimeElapsedColumn(),

@@ -26,11 +26,12 @@ class Counter:
         self.tasks = {task.name: task.fit(observed_labels(read_labels(frame, task))) for task in spec.tasks}
 
     def __call__(self, spec: Recommender) -> int:
-        """Return the number of learned numbers; nothing is allocated for them."""
+        """Return the number of learned numbers outside the tables of ids; nothing is allocated for them."""
         states = {task.name: self.tasks[task.name] for task in spec.tasks}
         with torch.device("meta"):
             model = Model(spec.all_features, self.features, spec.tasks, states, spec.network, spec.views)
-        return sum(parameter.numel() for parameter in model.parameters())
+        tables = sum(table.weight.numel() for table in model.tables())
+        return sum(parameter.numel() for parameter in model.parameters()) - tables
 
 
 def single(spec: Recommender, task: Task, count: Counter) -> Recommender:

@@ -9,9 +9,10 @@ import numpy as np
 from polyrec.compare.resampling import draw_users
 from polyrec.compare.tables import Split, whole_state
 from polyrec.data.labels import read_labels
+from polyrec.data.prepared import encode_labels
 from polyrec.evaluate.metrics import METRICS
 from polyrec.evaluate.observed import Observed
-from polyrec.judging import number_groups, read_truth
+from polyrec.judging import number_groups
 from polyrec.recommender import Recommender
 from polyrec.tasks.task import Task
 
@@ -26,13 +27,16 @@ class Truth:
     mask: np.ndarray
     target: np.ndarray
     group: np.ndarray | None
+    """Numbers of the groups within which rows are compared: the task's own, or the users."""
+    drawn: np.ndarray | None
+    """Numbers of what a resample draws: users, or the task's own groups where there are no users."""
     draws_RN: np.ndarray
-    """How often each observed row counts in each resample of the users, or of the task's own groups."""
+    """How often each observed row counts in each resample."""
 
     @property
     def users(self) -> int:
-        """Users, or groups of the task's own, with an observed row; rows, where there are neither."""
-        return len(self.target) if self.group is None else len(np.unique(self.group))
+        """What is drawn, counted: users, or groups of the task's own; rows, where there are neither."""
+        return len(self.target) if self.drawn is None else len(np.unique(self.drawn))
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -53,11 +57,14 @@ def read_truths(spec: Recommender, split: Split, resamples: int) -> dict[str, Tr
     """Return what was observed on the test rows, in terms of the whole learning table, so that all models share it."""
     user = spec.roles(split.learn).user
     users = number_groups(split.test[user]) if user is not None and user in split.test.columns else None
+    states = {task.name: whole_state(task, split.learn) for task in spec.tasks}
+    targets, masks = encode_labels({task.name: read_labels(split.test, task) for task in spec.tasks}, spec.tasks, states)
     truths = {}
     for task in spec.tasks:
-        state = whole_state(task, split.learn)
-        mask, target = read_truth(split.test, task, state)
-        own = task.group(task.targets(read_labels(split.test, task), state))
-        group = own.numpy()[mask] if own is not None else None if users is None else users[mask]
-        truths[task.name] = Truth(task, mask, target, group, draw_users(group, len(target), resamples))
+        mask, encoded = masks[task.name].numpy(), targets[task.name][masks[task.name]]
+        target = task.truth(encoded, states[task.name]).numpy()
+        own, drawn = task.group(encoded), None if users is None else users[mask]
+        group = drawn if own is None else own.numpy()
+        drawn = group if drawn is None else drawn
+        truths[task.name] = Truth(task, mask, target, group, drawn, draw_users(drawn, len(target), resamples))
     return truths

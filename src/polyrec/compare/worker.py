@@ -46,7 +46,7 @@ def run(job: Job, folder: Path) -> None:
 
 def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write arrays in single precision as .npz, which NumPy reads without pickle."""
-    keywords: dict[str, Any] = {name: values.astype(np.float32) for name, values in arrays.items()}
+    keywords: dict[str, Any] = {f"task.{name}": values.astype(np.float32) for name, values in arrays.items()}
     np.savez(path, **keywords)
 
 

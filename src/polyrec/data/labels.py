@@ -66,13 +66,18 @@ def check_learnable(labels: pl.Series, task: Task) -> None:
 def refuse_leakage(
     tasks: Sequence[Task], features: Mapping[str, Feature], views: Mapping[str, Sequence[frozenset[str]]]
 ) -> None:
-    """Raise `UserError` where a task may see a feature that reads a column of its own label.
+    """Raise `UserError` where a task, or one that it comes after, may see a feature that reads a column of its label.
 
     A history never reads its own row, so its elements and its condition may name a label.
     """
+    by_name = {task.name: task for task in tasks}
     for task in tasks:
         held = set(label_columns(task))
-        for name in sorted(frozenset().union(*views[task.name])):
+        read = [task]
+        for own in read:
+            earlier = () if own.after is None else own.after.tasks
+            read += [by_name[name] for name in earlier if name in by_name and by_name[name] not in read]
+        for name in sorted(frozenset().union(*(view for own in read for view in views[own.name]))):
             for column in features[name].columns:
                 if column in held:
                     raise UserError(

@@ -118,7 +118,7 @@ def encode_labels(
         if task.name in labels:
             targets[task.name] = task.targets(labels[task.name], states[task.name])
             masks[task.name] = task.observed(labels[task.name], states[task.name])
-    for task in tasks:
+    for task in (own for _ in tasks for own in tasks):
         if task.name in targets and isinstance(task.after, Product):
             _complete(task, targets, masks)
     return targets, masks

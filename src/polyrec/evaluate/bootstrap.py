@@ -29,7 +29,7 @@ def multiplicities(group: np.ndarray | None, rows: int, resamples: int, seed: in
 
 def interval(metric: Callable[[Observed], float], observed: Observed, resamples: int, seed: int) -> tuple[float, float]:
     """Return the interval of a metric; resamples where it is undefined are left out."""
-    draws = multiplicities(observed.group, len(observed.target), resamples, seed)
+    draws = multiplicities(_drawn(observed), len(observed.target), resamples, seed)
     return _percentiles(metric(observed.weighted(draw)) for draw in draws)
 
 
@@ -38,7 +38,7 @@ def paired_interval(
 ) -> tuple[float, float]:
     """Return the interval of the difference, second minus first, of two models on the same rows."""
     assert len(first.target) == len(second.target)
-    draws = multiplicities(first.group, len(first.target), resamples, seed)
+    draws = multiplicities(_drawn(first), len(first.target), resamples, seed)
     return _percentiles(metric(second.weighted(draw)) - metric(first.weighted(draw)) for draw in draws)
 
 
@@ -49,6 +49,10 @@ def mean_interval(values_U: np.ndarray, resamples: int, seed: int) -> tuple[floa
         return float("nan"), float("nan")
     draws = multiplicities(None, len(defined_U), resamples, seed)
     return _percentiles(float(np.average(defined_U, weights=draw)) for draw in draws)
+
+
+def _drawn(observed: Observed) -> np.ndarray | None:
+    return observed.group if observed.cluster is None else observed.cluster
 
 
 def _percentiles(values: Iterable[float]) -> tuple[float, float]:

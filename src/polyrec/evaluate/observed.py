@@ -24,12 +24,15 @@ class Observed:
     """(N,) multiplicities of rows; None counts every row once."""
     levels: tuple[float, ...] = ()
     """Levels of the quantiles that are predicted; empty for other predictions."""
+    cluster: np.ndarray | None = None
+    """(N,) numbers of the users where `group` is something else: what the bootstrap draws; None draws the groups."""
 
     def take(self, rows: np.ndarray) -> Observed:
         """Return some rows, by number or by mask."""
         group = None if self.group is None else self.group[rows]
+        cluster = None if self.cluster is None else self.cluster[rows]
         weight = None if self.weight is None else self.weight[rows]
-        return Observed(self.prediction[rows], self.target[rows], group, weight, self.levels)
+        return Observed(self.prediction[rows], self.target[rows], group, weight, self.levels, cluster)
 
     def weighted(self, weight: np.ndarray) -> Observed:
         """Return the same rows with other multiplicities."""

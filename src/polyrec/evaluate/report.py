@@ -50,7 +50,7 @@ class Evaluation:
                 column: [{"value": s.value, "rows": s.rows, "tasks": s.tasks} for s in found]
                 for column, found in self.slices.items()
             }
-        plain = _plain(told)
+        plain = as_json(told)
         assert isinstance(plain, dict)
         return plain
 
@@ -84,7 +84,7 @@ class Evaluation:
         return (f"{_number(low)} to {_number(high)}",) if not math.isnan(low) else ("",)
 
     def _slice_table(self, column: str, slices: tuple[Slice, ...]) -> Table:
-        heads = [(task, next(iter(metrics))) for task, metrics in self.tasks.items()]
+        heads = [(task, next(iter(metrics))) for task, metrics in self.tasks.items() if metrics]
         table = Table(Column(Text(column)), *_numbers("rows", *(f"{task} {metric}" for task, metric in heads)))
         for found in slices:
             values = (found.tasks.get(task, {}).get(metric, math.nan) for task, metric in heads)
@@ -100,9 +100,10 @@ def _number(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.4f}"
 
 
-def _plain(value: Any) -> Any:
+def as_json(value: Any) -> Any:
+    """Return JSON values; what is no finite number is None."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(own) for key, own in value.items()}
+        return {str(key): as_json(own) for key, own in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(own) for own in value]
+        return [as_json(own) for own in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -21,8 +21,9 @@ OWN, OTHER = "own", "other"
 
 class LightGCN(Feature):
     """The row's id `of` as the mean, over the layers of light graph convolution (He et al., SIGIR 2020), of the embeddings
-    around it: `e_u^(l+1) = sum_i e_i^(l) / sqrt(degree_u degree_i)`, and the same from the other side.
+    around it: `e_u = sum_l e_u^(l) / (L + 1)`, l from 0 to L, the number of layers.
 
+    `e_u^(0)` is the own embedding; `e_u^(l+1) = sum_i e_i^(l) / sqrt(degree_u degree_i)`, and the same from the other side.
     It shares the learned tables of the two Categorical features, so all three have one width. Edges are the distinct pairs of
     the two ids in the TRAINING rows. Unlike the paper, where nodes are all there is, values can be unseen, rare or null: these
     all have number 0, have no edges (one node for all of them would tie strangers together), and keep the embedding of

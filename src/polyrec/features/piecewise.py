@@ -16,11 +16,11 @@ from polyrec.features.numeric import _NumberFeature
 class Piecewise(_NumberFeature):
     """A quantity whose effect bends, jumps or has peaks: an age, a capital gain, a price.
 
-    Piecewise linear encoding (Gorishniy, Rubachev and Babenko, "On embeddings for numerical features in tabular deep learning",
-    NeurIPS 2022): bin t from edge b_t to edge b_(t+1) gives `clamp((v - b_t) / (b_(t+1) - b_t), 0, 1)`, so that all bins below
-    v are 1, its own is the share of the way through, and those above are 0; a null's are all 0. A linear layer maps (bins, 1 if
-    null) to (B, width): any function that is linear between edges. Trees cut a column wherever they like; a perceptron
-    on one scaled number, as `Numeric` gives, learns such cuts slowly.
+    Piecewise linear encoding (Gorishniy et al., NeurIPS 2022): bin t from edge b_t to edge b_(t+1) gives
+    `clamp((v - b_t) / (b_(t+1) - b_t), 0, 1)`, so that all bins below v are 1, its own is the share of the way through, and
+    those above are 0; a null's are all 0. A linear layer maps (bins, 1 if null) to (B, width): any function that is linear
+    between edges. Trees cut a column wherever they like; a perceptron on one scaled number, as `Numeric` gives, learns such
+    cuts slowly.
 
     Edges lie at quantiles of the training rows. Unlike the paper, which drops quantiles that coincide and so leaves a column
     that is mostly 0 few bins, a value that more than one bin's share of the rows have takes one edge, and the other rows share

@@ -17,7 +17,7 @@ from polyrec.layers.experts import batched_linear, choose
 class NormalizedExperts(nn.Module):
     """`Experts` with batch normalisation and Swish after each linear map, `silu(scale * norm(x W) + shift)`, as one product.
 
-    No expert's outputs are larger or more often zero than another's, which would draw a gate to it (Wang et al., 2024). In
+    No expert's outputs are larger or more often zero than another's, which would draw a gate to it (Wang et al., KDD 2025). In
     training the mean and variance are those of the batch, so that a row depends on the others; a batch of one row has none,
     and takes the running ones. Otherwise the running ones are used. Experts that were not chosen take note of nothing.
     """

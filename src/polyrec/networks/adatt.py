@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from polyrec.layers.experts import Experts, choose
 from polyrec.networks.gates import Gates, mix
 from polyrec.networks.inputs import Inputs
+from polyrec.networks.levels import Level, LevelsNetwork
 from polyrec.networks.network import Network, SharedNetwork
 
 
@@ -38,71 +39,18 @@ class AdaTT(Network):
     """Widths of the layers of each expert, at each level."""
 
     def build(self, fields: Mapping[str, int], tasks: Sequence[str]) -> SharedNetwork:
+        def level(width: int, last: bool) -> Fusion:
+            return Fusion(len(tasks), width, self.own, self.shared, self.hidden, self.dropout, last)
+
         inputs = Inputs([*fields.values()], self.trunk, self.products)
-        return AdaTTNetwork(inputs, tasks, self.levels, self.own, self.shared, self.hidden, self.dropout)
+        return LevelsNetwork(inputs, tasks, self.levels, self.hidden[-1], level)
 
 
-class AdaTTNetwork(SharedNetwork):
-    """Levels of experts and their fusion, one above the other."""
-
-    def __init__(
-        self,
-        inputs: Inputs,
-        tasks: Sequence[str],
-        levels: int,
-        own: int,
-        shared: int,
-        hidden: Sequence[int],
-        dropout: float,
-    ) -> None:
-        super().__init__()
-        self.inputs, self.tasks = inputs, tuple(tasks)
-        self.levels = nn.ModuleList()
-        for level in range(levels):
-            width = hidden[-1] if level else inputs.width
-            self.levels.append(Fusion(len(tasks), width, own, shared, hidden, dropout, last=level == levels - 1))
-        self.width = hidden[-1]
-
-    def forward(self, x_BD: Tensor, tasks: Sequence[str]) -> dict[str, Tensor]:
-        chosen = [self.tasks.index(task) for task in tasks]
-        x_TBD, x_BD = self._below(x_BD)
-        h_TBH, _ = self._last(x_TBD, x_BD, chosen)
-        return dict(zip(tasks, h_TBH, strict=True))
-
-    def gates(self, x_BD: Tensor, tasks: Sequence[str]) -> dict[str, Tensor]:
-        """Return the weights at the last level: of all tasks' experts, in the tasks' order, then of the shared ones.
-
-        The residual is not among them: it is no share.
-        """
-        chosen = [self.tasks.index(task) for task in tasks]
-        x_TBD, _ = self._below(x_BD)
-        if x_TBD.dim() == 3:
-            x_TBD = choose(x_TBD, chosen)
-        return dict(zip(tasks, self._last.gate(x_TBD, chosen), strict=True))
-
-    def last_shared(self) -> tuple[nn.Parameter, ...]:
-        """Return the last layers of all experts of the last level: every task's gate reads each of them."""
-        last = (self._last.own, self._last.shared)
-        return tuple(p for experts in last if experts is not None for p in (experts.weights[-1], experts.biases[-1]))
-
-    @property
-    def _last(self) -> Fusion:
-        last = self.levels[-1]
-        assert isinstance(last, Fusion)
-        return last
-
-    def _below(self, x_BD: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what the tasks and what the shared experts read at the last level."""
-        x_TBD = x_BD = self.inputs(x_BD)
-        for level in list(self.levels)[:-1]:
-            x_TBD, x_BD = level(x_TBD, x_BD, range(len(self.tasks)))
-        return x_TBD, x_BD
-
-
-class Fusion(nn.Module):
+class Fusion(Level):
     """One level: the experts of all tasks, shared experts, gates over all of them, and the weights of the residual.
 
-    The last reader of gates and residual is the shared experts of the next level, where there are any.
+    The last reader of gates and residual is the shared experts of the next level, where there are any. The residual is no
+    share, and not among the `weights`.
     """
 
     def __init__(
@@ -117,11 +65,7 @@ class Fusion(nn.Module):
         self.shared_gate = Gates(1, width, tasks * own + shared) if has_next else None
         self.shared_residual = nn.Parameter(torch.full((shared,), 1 / shared)) if has_next else None
 
-    def __call__(self, x_TBD: Tensor, x_BD: Tensor, chosen: Sequence[int]) -> tuple[Tensor, Tensor]:
-        return super().__call__(x_TBD, x_BD, chosen)
-
     def forward(self, x_TBD: Tensor, x_BD: Tensor, chosen: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Return what each of the chosen tasks reads at the next level, and what the shared experts do."""
         h_EBH = own_EBH = self.own(x_TBD)
         own_TOBH = own_EBH.unflatten(0, self.residual.shape)
         if self.shared is not None:
@@ -129,6 +73,10 @@ class Fusion(nn.Module):
             h_EBH = torch.cat([own_EBH, shared_EBH])
             if self.shared_gate is not None and self.shared_residual is not None:
                 x_BD = mix(self.shared_gate(x_BD), h_EBH)[0] + torch.tensordot(self.shared_residual, shared_EBH, 1)
-        gate_TBE = self.gate(x_TBD if x_TBD.dim() == 2 else choose(x_TBD, chosen), chosen)
         residual_TBH = torch.einsum("to,tobh->tbh", choose(self.residual, chosen), choose(own_TOBH, chosen))
-        return mix(gate_TBE, h_EBH) + residual_TBH, x_BD
+        return mix(self.weights(x_TBD, chosen), h_EBH) + residual_TBH, x_BD
+
+    def last_shared(self) -> tuple[nn.Parameter, ...]:
+        """Return the last layers of all experts: every task's gate reads each of them."""
+        last = (self.own, self.shared)
+        return tuple(p for experts in last if experts is not None for p in (experts.weights[-1], experts.biases[-1]))

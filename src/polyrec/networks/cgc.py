@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from polyrec.layers.experts import Experts, choose
 from polyrec.networks.gates import Gates, mix, mix_own, own_experts
 from polyrec.networks.inputs import Inputs
+from polyrec.networks.levels import Level, LevelsNetwork
 from polyrec.networks.network import Network, SharedNetwork
 
 
@@ -38,66 +39,15 @@ class CGC(Network):
         return self._stack(fields, tasks, 1)
 
     def _stack(self, fields: Mapping[str, int], tasks: Sequence[str], levels: int) -> SharedNetwork:
+        def level(width: int, last: bool) -> Extraction:
+            return Extraction(len(tasks), width, self.own, self.shared, self.hidden, self.dropout, last)
+
         inputs = Inputs([*fields.values()], self.trunk, self.products)
-        return ExtractionNetwork(inputs, tasks, levels, self.own, self.shared, self.hidden, self.dropout)
+        return LevelsNetwork(inputs, tasks, levels, self.hidden[-1], level)
 
 
-class ExtractionNetwork(SharedNetwork):
-    """Levels of experts and gates, one above the other."""
-
-    def __init__(
-        self,
-        inputs: Inputs,
-        tasks: Sequence[str],
-        levels: int,
-        own: int,
-        shared: int,
-        hidden: Sequence[int],
-        dropout: float,
-    ) -> None:
-        super().__init__()
-        self.inputs, self.tasks = inputs, tuple(tasks)
-        self.levels = nn.ModuleList()
-        for level in range(levels):
-            width = hidden[-1] if level else inputs.width
-            self.levels.append(Extraction(len(tasks), width, own, shared, hidden, dropout, last=level == levels - 1))
-        self.width = hidden[-1]
-
-    def forward(self, x_BD: Tensor, tasks: Sequence[str]) -> dict[str, Tensor]:
-        chosen = [self.tasks.index(task) for task in tasks]
-        x_TBD, x_BD = self._below(x_BD, chosen)
-        h_TBH, _ = self._last(x_TBD, x_BD, chosen)
-        return dict(zip(tasks, h_TBH, strict=True))
-
-    def gates(self, x_BD: Tensor, tasks: Sequence[str]) -> dict[str, Tensor]:
-        """Return the weights at the last level: of the task's own experts, then of the shared ones."""
-        chosen = [self.tasks.index(task) for task in tasks]
-        x_TBD, _ = self._below(x_BD, chosen)
-        return dict(zip(tasks, self._last.gate(x_TBD, chosen), strict=True))
-
-    def last_shared(self) -> tuple[nn.Parameter, ...]:
-        return (self._last.shared.weights[-1], self._last.shared.biases[-1])
-
-    @property
-    def _last(self) -> Extraction:
-        last = self.levels[-1]
-        assert isinstance(last, Extraction)
-        return last
-
-    def _below(self, x_BD: Tensor, chosen: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Return what the chosen tasks and what the shared experts read at the last level."""
-        x_TBD = x_BD = self.inputs(x_BD)
-        for level in list(self.levels)[:-1]:
-            x_TBD, x_BD = level(x_TBD, x_BD, range(len(self.tasks)))
-        return (x_TBD if x_TBD.dim() == 2 else choose(x_TBD, chosen)), x_BD
-
-
-class Extraction(nn.Module):
-    """One level: own experts, shared experts, a gate for each task and, below the last level, a shared gate over all experts.
-
-    `forward` maps what each of the chosen tasks reads, (T, B, D), or (B, D) where all read the same, and what the shared
-    experts read, (B, D), to the same at the next level; at the last there is nothing for shared experts.
-    """
+class Extraction(Level):
+    """Own experts, shared experts, a gate for each task and, below the last level, a shared gate over all experts."""
 
     def __init__(
         self, tasks: int, width: int, own: int, shared: int, hidden: Sequence[int], dropout: float, last: bool
@@ -109,14 +59,15 @@ class Extraction(nn.Module):
         self.gate = Gates(tasks, width, own + shared)
         self.shared_gate = None if last else Gates(1, width, tasks * own + shared)
 
-    def __call__(self, x_TBD: Tensor, x_BD: Tensor, chosen: Sequence[int]) -> tuple[Tensor, Tensor | None]:
-        return super().__call__(x_TBD, x_BD, chosen)
-
-    def forward(self, x_TBD: Tensor, x_BD: Tensor, chosen: Sequence[int]) -> tuple[Tensor, Tensor | None]:
-        gate_TBE, h_EBH = self.gate(x_TBD, chosen), self.shared(x_BD)
+    def forward(self, x_TBD: Tensor, x_BD: Tensor, chosen: Sequence[int]) -> tuple[Tensor, Tensor]:
+        gate_TBE, h_EBH = self.weights(x_TBD, chosen), self.shared(x_BD)
         h_TBH = mix(gate_TBE[:, :, self.each :], h_EBH)
         if self.own is not None:
-            own_EBH = self.own(x_TBD, own_experts(chosen, self.each))
+            read_TBD = x_TBD if x_TBD.dim() == 2 else choose(x_TBD, chosen)
+            own_EBH = self.own(read_TBD, own_experts(chosen, self.each))
             h_TBH = h_TBH + mix_own(gate_TBE[:, :, : self.each], own_EBH)
             h_EBH = h_EBH if self.shared_gate is None else torch.cat([own_EBH, h_EBH])
-        return h_TBH, None if self.shared_gate is None else mix(self.shared_gate(x_BD), h_EBH)[0]
+        return h_TBH, x_BD if self.shared_gate is None else mix(self.shared_gate(x_BD), h_EBH)[0]
+
+    def last_shared(self) -> tuple[nn.Parameter, ...]:
+        return (self.shared.weights[-1], self.shared.biases[-1])

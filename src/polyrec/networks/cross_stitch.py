@@ -23,8 +23,9 @@ class CrossStitch(Network):
     """Cross-stitch units (Misra et al., CVPR 2016): `h_t = sum_u a_tu relu(W_u h_u)` after each layer, with learned a.
 
     The weights a of a layer are one number for each pair of tasks and start near the identity: .9 of the task's own, the rest
-    in equal parts of the others. With a at the identity the tasks are apart. Unlike ports that stitch single units or run a
-    module a task, the layers of all tasks are one batched product, and all units of a layer have the same weights.
+    in equal parts of the others. With a at the identity the tasks are apart. Unlike the paper, which has
+    weights for each channel, all units of a layer have the same ones; unlike ports that run a module a task, the layers of
+    all tasks are one batched product.
     """
 
     examples = ({}, {"hidden": [16, 8], "products": True, "dropout": 0.1})

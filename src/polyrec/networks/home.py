@@ -21,15 +21,16 @@ from polyrec.networks.network import Network, SharedNetwork
 
 
 class HoME(Network):
-    """Hierarchy of multi-gate experts (Wang et al., Kuaishou, 2024): a level of groups of tasks below the level of tasks.
+    """Hierarchy of multi-gate experts (Wang et al., KDD 2025): a level of groups of tasks below the level of tasks.
 
     Below, experts of each group and of all tasks read x, and gates make a mixture z_g for each group and one, z, for all.
-    Above, experts of all read z, those of a group its z_g, those of a task its group's z_g, and the gate of a task, which reads
-    [z_g, z], mixes the three kinds. A self-gate adds to each mixture a second one, of the reader's own experts alone, so that
-    these learn from sparse tasks too. What an expert reads is scaled by a feature gate of low rank, `2 sigmoid((x B_e) A_e) x`,
-    and its outputs are normalised over the batch and go through Swish. Unlike the paper, which mixes feature gates of several
-    ranks, each expert has one, and all gates start at equal weights. Experts that tasks share are normalised over all that
-    they read, also where tasks see different features.
+    Above, experts of all read z, those of a group its z_g, those of a task its group's z_g, and the gate of a task, which
+    reads [z_g, z], mixes the three kinds: `h_t = sum_e softmax(W_t [z_g, z])_e expert_e + sum_i s_ti own_ti`. The second sum
+    is that of a self-gate, over the reader's own experts alone, so that these learn from sparse tasks too; each mixture has
+    one. What an expert reads is scaled by a feature gate of low rank, `2 sigmoid((x B_e) A_e) x`, and its outputs are
+    normalised over the batch and go through Swish. Unlike the paper, which mixes feature gates of several ranks, each expert
+    has one, and all gates start at equal weights. Experts that tasks share are normalised over all that they read, also where
+    tasks see different features.
     """
 
     examples = (

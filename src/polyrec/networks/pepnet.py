@@ -23,9 +23,11 @@ class PEPNet(Network):
     """Parameter and embedding personalized network (Chang et al., KDD 2023): gates from a prior scale inputs and hidden units.
 
     `o = 2 sigmoid(MLP([prior, sg(x)])) * x`, and after each layer of each task's own perceptron, which starts from o,
-    `h_t = 2 sigmoid(MLP_t([prior, sg(o)])) * relu(W_t h_t)`; sg stops the gradient. The gates scale, they share out nothing:
-    `gates` is empty. Unlike most ports the tasks are one batched product, and all gates start at one (their last layer at
-    zero), where the tasks' perceptrons are plain.
+    `h_t = 2 sigmoid(V_t relu(U [prior, sg(o)])) * relu(W_t h_t)`; sg stops the gradient. At each layer the hidden layer U of
+    the gates is one for all tasks, and only their last, V_t, is the task's. In the paper the prior of the inputs is features
+    of the domain, and that of the layers ids of user, item and author; here one prior serves both. The gates scale, they share
+    out nothing: `gates` is empty. Unlike most ports the tasks are one batched product, and all gates start at one (their last
+    layer at zero), where the tasks' perceptrons are plain.
     """
 
     examples = ({}, {"personal": ["user_id"], "gate": 8, "hidden": [16, 8], "products": True, "dropout": 0.1})

@@ -13,9 +13,11 @@ from polyrec.networks.network import SharedNetwork
 class PLE(CGC):
     """Progressive layered extraction (Tang et al., RecSys 2020): levels of `CGC`, each reading the mixtures of the one below.
 
-    Below the last level there is one more gate, over the experts of all tasks and the shared, whose mixture the shared experts
-    of the next level read. With one level it is `CGC`; with one level and no own experts it is `MMoE`. Unlike ports that widen
-    each level apart, all levels have experts of the same widths.
+    `h_t' = sum_e softmax(W_t h_t)_e expert_e`, from `h_t = h = x`; e over the own experts of t, which read h_t, and the shared
+    ones, which read h. Below the last level there is one more gate, over the experts of all tasks and the shared:
+    `h' = sum_e softmax(W h)_e expert_e`, which the shared experts of the next level read. With one level it is `CGC`; with one
+    level and no own experts it is `MMoE`. Unlike ports that widen each level apart, all levels have experts of the same
+    widths.
     """
 
     examples = (

@@ -13,7 +13,7 @@ from polyrec.networks.network import Network, SharedNetwork
 
 
 class SharedBottom(Network):
-    """A multilayer perceptron whose output all tasks read (Caruana, 1997).
+    """A multilayer perceptron whose output all tasks read: `h_t = MLP(x)` for each t (Caruana, Machine Learning 1997).
 
     Tasks share every weight below their towers. It is `MMoE` with one expert.
     """

@@ -17,12 +17,13 @@ from polyrec.poolings.pooling import Pooling, PoolingModule
 
 
 class DIN(Pooling):
-    """The sum of the earlier elements, each weighed by how it bears on the row's own element t (deep interest network; Zhou
-    et al., KDD 2018): `sum_l a(x_l, t) x_l` with `a = MLP([x_l, t, x_l - t, x_l * t])`, a number.
+    """The sum of the earlier elements, each weighed by how it bears on the row's own element t (deep interest network;
+    Zhou et al., KDD 2018): `sum_l a(x_l, t) x_l` with `a = MLP([x_l, t, x_l - t, x_l * t])`, a number.
 
-    As in the paper, and unlike attention, the weights are not normalised: their sum tells how strong the interest is, and a
-    history that has nothing to do with the element comes near zero. Unlike the paper, the unit's layers are of ReLU and
-    not Dice, whose batch statistics would let a row depend on the others. A new vector is due for every item judged.
+    The input of a is that of the authors' code; the paper describes the outer product of x_l and t instead of `x_l - t` and
+    `x_l * t`. As in the paper, and unlike attention, the weights are not normalised: their sum tells how strong the interest
+    is, and a history that has nothing to do with the element comes near zero. Unlike the paper, the unit's layers are of ReLU
+    and not Dice, whose batch statistics would let a row depend on the others. A new vector is due for every item judged.
     """
 
     examples = ({}, {"hidden": [12, 6]})

@@ -16,8 +16,8 @@ class SASRec(Pooling):
     (Kang and McAuley, ICDM 2018).
 
     An element attends to itself and to older ones; feed-forward layers are as wide as an element, as in the paper. Unlike
-    most ports, positions are counted from the NEWEST element, padding is not attended to, and residuals start before the
-    norm, so neither the padding of a batch nor the length of a history shifts the meaning of a position.
+    ports that pad at the end, positions are counted from the NEWEST element, and padding is not attended to: neither the
+    padding of a batch nor the length of a history shifts the meaning of a position. Residuals start before the norm.
     """
 
     examples = ({}, {"heads": 1, "layers": 1, "dropout": 0.0})

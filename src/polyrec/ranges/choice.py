@@ -13,8 +13,9 @@ from polyrec.ranges.range import Range, Sampler
 class Choice(Range):
     """One of several values without an order: names of kinds, whole specs as mappings, lists of widths, true and false.
 
-    A bare name of a kind is that kind with its own defaults, not as it is declared; write a mapping to say more. The search
-    sees each value's JSON text, so that a study's records say what was tried whatever the value is.
+    Before there are trials to learn from, each of n options has the probability `1 / n` (random search; Bergstra and Bengio,
+    JMLR 2012). A bare name of a kind is that kind with its own defaults, not as it is declared; write a mapping to say more.
+    The search sees each value's JSON text, so that a study's records say what was tried whatever the value is.
     """
 
     examples = ({"options": ["adam", "adagrad"]}, {"options": [{"kind": "MMoE", "experts": 4}, "SharedBottom"]})

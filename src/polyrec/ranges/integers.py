@@ -12,8 +12,10 @@ from polyrec.ranges.range import Range, Sampler
 class Integers(Range):
     """Whole numbers from low to high, both included, each as likely as another; with `log` small ones more often.
 
-    Numbers of experts, widths and epochs are searched here. Every value between the ends must make sense: for some widths only,
-    `Choice` is the range.
+    Before there are trials to learn from, each value has the probability `1 / (high - low + 1)`; with `log` it is
+    `round(exp(v))` with v uniform on [log(low - 1/2), log(high + 1/2)] (random search; Bergstra and Bengio, JMLR 2012).
+    Numbers of experts, widths and epochs are searched here. Every value between the ends must make sense: for some widths
+    only, `Choice` is the range.
     """
 
     examples = ({"low": 2, "high": 16}, {"low": 8, "high": 256, "log": True})

@@ -12,6 +12,8 @@ from polyrec.ranges.range import Range, Sampler
 class Uniform(Range):
     """Numbers in [low, high], each as likely as another; with `log` each order of magnitude as likely as another.
 
+    Before there are trials to learn from, a value is `low + (high - low) u` with u uniform on [0, 1], or with `log`
+    `low (high / low)^u`: random search (Bergstra and Bengio, JMLR 2012).
     Step sizes, penalties and weights of tasks want `log`: between 0.0001 and 0.01 nine tenths of a plain draw lie above 0.001.
     """
 

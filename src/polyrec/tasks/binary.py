@@ -13,7 +13,8 @@ from polyrec.tasks.task import State, Task
 class Binary(Task):
     """The probability that something happens: a click, a purchase, a default.
 
-    Labels: booleans or 0 and 1. Output: a probability. Loss: binary cross-entropy, `-y log p - (1 - y) log(1 - p)` in nats,
+    Logistic regression (Cox, JRSS B 1958) on the network's state: `p = 1 / (1 + exp(-r))` of the raw output r. Labels:
+    booleans or 0 and 1. Output: a probability. Loss: binary cross-entropy, `-y log p - (1 - y) log(1 - p)` in nats,
     computed from the logit. State: `rate`, the share of ones among the observed training labels.
     """
 
@@ -37,6 +38,8 @@ class Binary(Task):
         return torch.logit(targets.mean().clamp(1e-6, 1 - 1e-6)).reshape(1)
 
     def _zeros_and_ones(self, labels: pl.Series) -> pl.Series:
+        if labels.dtype == pl.Null:
+            labels = labels.cast(pl.Float64)
         if not (labels.dtype == pl.Boolean or labels.dtype.is_numeric()):
             remedy = "Write a condition, such as \"outcome = 'yes'\"."
             raise self.wrong_labels("true or false, or 0 and 1", f"the type {labels.dtype}", remedy)

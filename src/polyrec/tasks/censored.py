@@ -25,10 +25,10 @@ class Censored(_NumbersTask):
     """The whole length of what is seen only up to a limit: watch time that ends with the video, a claim cut at its cover.
 
     Labels: numbers y with a limit L in each row. Where `y >= L` only `Y >= L` is known of the whole length Y; a null limit
-    cuts nothing. Y is normal (Tobit: Tobin, Econometrica 1958) or log-normal (the accelerated failure time model, Kalbfleisch
-    and Prentice, 1980) with a location and a scale for each row. Output: the expected whole length E[Y] in the label's units,
-    which may exceed the limit; for the log-normal at most ten deviations above the mean logarithm. Loss in nats, of the label
-    standardised by the training mean and deviation (of its logarithm): `-log P(Y >= L)` of a row that was cut, else
+    cuts nothing. Y is normal (Tobit; Tobin, Econometrica 1958) or log-normal (the accelerated failure time model; Kalbfleisch
+    and Prentice, Wiley 1980) with a location and a scale for each row. Output: the expected whole length E[Y] in the label's
+    units, which may exceed the limit; for the log-normal at most ten deviations above the mean logarithm. Loss in nats, of the
+    label standardised by the training mean and deviation (of its logarithm): `-log P(Y >= L)` of a row that was cut, else
     `log max p - log p(y)` with max p the highest density that the least scale, a hundredth of that deviation, allows: the
     likelihood but for a constant, 0 at the perfect prediction and nowhere below. Regression on such labels takes the limit for
     the length and predicts too little; implementations with one scale for all rows or one fixed limit are special cases.
@@ -107,7 +107,7 @@ class Censored(_NumbersTask):
             raise self.wrong_labels("a label and a limit", f"the type {labels.dtype}", remedy)
         label, limit = (labels.struct.field(role) for role in ("label", "limit"))
         limit = limit.cast(pl.Float64) if limit.dtype == pl.Null else limit
-        limit = self.finite(limit, "finite numbers as limits", null="no limit")
+        limit = self.finite(limit, "numbers as limits", null="no limit")
         pair = pl.DataFrame({"label": self.finite(label), "limit": limit})
         shorter = pl.when(pl.col("label").is_not_null()).then(pl.min_horizontal("label", "limit"))
         seen = pair.select(seen=shorter, cut=(pl.col("label") >= pl.col("limit")).fill_null(False))

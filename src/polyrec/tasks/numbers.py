@@ -10,7 +10,7 @@ from polyrec.tasks.task import Task
 class _NumbersTask(Task):
     """A task whose labels are numbers."""
 
-    def finite(self, values: pl.Series, expected: str = "finite numbers", null: str = "not observed") -> pl.Series:
+    def finite(self, values: pl.Series, expected: str = "numbers", null: str = "not observed") -> pl.Series:
         """Return the values in double precision; nulls stay, NaN and infinity are refused."""
         if not (values.dtype.is_numeric() or values.dtype == pl.Boolean):
             raise self.wrong_labels(expected, f"the type {values.dtype}", "Cast the column, or use Multiclass for classes.")
@@ -18,5 +18,5 @@ class _NumbersTask(Task):
         bad = ~numbers.is_finite().fill_null(True)
         if bad.any():
             found = f"NaN or infinity in {bad.sum()} rows, first in row {bad.arg_max()}"
-            raise self.wrong_labels(f"{expected} or null", found, f"Replace them by null: null means {null}.")
+            raise self.wrong_labels(f"finite {expected} or null", found, f"Replace them by null: null means {null}.")
         return numbers

@@ -69,7 +69,7 @@ class Task(Family, family="tasks"):
     ranks_catalogue: ClassVar[bool] = False
     """Whether the task is judged by ranking all items by its prediction, besides the metrics of its rows."""
 
-    name: str = Field(min_length=1, pattern=r"^[^./\\]+$")
+    name: str = Field(min_length=1, pattern=r"^[^./\\|]+$")
     """Name of the task, and the column of its prediction."""
     label: str
     """Column, or SQL expression over columns, that holds what was observed: `rating >= 4`."""

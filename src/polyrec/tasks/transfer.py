@@ -14,10 +14,11 @@ from polyrec.tasks.link import Link, LinkModule
 class Transfer(Link):
     """The later task attends to its own state and to those of the tasks right before it (AITM; Xi et al., KDD 2021).
 
-    `z_t = sum_u softmax_u(q(u) . k(u) / sqrt(H)) v(u)` over u in {own state, g(z_a) for each task a before}, with linear q, k,
-    v and g. Output and loss are the task's own, over all rows whose label was observed. Where both tasks are Binary, the loss
-    also counts by how much the later probability exceeds the earlier one, `constraint * max(p_t - p_a, 0)`: what
-    happens later cannot be more probable. AITM has one earlier task; here there may be several.
+    `z_t = sum_u softmax_u(q(u) . k(u) / sqrt(H)) v(u)` over u in {own state, g(z_a) for each task a before}, with linear q, k
+    and v, and `g = relu(linear)`. Output and loss are the task's own, over all rows whose label was observed. Where the task
+    and one right before it are Binary, the loss also counts by how much the later probability exceeds the earlier one,
+    `constraint * max(p_t - p_a, 0)`: what happens later cannot be more probable. AITM has one earlier task; here there may be
+    several.
     """
 
     examples = ({"tasks": ["like"]}, {"tasks": ["like", "stars"], "constraint": 0.0})

@@ -64,7 +64,7 @@ def load_checkpoint(
     remedy = "Remove the folder to start anew, or go back to the declaration and data it was made with."
     try:
         progress = Progress(**json.loads((folder / "progress.json").read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OSError) as error:
         raise UserError(thing, expected="a checkpoint of this version", found=str(error), remedy=remedy) from error
     if progress.fingerprint != fingerprint:
         found = "one made with another declaration, training or data"

@@ -43,6 +43,8 @@ class Training(Spec):
     utility: dict[str, float] = {}
     """What "better" means on validation: weights of `task.metric`, such as `{like.auc: 1, stars.rmse: -1}`. Empty: the mean
     over tasks of `task.skill`, the share of the best constant's loss that the model saves."""
+    watch: tuple[str, ...] = ()
+    """Further figures by `task.metric` that validation tells after each epoch, without a part in the utility."""
     split: Split = RandomSplit()
     """How validation rows are taken from the data where `fit` is given none."""
     refit: bool = False

@@ -12,7 +12,7 @@ from polyrec.trunks.trunk import Trunk, TrunkModule
 
 
 class MLP(Trunk):
-    """A multilayer perceptron over the fields side by side: `h_{l+1} = relu(W_l h_l + b_l)` (Rumelhart et al., 1986).
+    """A multilayer perceptron over the fields side by side: `h_{l+1} = relu(W_l h_l + b_l)` (Rumelhart et al., Nature 1986).
 
     Below experts it is a shared representation that all of them read, as in the bottom of the YouTube ranking network (Zhao
     et al., RecSys 2019); `SharedBottom` needs none, being one itself. It sees no field boundaries.

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from polyrec.core.errors import UserError, nearest
-from polyrec.evaluate.metrics import METRICS
-from polyrec.judging import SKILL
+from polyrec.evaluate.spaces import metric_of
+from polyrec.judging import SKILL, metric_names
+from polyrec.objective import Objective as Rows
 from polyrec.recommender import Recommender
 
 UTILITY = "utility"
@@ -31,7 +32,8 @@ class Objective:
 
 def read_objectives(spec: Recommender, names: Sequence[str]) -> tuple[Objective, ...]:
     """Return the objectives of these names, the utility where there is none; at most three, each once."""
-    known = [UTILITY, *(f"{task.name}.{metric}" for task in spec.tasks for metric in (SKILL, *task.metrics))]
+    rows = Rows(spec.tasks)
+    known = [UTILITY, *(f"{task.name}.{name}" for task in spec.tasks for name in (SKILL, *metric_names(rows, task)))]
     for name in names:
         if name not in known:
             remedy = nearest(name, known)
@@ -43,16 +45,11 @@ def read_objectives(spec: Recommender, names: Sequence[str]) -> tuple[Objective,
 
 
 def judged_by(spec: Recommender, objectives: Sequence[Objective]) -> Recommender:
-    """Return the spec with a utility that is the same number but makes validation tell every objective."""
-    plain = {UTILITY} | {f"{task.name}.{metric}" for task in spec.tasks for metric in (SKILL, task.metrics[0])}
-    extra = [objective.name for objective in objectives if objective.name not in {*plain, *spec.training.utility}]
-    if not extra:
-        return spec
-    skills = {f"{task.name}.{SKILL}": 1 / len(spec.tasks) for task in spec.tasks}
-    utility = {**(spec.training.utility or skills), **dict.fromkeys(extra, 0.0)}
-    return spec.replace(training=spec.training.replace(utility=utility))
+    """Return the spec with validation told to watch every objective."""
+    watch = dict.fromkeys([*spec.training.watch, *(own.name for own in objectives if own.name != UTILITY)])
+    return spec.replace(training=spec.training.replace(watch=tuple(watch)))
 
 
 def _higher(name: str) -> bool:
     metric = name.rsplit(".", 1)[-1]
-    return metric in (UTILITY, SKILL) or METRICS[metric].higher_is_better
+    return metric in (UTILITY, SKILL) or metric_of(metric).higher_is_better

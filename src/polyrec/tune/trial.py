@@ -71,7 +71,7 @@ def run_trial(
 
     training = applied.fit(data, validation, progress=False, on_epoch=judge_epoch).parts.facts
     trial.set_user_attr("best_epoch", training["training"]["best_epoch"])
-    trial.set_user_attr("data", training["data"]["sha256"])
+    trial.set_user_attr("data", training["data"]["sha256"] + training["data"]["validation_sha256"])
     values = [objective.of(training["training"]["validation"]) for objective in objectives]
     if not all(map(math.isfinite, values)):
         raise TrialPruned

@@ -1,0 +1,80 @@
+"""What networks of several levels of experts share: the order of levels, and what the tasks read at the last.
+
+Shape letters: B rows, D input width, T tasks, E experts that a task reads, H hidden width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from torch import Tensor, nn
+
+from polyrec.layers.experts import choose
+from polyrec.networks.gates import Gates
+from polyrec.networks.inputs import Inputs
+from polyrec.networks.network import SharedNetwork
+
+
+class Level(nn.Module):
+    """Base of one level: experts, and a gate for each task.
+
+    `forward` maps what every task reads, (T, B, D), or (B, D) where all read the same, and what the shared experts read,
+    (B, D), to the same at the next level, of the chosen tasks alone. At the last level there is nothing for shared experts:
+    what they read comes back as it is.
+    """
+
+    gate: Gates
+
+    def __call__(self, x_TBD: Tensor, x_BD: Tensor, chosen: Sequence[int]) -> tuple[Tensor, Tensor]:
+        return super().__call__(x_TBD, x_BD, chosen)
+
+    def forward(self, x_TBD: Tensor, x_BD: Tensor, chosen: Sequence[int]) -> tuple[Tensor, Tensor]:
+        raise NotImplementedError
+
+    def weights(self, x_TBD: Tensor, chosen: Sequence[int]) -> Tensor:
+        """Return the weights (T, B, E) that the chosen tasks give the experts."""
+        return self.gate(x_TBD if x_TBD.dim() == 2 else choose(x_TBD, chosen), chosen)
+
+    def last_shared(self) -> tuple[nn.Parameter, ...]:
+        """Return the weights of the last layer that every task's loss reaches, were this the last level."""
+        raise NotImplementedError
+
+
+class LevelsNetwork(SharedNetwork):
+    """Levels of experts, one above the other; `level` makes one, given what it reads in width and whether it is the last."""
+
+    def __init__(
+        self, inputs: Inputs, tasks: Sequence[str], levels: int, width: int, level: Callable[[int, bool], Level]
+    ) -> None:
+        super().__init__()
+        self.inputs, self.tasks, self.width = inputs, tuple(tasks), width
+        last = levels - 1
+        self.levels = nn.ModuleList(level(width if place else inputs.width, place == last) for place in range(levels))
+
+    def forward(self, x_BD: Tensor, tasks: Sequence[str]) -> dict[str, Tensor]:
+        h_TBH, _ = self._last(*self._below(x_BD), self._places(tasks))
+        return dict(zip(tasks, h_TBH, strict=True))
+
+    def gates(self, x_BD: Tensor, tasks: Sequence[str]) -> dict[str, Tensor]:
+        """Return the weights at the last level: of the experts of tasks, in the tasks' order, then of the shared ones."""
+        x_TBD, _ = self._below(x_BD)
+        return dict(zip(tasks, self._last.weights(x_TBD, self._places(tasks)), strict=True))
+
+    def last_shared(self) -> tuple[nn.Parameter, ...]:
+        return self._last.last_shared()
+
+    @property
+    def _last(self) -> Level:
+        last = self.levels[-1]
+        assert isinstance(last, Level)
+        return last
+
+    def _places(self, tasks: Sequence[str]) -> list[int]:
+        return [self.tasks.index(task) for task in tasks]
+
+    def _below(self, x_BD: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what the tasks and what the shared experts read at the last level."""
+        x_TBD = x_BD = self.inputs(x_BD)
+        for level in list(self.levels)[:-1]:
+            x_TBD, x_BD = level(x_TBD, x_BD, range(len(self.tasks)))
+        return x_TBD, x_BD
