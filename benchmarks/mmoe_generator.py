@@ -254,7 +254,7 @@ def main() -> None:
     parser.add_argument("--frequency", type=float, default=2.0, help="deviation of alpha: how rough the labels are")
     parser.add_argument("--quick", action="store_true", help="few rows and epochs: a test that all runs, not a result")
     options = parser.parse_args()
-    plan = Plan(512, 200, 200, epochs=1) if options.quick else Plan(frequency=options.frequency)
+    plan = Plan(512, 200, 200, 1, options.frequency) if options.quick else Plan(frequency=options.frequency)
     figures = run_all(plan, options.datasets, options.jobs)
     summary = summarise(figures)
     for relation, lines in summary.items():

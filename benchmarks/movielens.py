@@ -1,6 +1,6 @@
 """MovieLens-100k: one multi-task model on random and time splits, over seeds.
 
-    python benchmarks/movielens.py --seeds 3
+    python benchmarks/movielens.py --seeds 3 --jobs 2
 
 For each seed the rows are split anew (80 % to learn from, a tenth of them for validation, 20 % to test on), the demo's
 declaration is fitted with `refit`, the epoch chosen on validation alone, and the test rows are judged once. The time split
@@ -12,10 +12,15 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+import torch
+from rich.console import Console
+from rich.progress import track
 
 import polyrec
 from polyrec import RandomSplit, TimeSplit
@@ -27,14 +32,16 @@ OUT = Path(__file__).parents[1] / "docs" / "results" / "movielens.json"
 SHOWN = [("stars", "rmse"), ("like", "auc"), ("like", "gauc"), ("interest", "micro_auc")]
 
 
-def run(table: pl.DataFrame, split: str, seed: int) -> dict[str, float]:
+def run(split: str, seed: int) -> dict[str, float]:
     """Fit once and return the test metrics by `task.metric`."""
+    table = polyrec.datasets.load("movielens-100k").table()
     way = RandomSplit(fraction=0.2) if split == "random" else TimeSplit(fraction=0.2)
     held = way.held_out(Rows(table.height, table["user_id"], table["timestamp"]), seed)
     spec = recommender(seed)
     inner = RandomSplit() if split == "random" else TimeSplit()
     started = time.process_time()
-    fitted = spec.fit(table.filter(~held), training=spec.training.replace(refit=True, split=inner))
+    training = spec.training.replace(refit=True, split=inner)
+    fitted = spec.fit(table.filter(~held), training=training, progress=False)
     seconds = time.process_time() - started
     tasks = fitted.evaluate(table.filter(held), ranking=False).tasks
     figures = {f"{task}.{metric}": tasks[task][metric] for task, metric in SHOWN}
@@ -45,13 +52,16 @@ def main() -> None:
     """Run all seeds on both splits."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3, help="number of seeds")
-    seeds = range(parser.parse_args().seeds)
-    dataset = polyrec.datasets.get("movielens-100k")
-    print(dataset.terms)
-    table = dataset.load().table()
-    results: dict[str, list[dict[str, float]]] = {}
-    for split in ("random", "time"):
-        results[split] = [run(table, split, seed) for seed in seeds]
+    parser.add_argument("--jobs", type=int, default=1, help="fits at a time, each on one thread where there are several")
+    told = parser.parse_args()
+    seeds = range(told.seeds)
+    print(polyrec.datasets.get("movielens-100k").terms)
+    fits = [(split, seed) for split in ("random", "time") for seed in seeds]
+    threads = torch.get_num_threads() if told.jobs == 1 else 1
+    with ProcessPoolExecutor(told.jobs, get_context("spawn"), torch.set_num_threads, (threads,)) as pool:
+        done = list(track(pool.map(run, *zip(*fits, strict=True)), "fits", total=len(fits), console=Console(stderr=True)))
+    results: dict[str, list[dict[str, float]]] = {"random": done[: len(seeds)], "time": done[len(seeds) :]}
+    for split in results:
         for name in results[split][0]:
             values = np.array([figures[name] for figures in results[split]])
             spread = f"lowest {values.min():.4f}, highest {values.max():.4f}"
