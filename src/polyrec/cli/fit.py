@@ -9,16 +9,14 @@ from typing import Annotated
 import typer
 
 from polyrec.cli.output import console
-from polyrec.cli.sources import Data, Items, Query_, Users, source
+from polyrec.cli.sources import Data, Items, Query_, Users, Validation, source
 
 
 def fit(
     spec: Annotated[Path, typer.Argument(help="The declaration, in YAML.")],
     data: Data,
     out: Annotated[Path, typer.Option("--out", help="Folder of the artifact.")],
-    validation: Annotated[
-        str | None, typer.Option("--validation", help="Validation rows; else training.split takes them.")
-    ] = None,
+    validation: Validation = None,
     users: Users = None,
     items: Items = None,
     query: Query_ = None,

@@ -16,6 +16,7 @@ Data = Annotated[
 ]
 Query_ = Annotated[str | None, typer.Option("--query", help="SQL query that gives the rows, where --data is a database's URI.")]
 Users = Annotated[Path | None, typer.Option("--users", help="User table, joined by the user's key.")]
+Validation = Annotated[str | None, typer.Option("--validation", help="Validation rows; else training.split takes them.")]
 Items = Annotated[Path | None, typer.Option("--items", help="Item table, joined by the item's key.")]
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from polyrec.cli.output import Json, console, errors, print_json
-from polyrec.cli.sources import Data, Items, Query_, Users, source
+from polyrec.cli.sources import Data, Items, Query_, Users, Validation, source
 
 
 def tune(
@@ -24,9 +24,7 @@ def tune(
         list[str] | None,
         typer.Option("--objective", help="utility or TASK.METRIC; two or three give a Pareto front."),
     ] = None,
-    validation: Annotated[
-        str | None, typer.Option("--validation", help="Validation rows; else training.split takes them.")
-    ] = None,
+    validation: Validation = None,
     users: Users = None,
     items: Items = None,
     query: Query_ = None,
