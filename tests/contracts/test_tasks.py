@@ -93,6 +93,15 @@ class TestLabels:
         assert torch.equal(targets[observed], lesson.targets[observed])
         assert torch.isfinite(lesson.task.loss(lesson.raw(ROWS), targets)).all()
 
+    def test_of_a_column_without_a_type_do_not_count(self, lesson: Lesson):
+        """A column that is null throughout has no type: it is no other label, but none."""
+        if isinstance(lesson.labels.dtype, pl.Struct):
+            return
+        labels = pl.Series([None] * ROWS)
+        assert labels.dtype == pl.Null
+        assert not lesson.task.observed(labels, lesson.state).any()
+        assert torch.isfinite(lesson.task.targets(labels, lesson.state).double()).all()
+
     def test_that_are_all_null_do_not_count(self, lesson: Lesson):
         labels = lesson.labels.clear(ROWS)
         assert not lesson.task.observed(labels, lesson.state).any()

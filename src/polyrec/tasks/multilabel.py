@@ -45,6 +45,8 @@ class Multilabel(_ClassesTask):
         return torch.logit(targets.mean(0, keepdim=True).clamp(1e-6, 1 - 1e-6))
 
     def _lists(self, labels: pl.Series) -> pl.Series:
+        if labels.dtype == pl.Null:
+            return labels.cast(pl.List(pl.String))
         if not isinstance(labels.dtype, pl.List):
             remedy = "Split the column, such as \"string_to_array(genres, ' ')\"."
             raise self.wrong_labels("lists", f"the type {labels.dtype}", remedy)

@@ -12,6 +12,8 @@ class _NumbersTask(Task):
 
     def finite(self, values: pl.Series, expected: str = "numbers", null: str = "not observed") -> pl.Series:
         """Return the values in double precision; nulls stay, NaN and infinity are refused."""
+        if values.dtype == pl.Null:
+            values = values.cast(pl.Float64)
         if not (values.dtype.is_numeric() or values.dtype == pl.Boolean):
             raise self.wrong_labels(expected, f"the type {values.dtype}", "Cast the column, or use Multiclass for classes.")
         numbers = values.cast(pl.Float64)
