@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from polyrec.balancing.fixed_weights import FixedWeights
+from polyrec.calibration.platt import Platt
 from polyrec.features.categorical import Categorical
 from polyrec.features.history import History
 from polyrec.features.multi_categorical import MultiCategorical
@@ -52,6 +53,7 @@ def recommender(seed: int = 0) -> Recommender:
         ),
         network=MMoE(experts=4, hidden=(64,), dropout=0.5),
         balancing=FixedWeights(weights={"interest": 10.0, "met": 0.3}),
+        calibration={"like": Platt()},
         fusion=Multiply(powers={"met": 20.0, "like": 1.0, "stars": 0.5}),
         training=Training(epochs=40, optimizer="adamw", learning_rate=2e-3, weight_decay=0.05, seed=seed),
     )

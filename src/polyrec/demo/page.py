@@ -12,6 +12,7 @@ from polyrec.demo.compare import BASELINE, MULTI, SINGLE, Comparison
 from polyrec.evaluate.metrics import METRICS
 from polyrec.report.page import Section, Table, write_page
 from polyrec.report.plots import gate_map, learning_curves, metric_points
+from polyrec.report.training_page import calibration_sections
 
 if TYPE_CHECKING:
     from polyrec.demo.run import Outcome
@@ -52,6 +53,7 @@ def write_report(path: Path, outcome: Outcome, gates_TE: np.ndarray, terms: str)
             f"Epoch {training['best_epoch']} of {len(training['curves'])} was best on validation, and its weights are kept.",
             learning_curves(training["curves"], tasks, training["best_epoch"]),
         ),
+        *calibration_sections(outcome.multi),
         Section(
             "Gates of the experts",
             "The weight each task gives each expert, on average over the test rows.",

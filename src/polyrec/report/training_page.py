@@ -24,12 +24,18 @@ def write_training_page(path: Path, fitted: Fitted) -> None:
     if any("cosine" in name for name in curves[-1]):
         told = "Mean over the batches of the last epoch that were probed, at the feature boundary."
         sections.append(Section("Gradients of the tasks", told, tables=[Table(["", "value"], _gradients(curves))]))
-    for name, calibration in fitted.parts.facts["calibration"].items():
-        kind, count = calibration["kind"], calibration["rows"]
-        told = f"{kind} on {count:,} validation rows; `after` each half was calibrated by the other."
-        sections.append(Section(f"Calibration of {name}", told, reliability_panels(name, calibration)))
+    sections += calibration_sections(fitted)
     lead = f"{type(fitted.spec.network).__name__} of {training['parameters']:,} parameters for {', '.join(tasks)}."
     write_page(path, "How this recommender was learned", lead, sections)
+
+
+def calibration_sections(fitted: Fitted) -> list[Section]:
+    """Return a section for each calibrated task: its reliability on validation rows, before and after."""
+    sections = []
+    for name, told in fitted.parts.facts["calibration"].items():
+        text = f"{told['kind']} on {told['rows']:,} validation rows; `after` each half of them was calibrated by the other."
+        sections.append(Section(f"Calibration of {name}", text, reliability_panels(name, told)))
+    return sections
 
 
 def _rows(values: Mapping[str, float]) -> list[list[str]]:
