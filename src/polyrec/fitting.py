@@ -22,24 +22,23 @@ from polyrec.card import write_card
 from polyrec.catalogue import predict
 from polyrec.core.batch import Column
 from polyrec.core.errors import UserError
-from polyrec.data.expressions import require_columns
 from polyrec.data.histories import TIME, USER, Log, element_columns
-from polyrec.data.labels import check_learnable, observed_labels, read_labels, task_columns
-from polyrec.data.prepared import Items, Prepared, encode_features, encode_labels, require_features
+from polyrec.data.labels import check_learnable, observed_labels
+from polyrec.data.prepared import Items, Prepared, encode_features, encode_labels
 from polyrec.data.sources import Source
-from polyrec.data.splits import Rows
 from polyrec.data.tables import Joined, Tables, join
-from polyrec.data.times import read_times
 from polyrec.features.categorical import Categorical
 from polyrec.features.history import History
 from polyrec.features.light_gcn import LightGCN
 from polyrec.fitted import Fitted
-from polyrec.judging import Judge, number_groups
+from polyrec.judging import Judge
 from polyrec.model import Model
 from polyrec.objective import Objective
-from polyrec.recommender import Recommender, Roles
+from polyrec.observing import number_groups
+from polyrec.recommender import Recommender
 from polyrec.train.loop import OnEpoch, Run, train
 from polyrec.train.training import Training
+from polyrec.training_table import Table, concat_tables, frame_hash, read_table, split_table
 
 
 def fit(
@@ -59,9 +58,9 @@ def fit(
         found = "a LightGCN, which moves every row of two tables at every step"
         raise UserError("sparse training", expected="features read row by row", found=found, remedy=remedy)
     joined = join(data, Recommender.key(spec.user), Recommender.key(spec.item))
-    table = _read_table(spec, joined.frame)
-    fit_rows, held = _split(table, spec, data, validation, training)
-    known = table if validation is None else _concat(fit_rows, held)
+    table = read_table(spec, joined.frame)
+    fit_rows, held = split_table(table, spec, data, validation, training)
+    known = table if validation is None else concat_tables(fit_rows, held)
     fingerprint = "" if checkpoint is None else _fingerprint(spec, training, fit_rows, held)
     folder = _inside(checkpoint, "selection")
     first = _learn(spec, fit_rows, held, training, fingerprint, folder, resume, progress, "training", on_epoch=on_epoch)
@@ -77,8 +76,8 @@ def fit(
         "roles": vars(table.roles),
         "clock": table.clock,
         "data": {
-            "sha256": _frame_hash(joined.frame),
-            "validation_sha256": _frame_hash(held.frame),
+            "sha256": frame_hash(joined.frame),
+            "validation_sha256": frame_hash(held.frame),
             "rows": known.frame.height,
             "training_rows": final.table.frame.height,
         },
@@ -106,29 +105,6 @@ def fit(
 
 
 @dataclass(frozen=True)
-class Table:
-    """A wide table with what was read off it: labels, times, roles."""
-
-    frame: pl.DataFrame
-    labels: Mapping[str, pl.Series]
-    roles: Roles
-    clock: str | None
-    rows: pl.DataFrame
-    """User and time of each row, as far as declared, under the names that histories use."""
-
-    def filter(self, mask: pl.Series) -> Table:
-        """Return some of the rows."""
-        labels = {name: series.filter(mask) for name, series in self.labels.items()}
-        return Table(self.frame.filter(mask), labels, self.roles, self.clock, self.rows.filter(mask))
-
-    def log(self) -> Log | None:
-        """Return the rows as a log for histories, where users and times are known."""
-        if USER not in self.rows.columns or TIME not in self.rows.columns:
-            return None
-        return Log.of(self.rows.hstack(self.frame))
-
-
-@dataclass(frozen=True)
 class _Learned:
     model: Model
     feature_states: Mapping[str, pl.DataFrame]
@@ -136,39 +112,6 @@ class _Learned:
     table: Table
     judge: Judge | None
     run: Run
-
-
-def _read_table(spec: Recommender, frame: pl.DataFrame, like: Table | None = None) -> Table:
-    """Check that the columns are there, and read labels and times."""
-    require_features(frame, spec.all_features)
-    for task in spec.tasks:
-        require_columns(frame, task_columns(task), f"label of the task {task.name!r}")
-    roles = spec.roles(frame) if like is None else like.roles
-    labels = {task.name: read_labels(frame, task) for task in spec.tasks}
-    clock, rows = None, pl.DataFrame()
-    if roles.user is not None:
-        rows = frame.select(pl.col(roles.user).alias(USER))
-    if roles.time is not None:
-        require_columns(frame, (roles.time,), "the time of each row")
-        times, clock = read_times(frame[roles.time], None if like is None else like.clock)
-        rows = rows.with_columns(times.alias(TIME)) if rows.width else times.alias(TIME).to_frame()
-    if not rows.width:
-        rows = pl.DataFrame({"row": pl.int_range(frame.height, eager=True)})
-    return Table(frame, labels, roles, clock, rows)
-
-
-def _split(
-    table: Table, spec: Recommender, data: Source | Tables, validation: Source | None, training: Training
-) -> tuple[Table, Table]:
-    if validation is not None:
-        sides = Tables(validation, data.users, data.items) if isinstance(data, Tables) else validation
-        frame = join(sides, table.roles.user, table.roles.item).frame
-        return table, _read_table(spec, frame, like=table)
-    columns = table.rows.columns
-    users = table.rows[USER] if USER in columns else None
-    times = table.rows[TIME] if TIME in columns else None
-    mask = training.split.held_out(Rows(table.frame.height, users, times), training.seed)
-    return table.filter(~mask), table.filter(mask)
 
 
 def _learn(
@@ -303,30 +246,9 @@ def _frames(spec: Recommender, joined: Joined, table: Table) -> dict[str, pl.Dat
     return frames
 
 
-def _concat(first: Table, second: Table) -> Table:
-    shared = [name for name in first.frame.columns if name in second.frame.columns]
-    frame = pl.concat([first.frame.select(shared), second.frame.select(shared)], how="vertical_relaxed")
-    labels = pl.concat([pl.DataFrame(first.labels), pl.DataFrame(second.labels)], how="vertical_relaxed")
-    rows = pl.concat([first.rows, second.rows], how="vertical_relaxed")
-    return Table(frame, {name: labels[name] for name in labels.columns}, first.roles, first.clock, rows)
-
-
 def _fingerprint(spec: Recommender, training: Training, *tables: Table) -> str:
     told = json.dumps([spec.model_dump(mode="json"), training.model_dump(mode="json")], sort_keys=True)
-    return hashlib.sha256("\n".join([told, *(_frame_hash(table.frame) for table in tables)]).encode()).hexdigest()
-
-
-def _frame_hash(frame: pl.DataFrame) -> str:
-    """Return the SHA-256 of a frame's Arrow stream: the same values, types and order give the same hash."""
-    sink = hashlib.sha256()
-
-    class _Sink:
-        def write(self, data: bytes) -> int:
-            sink.update(data)
-            return len(data)
-
-    frame.rechunk().write_ipc_stream(_Sink())  # type: ignore[call-overload]
-    return sink.hexdigest()
+    return hashlib.sha256("\n".join([told, *(frame_hash(table.frame) for table in tables)]).encode()).hexdigest()
 
 
 def _inside(folder: Path | None, name: str) -> Path | None:

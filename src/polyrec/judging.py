@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
-import torch
-from rich.console import Console
-from rich.progress import track
-from torch import Tensor
 
-from polyrec.calibrating import calibrated
 from polyrec.catalogue import raw_outputs
+from polyrec.catalogue_ranking import rank_catalogue
 from polyrec.core.errors import UserError, nearest
 from polyrec.core.names import SCORE
-from polyrec.data.expressions import evaluate as evaluate_sql
 from polyrec.data.expressions import require_columns
-from polyrec.data.labels import LABEL, has_label, read_labels
-from polyrec.data.prepared import Prepared, encode_labels
+from polyrec.data.labels import has_label
+from polyrec.data.prepared import Prepared
 from polyrec.evaluate.bootstrap import interval, mean_interval
 from polyrec.evaluate.metrics import METRICS
-from polyrec.evaluate.observed import Observed
-from polyrec.evaluate.ranking import coverage, ranking_values
 from polyrec.evaluate.report import Evaluation, Slice
-from polyrec.evaluate.spaces import ALL_ROWS, given, metric_of
+from polyrec.evaluate.spaces import metric_of
 from polyrec.model import Model
 from polyrec.objective import Objective
-from polyrec.tasks.binary import Binary
+from polyrec.observing import Judged, Spaces, metric_names, observe_raw
 from polyrec.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -41,8 +32,6 @@ SKILL = "skill"
 """Share of the loss of the best constant that a model saves: 1 is perfect, 0 is no better than a constant."""
 
 _MOST_SLICES = 20
-
-_MANY_USERS = 100
 
 
 class Judge:
@@ -92,98 +81,6 @@ class Judge:
         terms = self.utility or {f"{name}.{SKILL}": 1 / len(self.constants) for name in self.constants}
         found["utility"] = sum(weight * found.get(term, float("nan")) for term, weight in terms.items())
         return found
-
-
-def metric_names(objective: Objective, task: Task) -> tuple[str, ...]:
-    """Return the names of the metrics of a task's rows, the headline first; those of rankings are not among them."""
-    plain = tuple(name for name in task.metrics if name in METRICS)
-    if task.name not in objective.conditional:
-        return plain
-    endings = (ALL_ROWS, given(objective.conditional[task.name]))
-    return tuple(name + ending for ending in endings for name in plain)
-
-
-Spaces = Mapping[str, Observed]
-"""What was observed of a task, by the ending of its metrics' names: one sample space for most, two for a task after others."""
-
-
-@dataclass(frozen=True)
-class Judged:
-    """What a model says of the rows of a table, and their labels, encoded."""
-
-    raw: Mapping[str, Tensor]
-    targets: Mapping[str, Tensor]
-    masks: Mapping[str, Tensor]
-    users: np.ndarray | None
-    """(N,) numbers of the users, where users are declared."""
-    fitted: Fitted
-
-    @staticmethod
-    def of(fitted: Fitted, frame: pl.DataFrame) -> Judged:
-        """Ask a fitted recommender about a table."""
-        labels = {task.name: read_labels(frame, task) for task in fitted.spec.tasks if has_label(frame, task)}
-        targets, masks = encode_labels(labels, fitted.spec.tasks, fitted.parts.task_states)
-        users = number_groups(frame[fitted.roles.user]) if fitted.roles.user in frame.columns else None
-        return Judged(fitted.raw_tensors(frame), targets, masks, users, fitted)
-
-    def among(self, rows_N: np.ndarray) -> Judged:
-        """Return the same with only some rows counted as observed."""
-        kept = torch.from_numpy(rows_N)
-        return replace(self, masks={name: mask & kept for name, mask in self.masks.items()})
-
-    def spaces(self) -> dict[str, Spaces]:
-        """Return what was observed of each task that has labels, in each of its sample spaces.
-
-        Predictions over all rows are calibrated where that is declared; those given earlier tasks never are.
-        """
-        fitted, objective = self.fitted, Objective(self.fitted.spec.tasks)
-        whole = objective.predictions(self.raw, fitted.parts.task_states)
-        whole = calibrated(fitted.spec.calibration, fitted.parts.calibration_states, whole)
-        return observe_raw(objective, fitted.parts.task_states, self.raw, whole, self.targets, self.masks, self.users)
-
-
-def observe(fitted: Fitted, frame: pl.DataFrame) -> dict[str, Spaces]:
-    """Return predictions and labels of the rows where each task's label was observed, for the tasks that have one."""
-    return Judged.of(fitted, frame).spaces()
-
-
-def read_truth(frame: pl.DataFrame, task: Task, state: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Return in which rows a task's label was observed, and those labels in the units of its predictions."""
-    labels = read_labels(frame, task)
-    mask = task.observed(labels, state)
-    return mask.numpy(), task.truth(task.targets(labels, state)[mask], state).numpy()
-
-
-def observe_raw(
-    objective: Objective,
-    states: Mapping[str, pl.DataFrame],
-    raw: Mapping[str, Tensor],
-    whole: Mapping[str, Tensor],
-    targets: Mapping[str, Tensor],
-    masks: Mapping[str, Tensor],
-    users: np.ndarray | None,
-) -> dict[str, Spaces]:
-    """Do what `observe` does, from raw outputs, predictions over all rows, and encoded labels."""
-    inside = objective.predictions(raw, states, given=True)
-    found: dict[str, Spaces] = {}
-    for task in objective.tasks:
-        name = task.name
-        if name not in targets:
-            continue
-        earlier = objective.conditional.get(name)
-        spaces = {"": (whole[name], masks[name])}
-        if earlier is not None and all(other in targets for other in earlier):
-            happened = masks[name] & objective.happened(name, targets, masks)
-            spaces = {ALL_ROWS: (whole[name], masks[name]), given(earlier): (inside[name], happened)}
-        own: dict[str, Observed] = {}
-        for ending, (prediction, mask) in spaces.items():
-            target = targets[name][mask]
-            group, people = task.group(target), None if users is None else users[mask.numpy()]
-            truth = task.truth(target, states[name]).numpy()
-            groups, cluster = (people, None) if group is None else (group.numpy(), people)
-            own[ending] = Observed(prediction[mask].numpy(), truth, groups, levels=task.levels, cluster=cluster)
-        found[name] = own
-    return found
 
 
 def _compute(name: str, spaces: Spaces) -> float:
@@ -253,73 +150,3 @@ def _slices(column: pl.Series, tasks: Sequence[Task], judged: Judged) -> tuple[S
         observed = judged.among((values == value).to_numpy()).spaces()
         found.append(Slice(value, rows, {task.name: _metrics(task, observed[task.name]) for task in tasks}))
     return tuple(found)
-
-
-def rank_catalogue(
-    fitted: Fitted, frame: pl.DataFrame, ks: Sequence[int]
-) -> dict[str, tuple[dict[str, float], dict[str, np.ndarray]]]:
-    """Rank the catalogue for every user who has a relevant item among the rows.
-
-    Returns, for the fused score and each task that ranks the catalogue, the means and the values by user; nothing where no
-    user has a relevant item.
-    """
-    user, item = fitted.user_key, fitted.item_key
-    require_columns(frame, (user, item), "the ranking")
-    relevant = {SCORE: _pairs(fitted, frame.filter(_relevant(fitted, frame)))}
-    for task in fitted.spec.tasks:
-        if task.ranks_catalogue and has_label(frame, task):
-            labels = read_labels(frame, task).struct.field(LABEL).cast(pl.Boolean).fill_null(False)
-            relevant[task.name] = _pairs(fitted, frame.filter(labels))
-    people = pl.concat([pairs[user] for pairs in relevant.values()]).unique(maintain_order=True)
-    if len(people) == 0:
-        return {}
-    tops = {name: np.full((len(people), max(ks)), -1) for name in relevant}
-    for place, person in enumerate(_shown(people, "ranking the catalogue")):
-        for name, top in fitted.top_rows(person, max(ks)).items():
-            if name in tops:
-                tops[name][place, : len(top)] = top
-    places = pl.DataFrame({user: people}).with_row_index("place")
-    found = {}
-    for name, pairs in relevant.items():
-        if pairs.height == 0:
-            continue
-        place_R = pairs.join(places, on=user, how="left", maintain_order="left")["place"].to_numpy()
-        own_U, user_R = np.unique(place_R, return_inverse=True)
-        ranked_UK = tops[name][own_U]
-        per_user = ranking_values(ranked_UK, user_R, pairs["number"].to_numpy(), ks)
-        means = {metric: float(values.mean()) for metric, values in per_user.items()}
-        found[name] = means | {f"coverage@{k}": coverage(ranked_UK, fitted.items.height, k) for k in ks}, per_user
-    return found
-
-
-def _pairs(fitted: Fitted, frame: pl.DataFrame) -> pl.DataFrame:
-    """Return the distinct pairs of user and item that are new to the user, with the item's row in the catalogue."""
-    user, item = fitted.user_key, fitted.item_key
-    numbers = fitted.items.select(item).with_row_index("number")
-    log, items = fitted.seen_pairs().schema, fitted.items.schema
-    keys = frame.select(pl.col(user).cast(log[user], strict=False), pl.col(item).cast(items[item], strict=False))
-    pairs = keys.drop_nulls().unique(maintain_order=True)
-    pairs = pairs.join(fitted.seen_pairs(), on=[user, item], how="anti", maintain_order="left")
-    pairs = pairs.join(numbers, on=item, how="left", maintain_order="left")
-    return pairs.with_columns(pl.col("number").fill_null(fitted.items.height))
-
-
-def _shown(people: pl.Series, title: str) -> Iterable[object]:
-    """Go through the users with a bar on standard error, where there are enough of them to wait for."""
-    console = Console(file=sys.stderr)
-    return track(people.to_list(), title, console=console, transient=True, disable=len(people) < _MANY_USERS)
-
-
-def _relevant(fitted: Fitted, frame: pl.DataFrame) -> pl.Series:
-    condition = fitted.spec.relevant
-    if condition is not None:
-        return evaluate_sql(frame, condition, "condition `relevant`").cast(pl.Boolean).fill_null(False)
-    for task in fitted.spec.tasks:
-        if isinstance(task, Binary) and has_label(frame, task):
-            return read_labels(frame, task).cast(pl.Boolean).fill_null(False)
-    return pl.Series(np.ones(frame.height, dtype=bool))
-
-
-def number_groups(series: pl.Series) -> np.ndarray:
-    """Return a number for each distinct value, null included."""
-    return series.rank("dense").fill_null(0).to_numpy().astype(np.int64)

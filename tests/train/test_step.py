@@ -15,7 +15,7 @@ from torch import distributed, multiprocessing
 
 from polyrec import Binary, Categorical, Fitted, FixedWeights, History, MMoE, Numeric, Recommender, Regression, Training, kinds
 from polyrec.balancing.balancer import Balancer
-from polyrec.fitting import _learn, _prepare, _read_table
+from polyrec.fitting import _learn, _prepare
 from polyrec.model import Model
 from polyrec.networks.network import Network
 from polyrec.networks.pepnet import PEPNet
@@ -24,6 +24,7 @@ from polyrec.objective import Objective
 from polyrec.train.gradients import StepGradients
 from polyrec.train.ranks import Ranks
 from polyrec.train.step import Step
+from polyrec.training_table import read_table
 
 BALANCERS = [
     pytest.param(kind(**example), id=f"{name}{position}")
@@ -88,7 +89,7 @@ class TestGradients:
     @pytest.fixture
     def step(self, rows: pl.DataFrame) -> tuple[Model, dict[str, torch.Tensor], torch.Tensor]:
         spec = declaration()
-        table = _read_table(spec, rows)
+        table = read_table(spec, rows)
         learned = _learn(spec, table, None, Training(epochs=1), "", None, False, False, "")
         model = learned.model
         data = _prepare(spec, learned.feature_states, learned.task_states, table, table.log())
@@ -110,7 +111,7 @@ class TestGradients:
     )
     def test_of_seven_tasks_have_the_gramian_and_norms_of_explicit_gradients(self, rows: pl.DataFrame, network: Network):
         spec = seven_tasks(network)
-        table = _read_table(spec, rows)
+        table = read_table(spec, rows)
         learned = _learn(spec, table, None, Training(epochs=1), "", None, False, False, "")
         data = _prepare(spec, learned.feature_states, learned.task_states, table, table.log())
         batch, model = data.batch(torch.arange(50)), learned.model
@@ -151,7 +152,7 @@ def test_a_weighted_sum_is_plain_backpropagation(rows: pl.DataFrame):
     """One epoch of the loop against torch alone: same rows, same order, same weights after."""
     spec = declaration(FixedWeights(weights={"stars": 0.5}))
     training = Training(epochs=1, batch_size=100, optimizer="sgd", learning_rate=0.1)
-    table = _read_table(spec, rows)
+    table = read_table(spec, rows)
     trained = _learn(spec, table, None, training, "", None, False, False, "")
     untrained = _learn(spec, table, None, training.replace(learning_rate=1e-30), "", None, False, False, "")
     model, objective = untrained.model.train(), Objective(spec.tasks)
@@ -181,7 +182,7 @@ def test_sparse_updates_are_dense_updates(rows: pl.DataFrame, balancing: Balance
 def test_sparse_adam_leaves_untouched_rows_alone(rows: pl.DataFrame):
     """A table's row that no batch touches keeps its first weights, where dense Adam with decay moves it."""
     spec = declaration()
-    table = _read_table(spec, rows)
+    table = read_table(spec, rows)
     moved = {}
     for sparse in (True, False):
         training = Training(optimizer="adamw", weight_decay=0.1, learning_rate=0.1, sparse=sparse)
@@ -304,7 +305,7 @@ def test_two_ranks_are_one(rows: pl.DataFrame, tmp_path: Path, sparse: bool):
 
 def test_a_step_without_labels_changes_nothing(rows: pl.DataFrame):
     spec = declaration()
-    table = _read_table(spec, rows.with_columns(rating=pl.when(pl.int_range(pl.len()) >= 100).then("rating")))
+    table = read_table(spec, rows.with_columns(rating=pl.when(pl.int_range(pl.len()) >= 100).then("rating")))
     learned = _learn(spec, table, None, Training(epochs=1), "", None, False, False, "")
     data = _prepare(spec, learned.feature_states, learned.task_states, table, table.log())
     balance = FixedWeights().build(("like", "stars"))

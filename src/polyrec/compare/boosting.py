@@ -14,7 +14,7 @@ from polyrec.core.errors import UserError, missing_extra
 from polyrec.features.categorical import Categorical
 from polyrec.features.numeric import Numeric
 from polyrec.features.piecewise import Piecewise
-from polyrec.judging import read_truth
+from polyrec.observing import read_truth
 from polyrec.recommender import Recommender
 from polyrec.tasks.binary import Binary
 from polyrec.tasks.regression import Regression

@@ -12,7 +12,7 @@ from polyrec.data.labels import read_labels
 from polyrec.data.prepared import encode_labels
 from polyrec.evaluate.metrics import METRICS
 from polyrec.evaluate.observed import Observed
-from polyrec.judging import number_groups
+from polyrec.observing import number_groups
 from polyrec.recommender import Recommender
 from polyrec.tasks.task import Task
 

@@ -14,7 +14,7 @@ from polyrec.evaluate.bootstrap import interval, paired_interval
 from polyrec.evaluate.metrics import METRICS
 from polyrec.evaluate.observed import Observed
 from polyrec.fitted import Fitted
-from polyrec.judging import number_groups, read_truth
+from polyrec.observing import number_groups, read_truth
 from polyrec.tasks.task import Task
 
 RESAMPLES = 200

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from polyrec.core.errors import UserError, nearest
 from polyrec.evaluate.spaces import metric_of
-from polyrec.judging import SKILL, metric_names
+from polyrec.judging import SKILL
 from polyrec.objective import Objective as Rows
+from polyrec.observing import metric_names
 from polyrec.recommender import Recommender
 
 UTILITY = "utility"

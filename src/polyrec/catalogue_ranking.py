@@ -1,0 +1,90 @@
+"""Ranking the whole catalogue for the users of a test table."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+from rich.console import Console
+from rich.progress import track
+
+from polyrec.core.names import SCORE
+from polyrec.data.expressions import evaluate as evaluate_sql
+from polyrec.data.expressions import require_columns
+from polyrec.data.labels import LABEL, has_label, read_labels
+from polyrec.evaluate.ranking import coverage, ranking_values
+from polyrec.tasks.binary import Binary
+
+if TYPE_CHECKING:
+    from polyrec.fitted import Fitted
+
+
+_MANY_USERS = 100
+
+
+def rank_catalogue(
+    fitted: Fitted, frame: pl.DataFrame, ks: Sequence[int]
+) -> dict[str, tuple[dict[str, float], dict[str, np.ndarray]]]:
+    """Rank the catalogue for every user who has a relevant item among the rows.
+
+    Returns, for the fused score and each task that ranks the catalogue, the means and the values by user; nothing where no
+    user has a relevant item.
+    """
+    user, item = fitted.user_key, fitted.item_key
+    require_columns(frame, (user, item), "the ranking")
+    relevant = {SCORE: _pairs(fitted, frame.filter(_relevant(fitted, frame)))}
+    for task in fitted.spec.tasks:
+        if task.ranks_catalogue and has_label(frame, task):
+            labels = read_labels(frame, task).struct.field(LABEL).cast(pl.Boolean).fill_null(False)
+            relevant[task.name] = _pairs(fitted, frame.filter(labels))
+    people = pl.concat([pairs[user] for pairs in relevant.values()]).unique(maintain_order=True)
+    if len(people) == 0:
+        return {}
+    tops = {name: np.full((len(people), max(ks)), -1) for name in relevant}
+    for place, person in enumerate(_shown(people, "ranking the catalogue")):
+        for name, top in fitted.top_rows(person, max(ks)).items():
+            if name in tops:
+                tops[name][place, : len(top)] = top
+    places = pl.DataFrame({user: people}).with_row_index("place")
+    found = {}
+    for name, pairs in relevant.items():
+        if pairs.height == 0:
+            continue
+        place_R = pairs.join(places, on=user, how="left", maintain_order="left")["place"].to_numpy()
+        own_U, user_R = np.unique(place_R, return_inverse=True)
+        ranked_UK = tops[name][own_U]
+        per_user = ranking_values(ranked_UK, user_R, pairs["number"].to_numpy(), ks)
+        means = {metric: float(values.mean()) for metric, values in per_user.items()}
+        found[name] = means | {f"coverage@{k}": coverage(ranked_UK, fitted.items.height, k) for k in ks}, per_user
+    return found
+
+
+def _pairs(fitted: Fitted, frame: pl.DataFrame) -> pl.DataFrame:
+    """Return the distinct pairs of user and item that are new to the user, with the item's row in the catalogue."""
+    user, item = fitted.user_key, fitted.item_key
+    numbers = fitted.items.select(item).with_row_index("number")
+    log, items = fitted.seen_pairs().schema, fitted.items.schema
+    keys = frame.select(pl.col(user).cast(log[user], strict=False), pl.col(item).cast(items[item], strict=False))
+    pairs = keys.drop_nulls().unique(maintain_order=True)
+    pairs = pairs.join(fitted.seen_pairs(), on=[user, item], how="anti", maintain_order="left")
+    pairs = pairs.join(numbers, on=item, how="left", maintain_order="left")
+    return pairs.with_columns(pl.col("number").fill_null(fitted.items.height))
+
+
+def _shown(people: pl.Series, title: str) -> Iterable[object]:
+    """Go through the users with a bar on standard error, where there are enough of them to wait for."""
+    console = Console(file=sys.stderr)
+    return track(people.to_list(), title, console=console, transient=True, disable=len(people) < _MANY_USERS)
+
+
+def _relevant(fitted: Fitted, frame: pl.DataFrame) -> pl.Series:
+    condition = fitted.spec.relevant
+    if condition is not None:
+        return evaluate_sql(frame, condition, "condition `relevant`").cast(pl.Boolean).fill_null(False)
+    for task in fitted.spec.tasks:
+        if isinstance(task, Binary) and has_label(frame, task):
+            return read_labels(frame, task).cast(pl.Boolean).fill_null(False)
+    return pl.Series(np.ones(frame.height, dtype=bool))
