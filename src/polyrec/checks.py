@@ -10,8 +10,8 @@ from polyrec.features.categorical import Categorical
 from polyrec.features.feature import Feature
 from polyrec.features.history import History
 from polyrec.features.light_gcn import LightGCN
-from polyrec.model import in_order
 from polyrec.tasks.binary import Binary
+from polyrec.tasks.order import in_order
 from polyrec.tasks.product import Product
 from polyrec.tasks.task import Task
 

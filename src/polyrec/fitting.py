@@ -23,7 +23,7 @@ from polyrec.catalogue import predict
 from polyrec.core.batch import Column
 from polyrec.core.errors import UserError
 from polyrec.data.histories import TIME, USER, Log, element_columns
-from polyrec.data.labels import check_learnable, observed_labels
+from polyrec.data.labels import check_learnable, fit_task, observed_labels
 from polyrec.data.prepared import Items, Prepared, encode_features, encode_labels
 from polyrec.data.sources import Source
 from polyrec.data.tables import Joined, Tables, join
@@ -61,7 +61,8 @@ def fit(
     table = read_table(spec, joined.frame)
     fit_rows, held = split_table(table, spec, data, validation, training)
     known = table if validation is None else concat_tables(fit_rows, held)
-    fingerprint = "" if checkpoint is None else _fingerprint(spec, training, fit_rows, held)
+    held_hash = frame_hash(held.frame)
+    fingerprint = "" if checkpoint is None else _fingerprint(spec, training, frame_hash(fit_rows.frame), held_hash)
     folder = _inside(checkpoint, "selection")
     first = _learn(spec, fit_rows, held, training, fingerprint, folder, resume, progress, "training", on_epoch=on_epoch)
     calibration_states, calibration = _calibrate(spec, first, training.seed)
@@ -77,7 +78,7 @@ def fit(
         "clock": table.clock,
         "data": {
             "sha256": frame_hash(joined.frame),
-            "validation_sha256": frame_hash(held.frame),
+            "validation_sha256": held_hash,
             "rows": known.frame.height,
             "training_rows": final.table.frame.height,
         },
@@ -133,8 +134,7 @@ def _learn(
     tasks = {}
     for task in spec.tasks:
         check_learnable(table.labels[task.name], task)
-        labels = table.labels[task.name]
-        tasks[task.name] = task.fit(labels if task.relates_rows else observed_labels(labels))
+        tasks[task.name] = fit_task(task, table.labels[task.name])
     log = table.log()
     prepared = _prepare(spec, features, tasks, table, log)
     with torch.random.fork_rng(devices=[]):
@@ -246,9 +246,9 @@ def _frames(spec: Recommender, joined: Joined, table: Table) -> dict[str, pl.Dat
     return frames
 
 
-def _fingerprint(spec: Recommender, training: Training, *tables: Table) -> str:
+def _fingerprint(spec: Recommender, training: Training, *hashes: str) -> str:
     told = json.dumps([spec.model_dump(mode="json"), training.model_dump(mode="json")], sort_keys=True)
-    return hashlib.sha256("\n".join([told, *(frame_hash(table.frame) for table in tables)]).encode()).hexdigest()
+    return hashlib.sha256("\n".join([told, *hashes]).encode()).hexdigest()
 
 
 def _inside(folder: Path | None, name: str) -> Path | None:

@@ -16,6 +16,7 @@ from polyrec.features.feature import Feature, State
 from polyrec.layers.named import Named
 from polyrec.networks.network import Network, SharedNetwork
 from polyrec.tasks.link import LinkModule
+from polyrec.tasks.order import in_order
 from polyrec.tasks.task import Head, Task
 
 Views = Mapping[str, Sequence[frozenset[str]]]
@@ -55,6 +56,7 @@ class Model(nn.Module):
                 link = task.after.build(head.tower.width, widths)
                 if link is not None:
                     self.links[task.name], self.earlier[task.name] = link, task.after.tasks
+        self.parts = {name: len(views[name]) for name in self.tasks}
         self.views: dict[frozenset[str], list[tuple[str, int]]] = {}
         for name in self.tasks:
             for position, view in enumerate(views[name]):
@@ -84,7 +86,7 @@ class Model(nn.Module):
         raws: dict[str, Tensor] = {}
         for name in self.heads:
             head = self.heads[name]
-            own = [hidden_BH[name, position] for position in range(sum(key[0] == name for key in hidden_BH))]
+            own = [hidden_BH[name, position] for position in range(self.parts[name])]
             states[name] = head.state(*own)
             if name in self.links:
                 states[name] = self.links[name](states[name], [states[earlier] for earlier in self.earlier[name]])
@@ -107,20 +109,3 @@ class Model(nn.Module):
     def _masked(self, x_BD: Tensor, number: int) -> Tensor:
         mask_D = self.get_buffer(f"visible_{number}")
         return x_BD if bool(mask_D.all()) else x_BD * mask_D
-
-
-def in_order(tasks: Sequence[Task]) -> list[Task]:
-    """Return the tasks such that each comes after those that it is linked to, otherwise as declared.
-
-    Raises ValueError, naming them, for tasks that wait for one another.
-    """
-    ordered: list[Task] = []
-    waiting = list(tasks)
-    while waiting:
-        done = {task.name for task in ordered}
-        ready = [task for task in waiting if task.after is None or set(task.after.tasks) <= done]
-        if not ready:
-            raise ValueError(f"the tasks {[task.name for task in waiting]} come after one another in a circle; cut it at one")
-        ordered += ready
-        waiting = [task for task in waiting if task not in ready]
-    return ordered

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from polyrec.tasks.binary import Binary
+from polyrec.tasks.order import with_earlier
 from polyrec.tasks.product import Product
 from polyrec.tasks.task import Task
 from polyrec.tasks.transfer import Transfer
@@ -31,7 +32,7 @@ class Objective:
         self.tasks = tuple(tasks)
         by_name = {task.name: task for task in tasks}
         self.direct = {task.name: () if task.after is None else task.after.tasks for task in tasks}
-        self.paths = {task.name: _path(task, by_name) for task in tasks if isinstance(task.after, Product)}
+        self.paths = {task.name: with_earlier(task, by_name, Product) for task in tasks if isinstance(task.after, Product)}
         self.on_path = {name for path in self.paths.values() for name in path}
         self.binary = {task.name for task in tasks if isinstance(task, Binary)}
         self.conditional = {
@@ -151,16 +152,6 @@ def mean_loss(task: Task, raw: Tensor, target: Tensor) -> float:
         total += float(torch.where(counts_B, task.loss(raw[rows], target[rows]), 0.0).sum())
         count += int(counts_B.sum())
     return total / count if count else math.nan
-
-
-def _path(task: Task, by_name: Mapping[str, Task]) -> tuple[str, ...]:
-    """Return the task and all before it whose probabilities multiply, each once, in the order of first mention."""
-    found = [task.name]
-    for name in found:
-        link = by_name[name].after
-        if isinstance(link, Product):
-            found += [earlier for earlier in link.tasks if earlier not in found]
-    return tuple(found)
 
 
 def _log_one_minus(log_B: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import torch
 
-from polyrec.data.labels import observed_labels, read_labels
+from polyrec.compare.tables import whole_state
 from polyrec.fitting import fit_features
 from polyrec.model import Model
 from polyrec.networks.network import Network
@@ -23,7 +23,7 @@ class Counter:
 
     def __init__(self, spec: Recommender, frame: pl.DataFrame) -> None:
         self.features = fit_features(spec, frame)
-        self.tasks = {task.name: task.fit(observed_labels(read_labels(frame, task))) for task in spec.tasks}
+        self.tasks = {task.name: whole_state(task, frame) for task in spec.tasks}
 
     def __call__(self, spec: Recommender) -> int:
         """Return the number of learned numbers outside the tables of ids; nothing is allocated for them."""

@@ -11,7 +11,7 @@ import polars as pl
 
 from polyrec.core.errors import UserError
 from polyrec.core.files import sha256, write_parquet
-from polyrec.data.labels import has_label, observed_labels, read_labels
+from polyrec.data.labels import fit_task, has_label, read_labels
 from polyrec.data.sources import Source
 from polyrec.data.splits import Rows
 from polyrec.data.tables import Tables, join
@@ -63,7 +63,7 @@ def rows_of(spec: Recommender, frame: pl.DataFrame) -> Rows:
 
 def whole_state(task: Task, learn: pl.DataFrame) -> pl.DataFrame:
     """Return what a task learns from all rows but those of the test: in its terms all models are judged."""
-    return task.fit(observed_labels(read_labels(learn, task)))
+    return fit_task(task, read_labels(learn, task))
 
 
 def _store(frame: pl.DataFrame, folder: Path) -> Path:

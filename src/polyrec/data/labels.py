@@ -9,7 +9,8 @@ import polars as pl
 from polyrec.core.errors import UserError
 from polyrec.data.expressions import columns_of, evaluate
 from polyrec.features.feature import Feature
-from polyrec.tasks.task import Task
+from polyrec.tasks.order import with_earlier
+from polyrec.tasks.task import State, Task
 
 LABEL = "label"
 """The role of the label itself among the expressions of a task."""
@@ -33,6 +34,11 @@ def read_labels(frame: pl.DataFrame, task: Task) -> pl.Series:
 def observed_labels(labels: pl.Series) -> pl.Series:
     """Return the labels that are not null; of structs, those whose label is not."""
     return labels.filter(_label(labels).is_not_null())
+
+
+def fit_task(task: Task, labels: pl.Series) -> State:
+    """Return what a task learns from labels: from those observed, or, where it relates rows, from all rows."""
+    return task.fit(labels if task.relates_rows else observed_labels(labels))
 
 
 def has_label(frame: pl.DataFrame, task: Task) -> bool:
@@ -73,11 +79,8 @@ def refuse_leakage(
     by_name = {task.name: task for task in tasks}
     for task in tasks:
         held = set(label_columns(task))
-        read = [task]
-        for own in read:
-            earlier = () if own.after is None else own.after.tasks
-            read += [by_name[name] for name in earlier if name in by_name and by_name[name] not in read]
-        for name in sorted(frozenset().union(*(view for own in read for view in views[own.name]))):
+        seen = (view for own in with_earlier(task, by_name) for view in views[own])
+        for name in sorted(frozenset().union(*seen)):
             for column in features[name].columns:
                 if column in held:
                     raise UserError(

@@ -19,6 +19,7 @@ from polyrec.data.histories import Log, history_column
 from polyrec.features.feature import Feature, State
 from polyrec.features.history import History
 from polyrec.features.light_gcn import LightGCN
+from polyrec.tasks.order import in_order
 from polyrec.tasks.product import Product
 from polyrec.tasks.task import Task
 
@@ -118,7 +119,7 @@ def encode_labels(
         if task.name in labels:
             targets[task.name] = task.targets(labels[task.name], states[task.name])
             masks[task.name] = task.observed(labels[task.name], states[task.name])
-    for task in (own for _ in tasks for own in tasks):
+    for task in in_order(tasks):
         if task.name in targets and isinstance(task.after, Product):
             _complete(task, targets, masks)
     return targets, masks

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from polyrec.layers.sigmoid import sigmoid
 from polyrec.tasks.task import State, Task
 
 
@@ -31,8 +32,7 @@ class Binary(Task):
         return functional.binary_cross_entropy_with_logits(raw, target, reduction="none")
 
     def predict(self, raw: Tensor, state: State) -> Tensor:
-        # Not torch.sigmoid, whose last bits depend on where in the tensor a number stands.
-        return 1 / (1 + torch.exp(-raw))
+        return sigmoid(raw)
 
     def constant(self, targets: Tensor) -> Tensor:
         return torch.logit(targets.mean().clamp(1e-6, 1 - 1e-6)).reshape(1)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from polyrec.layers.sigmoid import sigmoid
 from polyrec.tasks.classes import _ClassesTask
 from polyrec.tasks.task import State
 
@@ -39,7 +40,7 @@ class Multilabel(_ClassesTask):
         return functional.binary_cross_entropy_with_logits(raw, target, reduction="none").mean(1)
 
     def predict(self, raw: Tensor, state: State) -> Tensor:
-        return 1 / (1 + torch.exp(-raw))
+        return sigmoid(raw)
 
     def constant(self, targets: Tensor) -> Tensor:
         return torch.logit(targets.mean(0, keepdim=True).clamp(1e-6, 1 - 1e-6))

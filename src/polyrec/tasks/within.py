@@ -6,6 +6,7 @@ import polars as pl
 import torch
 from torch import Tensor
 
+from polyrec.layers.sigmoid import sigmoid
 from polyrec.tasks.codes import NO_CODE, codes, roles_of
 from polyrec.tasks.numbers import _NumbersTask
 from polyrec.tasks.task import State
@@ -40,7 +41,7 @@ class _WithinTask(_NumbersTask):
         return target[:, 1].long()
 
     def predict(self, raw: Tensor, state: State) -> Tensor:
-        return 1 / (1 + torch.exp(-raw))
+        return sigmoid(raw)
 
     def truth(self, target: Tensor, state: State) -> Tensor:
         return target[:, 0]

@@ -60,13 +60,15 @@ class Step:
             optimizer.zero_grad(set_to_none=True)
         batch = self._gather(rows_B)
         before = torch.get_rng_state() if self.balance.looks_back else None
-        x_BD, losses = self._losses(batch)
+        x_BD, losses, counts = self._losses(batch)
         if not losses:
             return
         gradients = StepGradients(losses, x_BD, self.model.network.last_shared(), self.ranks)
         if probe:
             self._probe(gradients, list(losses))
         values = self.ranks.sum(torch.stack([loss.detach() for loss in losses.values()]))
+        for name, value, total in zip(losses, values.double(), counts, strict=True):
+            self.sums[name] += torch.stack([value * total, total])
         leaves = {name: value.clone().requires_grad_() for name, value in zip(losses, values, strict=True)}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.training.seed * 1_000_003 + number)
@@ -96,20 +98,18 @@ class Step:
             return self.data.batch(rows_B)
         return self.data.batch(rows_B, torch.randint(len(self.data.items.rows_I), (self.negatives,)))
 
-    def _losses(self, batch: Batch, *, count: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the features side by side, and this process's part of each present task's mean loss over the batch."""
+    def _losses(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor], Tensor]:
+        """Return the features side by side, this process's part of each present task's mean loss over the batch, and how many
+        rows of the batch each counts."""
         with torch.autocast("cpu", torch.bfloat16, enabled=self.training.precision == "bfloat16"):
             x_BD = self.model.encode(batch)
             raw = {name: value.float() for name, value in self.model.decode(x_BD).items()}
         rows = self.objective.losses(raw, batch.targets, batch.masks)
         counts = self.ranks.sum(torch.tensor([float(counts_B.sum()) for _, counts_B in rows.values()]))
-        losses = {}
-        for (name, (loss_B, _)), total in zip(rows.items(), counts, strict=True):
-            if total > 0:
-                losses[name] = loss_B.sum() / total
-                if count:
-                    self.sums[name] += torch.stack([self.ranks.sum(loss_B.detach().sum()), total])
-        return x_BD, losses
+        present = [
+            (name, loss_B.sum() / total) for (name, (loss_B, _)), total in zip(rows.items(), counts, strict=True) if total > 0
+        ]
+        return x_BD, dict(present), counts[counts > 0]
 
     def _probe(self, gradients: StepGradients, tasks: list[str]) -> None:
         gramian_TT = gradients.gramian(tasks)
@@ -126,6 +126,6 @@ class Step:
         """Tell the balance the losses after the step, with the dropout that was drawn before it."""
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             torch.set_rng_state(before)
-            _, losses = self._losses(batch, count=False)
+            _, losses, _ = self._losses(batch)
         values: Mapping[str, Tensor] = {name: self.ranks.sum(loss) for name, loss in losses.items()}
         self.balance.look_back(values)
