@@ -23,7 +23,7 @@ from polyrec.model import Model
 from polyrec.objective import Objective
 from polyrec.recommender import Recommender, Roles
 
-BATCH = 8192
+BATCH = 1024
 """Rows a forward pass; predictions are computed in pieces of this size."""
 
 

@@ -41,10 +41,11 @@ class Model(nn.Module):
         views: Views,
     ) -> None:
         super().__init__()
-        fields = {feature.name: feature.width for feature in features}
         self.tasks = tuple(task.name for task in tasks)
         copies = network.copies(self.tasks)
-        self.copies = nn.ModuleList([Encoders(features, feature_states) for _ in range(copies)])
+        encoders = [Encoders(features, feature_states) for _ in range(copies)]
+        fields = encoders[0].fields
+        self.copies = nn.ModuleList(encoders)
         self.network: SharedNetwork = network.build(fields, self.tasks)
         self.heads, self.links = Named[Head](), Named[LinkModule]()
         self.earlier: dict[str, tuple[str, ...]] = {}
@@ -74,7 +75,8 @@ class Model(nn.Module):
 
     def encode(self, batch: Batch) -> Tensor:
         """Return the vectors of all features side by side, (B, D): the feature boundary."""
-        return torch.cat([copy(batch) for copy in self.copies], 1)
+        vectors = [copy(batch) for copy in self.copies]
+        return vectors[0] if len(vectors) == 1 else torch.cat(vectors, 1)
 
     def decode(self, x_BD: Tensor) -> dict[str, Tensor]:
         """Return the raw outputs of every task for features side by side."""
@@ -102,8 +104,8 @@ class Model(nn.Module):
             found |= self.network.gates(self._masked(x_BD, number), first) if first else {}
         return {name: found[name] for name in self.tasks if name in found}
 
-    def tables(self) -> list[nn.Embedding]:
-        """Return the tables of ids, which are updated by rows where training is sparse."""
+    def tables(self) -> list[nn.Embedding | nn.EmbeddingBag]:
+        """Return the tables that are read by rows, which are updated by rows where training is sparse."""
         return [table for copy in self.copies if isinstance(copy, Encoders) for table in copy.tables()]
 
     def _masked(self, x_BD: Tensor, number: int) -> Tensor:

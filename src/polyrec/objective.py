@@ -52,7 +52,7 @@ class Objective:
         found = {}
         for task in self.tasks:
             name, target = task.name, targets[task.name]
-            counts_B = masks[name] & task.counts(target)
+            counts_B = counted(task, target, masks[name])
             if name in self.paths:
                 loss_B = self._path_loss(task, raw, targets) + self._propensity_loss(task, raw, targets, masks)
             else:
@@ -130,6 +130,11 @@ class Objective:
 
     def _probability(self, name: str, raw: Mapping[str, Tensor]) -> Tensor:
         return self._log_probability(name, raw).exp()
+
+
+def counted(task: Task, target: Tensor, mask: Tensor) -> Tensor:
+    """Return which rows have a loss of a task, (B,) of booleans."""
+    return mask & task.counts(target) if task.relates_rows else mask
 
 
 def _sample(task: Task, observed: Tensor) -> Tensor:

@@ -50,6 +50,10 @@ class Balance(nn.Module):
         """
         raise NotImplementedError
 
+    def known_weights(self) -> Mapping[str, float] | None:
+        """Return the tasks' weights where they are known before the losses are; None where they depend on them."""
+        return None
+
     def start(self, constants: Mapping[str, float]) -> None:
         """Take note of the loss of each task's best constant on the training rows; 1 stands for one that is not positive."""
         self.constants_T.copy_(torch.tensor([constants[task] if constants[task] > 0 else 1.0 for task in self.tasks]))

@@ -40,6 +40,9 @@ class FixedBalance(Balance):
         super().__init__(tasks)
         self.weights = dict(weights)
 
+    def known_weights(self) -> Mapping[str, float]:
+        return self.weights
+
     def forward(self, losses: Mapping[str, Tensor], gradients: Gradients) -> Tensor:
         assert losses, "a batch without any label is skipped before balancing"
         return sum((self.weights[task] * loss for task, loss in losses.items()), start=next(iter(losses.values())) * 0)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from polyrec.core.batch import Dense, Input
 from polyrec.features.feature import Encoder, State, _ColumnFeature
 from polyrec.features.vocabulary import fit_vocabulary, lookup
+from polyrec.layers.shared_table import SharedTable
 
 
 class Categorical(_ColumnFeature):
@@ -33,8 +34,12 @@ class Categorical(_ColumnFeature):
     def encode(self, values: pl.DataFrame, state: State) -> Dense:
         return Dense(lookup(self._readable(values), state).to_torch())
 
+    def rows(self, state: State) -> int:
+        """Return how many rows the table has: one for each value of the vocabulary and row 0."""
+        return len(state) + 1
+
     def build(self, state: State) -> Encoder:
-        return CategoricalEncoder(len(state) + 1, self.width, self.id_dropout)
+        return CategoricalEncoder(self.rows(state), self.width, self.id_dropout)
 
     def _readable(self, values: pl.DataFrame) -> pl.Series:
         series = self.series(values)
@@ -45,20 +50,24 @@ class Categorical(_ColumnFeature):
 
 
 class CategoricalEncoder(Encoder):
-    """A learned table. Maps numbers of any shape (…) to (…, width)."""
+    """A learned table for one feature alone. Maps numbers of any shape (…) to (…, width).
+
+    A model puts the tables of all features of one width together instead (`polyrec.features.encoders`).
+    """
 
     def __init__(self, rows: int, width: int, id_dropout: float) -> None:
         super().__init__()
-        self.table = nn.Embedding(rows, width)
+        self.shared = SharedTable({"": rows}, width)
         self.id_dropout = id_dropout
-        nn.init.normal_(self.table.weight, std=width**-0.5)
 
     def forward(self, values: Input) -> Tensor:
         assert isinstance(values, Tensor)
-        return self.table(self.drop(values))
+        return self.shared.lookup("", drop_ids(values, self.id_dropout if self.training else 0.0))
 
-    def drop(self, values: Tensor) -> Tensor:
-        """Return the numbers, in training some of them read as unseen."""
-        if self.training and self.id_dropout > 0:
-            values = values * (torch.rand(values.shape) >= self.id_dropout)
-        return values
+    def tables(self) -> list[nn.Embedding | nn.EmbeddingBag]:
+        return [self.shared.table]
+
+
+def drop_ids(numbers: Tensor, probability: float) -> Tensor:
+    """Return the numbers, some of them, drawn at random, read as unseen."""
+    return numbers * (torch.rand(numbers.shape) >= probability) if probability > 0 else numbers

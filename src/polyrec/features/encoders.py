@@ -5,89 +5,145 @@ Shape letters: B rows, L length of a history, M elements of all histories, K wid
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from itertools import groupby
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from polyrec.core.batch import Batch, Padded
-from polyrec.features.categorical import CategoricalEncoder
+from polyrec.core.batch import Batch, Input, Padded
+from polyrec.features.categorical import Categorical, drop_ids
 from polyrec.features.feature import Encoder, Feature, State
 from polyrec.features.history import History, HistoryPooling
 from polyrec.features.light_gcn import GraphEncoder, LightGCN
+from polyrec.features.numeric import Numeric
 from polyrec.layers.named import Named
+from polyrec.layers.shared_linear import SharedLinear
+from polyrec.layers.shared_table import SharedTable
+
+
+_IN_GRAPH = "/graph"
 
 
 class Encoders(nn.Module):
-    """One encoder a feature. Histories and graphs read the tables of the features that they are of."""
+    """One encoder a feature, those of one shape together. Histories and graphs read the tables of the features that they are of.
+
+    `fields` names the features in the order in which their vectors are laid side by side, with their widths: ids first, those
+    that share a table next to one another, then numbers of one width, then the rest as declared.
+    """
 
     def __init__(self, features: Sequence[Feature], states: Mapping[str, State]) -> None:
         super().__init__()
-        widths = {feature.name: feature.width for feature in features}
-        self.features = tuple(features)
+        self.in_graphs = {name for own in features if isinstance(own, LightGCN) for name in (own.of, own.to)}
+        self.features = {feature.name: feature for feature in sorted(features, key=self._place)}
+        self.fields = {name: feature.width for name, feature in self.features.items()}
+        self.shared, self.numbers = Named[SharedTable](), Named[SharedLinear]()
         self.encoders, self.poolings, self.graphs = Named[Encoder](), Named[HistoryPooling](), Named[GraphEncoder]()
-        self.in_graphs = sorted({feature.of for feature in features if isinstance(feature, LightGCN)})
         self._propagated: dict[str, Tensor] = {}
-        for feature in features:
-            if isinstance(feature, History):
-                self.poolings[feature.name] = feature.build_pooling(widths[feature.of])
-            elif isinstance(feature, LightGCN):
-                self.graphs[feature.name] = feature.build(states[feature.name])
+        for group, members in groupby(self.features.values(), self._group):
+            first, *others = members
+            if isinstance(first, Categorical):
+                rows = {own.name: own.rows(states[own.name]) for own in (first, *others) if isinstance(own, Categorical)}
+                self.shared[group] = SharedTable(rows, first.width)
+            elif isinstance(first, Numeric):
+                self.numbers[group] = SharedLinear([first.name, *(own.name for own in others)], 2, first.width)
+            elif isinstance(first, History):
+                self.poolings[group] = first.build_pooling(self.fields[first.of])
+            elif isinstance(first, LightGCN):
+                self.graphs[group] = first.build(states[group])
             else:
-                self.encoders[feature.name] = feature.build(states[feature.name])
+                self.encoders[group] = first.build(states[group])
 
-    def __call__(self, batch: Batch) -> Tensor:
-        return super().__call__(batch)
+    def __call__(self, batch: Batch, only: Collection[str] | None = None) -> Tensor:
+        return super().__call__(batch, only)
 
-    def forward(self, batch: Batch) -> Tensor:
-        """Return the vectors of all features side by side, (B, D)."""
-        ids = {name: self._drop(name, batch) for name in self.in_graphs}
-        return torch.cat([self._vector(feature, batch, ids) for feature in self.features], 1)
+    def forward(self, batch: Batch, only: Collection[str] | None = None) -> Tensor:
+        """Return the vectors of all features side by side, (B, D), or of `only` some, in the order of `fields`."""
+        asked = [feature for feature in self.features.values() if only is None or feature.name in only]
+        ids = {name: self._ids(name, batch) for name in self._read_as_ids(asked)}
+        parts = []
+        for group, members in groupby(asked, self._group):
+            names = [feature.name for feature in members]
+            if group in self.shared:
+                parts.append(self.shared[group](names, [ids[name] for name in names]))
+            elif group in self.numbers:
+                parts.append(self.numbers[group](names, [_tensor(batch.inputs[name]) for name in names]))
+            else:
+                parts.append(self._vector(self.features[group], batch, ids))
+        return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
 
     def train(self, mode: bool = True) -> Encoders:
         """Switch to training or back; what was propagated over graphs is forgotten, for the tables may have changed."""
         self._propagated.clear()
         return super().train(mode)
 
-    def tables(self) -> list[nn.Embedding]:
-        """Return the tables of ids, which are updated by rows where training is sparse."""
-        every = (self.encoders[name] for name in self.encoders)
-        return [encoder.table for encoder in every if isinstance(encoder, CategoricalEncoder)]
+    def tables(self) -> list[nn.Embedding | nn.EmbeddingBag]:
+        """Return the tables that are read by rows; those of a graph are not among them, for it reads all rows at every step."""
+        shared = [self.shared[group].table for group in self.shared if not group.endswith(_IN_GRAPH)]
+        return [*shared, *(table for name in self.encoders for table in self.encoders[name].tables())]
 
-    def _drop(self, name: str, batch: Batch) -> Tensor:
+    def _place(self, feature: Feature) -> tuple[int, int, bool]:
+        if isinstance(feature, Categorical):
+            return 0, feature.width, feature.name in self.in_graphs
+        return (1, feature.width, False) if isinstance(feature, Numeric) else (2, 0, False)
+
+    def _group(self, feature: Feature) -> str:
+        """Return the name of what a feature is encoded with; a slash keeps it apart from the names of features."""
+        if isinstance(feature, Categorical):
+            return f"ids/{feature.width}" + (_IN_GRAPH if feature.name in self.in_graphs else "")
+        return f"numbers/{feature.width}" if isinstance(feature, Numeric) else feature.name
+
+    def _read_as_ids(self, asked: Sequence[Feature]) -> list[str]:
+        names = [feature.of if isinstance(feature, LightGCN) else feature.name for feature in asked]
+        return [name for name in dict.fromkeys(names) if isinstance(self.features[name], Categorical)]
+
+    def _ids(self, name: str, batch: Batch) -> Tensor:
         """Return ids with id dropout drawn once, so that an id that is dropped does not show through its graph."""
-        encoder, ids_B = self.encoders[name], batch.inputs[name]
-        assert isinstance(encoder, CategoricalEncoder) and isinstance(ids_B, Tensor)
-        return encoder.drop(ids_B)
+        return self._drop(name, _tensor(batch.inputs[name]))
+
+    def _drop(self, name: str, ids: Tensor) -> Tensor:
+        feature = self.features[name]
+        assert isinstance(feature, Categorical)
+        return drop_ids(ids, feature.id_dropout) if self.training else ids
 
     def _vector(self, feature: Feature, batch: Batch, ids: Mapping[str, Tensor]) -> Tensor:
         if isinstance(feature, History):
             return self._history(feature, batch)
         if isinstance(feature, LightGCN):
             return functional.embedding(ids[feature.of], self._graph(feature))
-        encoder = self.encoders[feature.name]
-        if feature.name in ids:
-            assert isinstance(encoder, CategoricalEncoder)
-            return encoder.table(ids[feature.name])
-        return encoder(batch.inputs[feature.name])
+        return self.encoders[feature.name](batch.inputs[feature.name])
 
     def _history(self, feature: History, batch: Batch) -> Tensor:
         past = batch.inputs[feature.name]
         assert isinstance(past, Padded)
-        encoder = self.encoders[feature.of]
-        x_MK = encoder(past.elements)
+        x_MK = self._element(feature.of, past.elements)
         x_BLK = x_MK.view(*past.mask_BL.shape, x_MK.shape[1])
-        target_BK = encoder(batch.inputs[feature.of]) if feature.pooling.sees_target else x_BLK[:, -1]
+        sees_target = feature.pooling.sees_target
+        target_BK = self._element(feature.of, batch.inputs[feature.of]) if sees_target else x_BLK[:, -1]
         return self.poolings[feature.name](x_BLK, past.mask_BL, target_BK)
+
+    def _element(self, name: str, values: Input) -> Tensor:
+        """Return the vectors (M, K) of elements read through one feature."""
+        feature = self.features[name]
+        group = self._group(feature)
+        if group in self.shared:
+            return self.shared[group].lookup(name, self._drop(name, _tensor(values)))
+        if group in self.numbers:
+            return self.numbers[group]([name], [_tensor(values)])
+        return self.encoders[name](values)
 
     def _graph(self, feature: LightGCN) -> Tensor:
         """Return the propagated table (U, K); outside training it is computed once."""
         if feature.name in self._propagated and not torch.is_grad_enabled():
             return self._propagated[feature.name]
-        own, other = self.encoders[feature.of], self.encoders[feature.to]
-        assert isinstance(own, CategoricalEncoder) and isinstance(other, CategoricalEncoder)
-        table_UK = self.graphs[feature.name](own.table.weight, other.table.weight)
+        own, other = (self.shared[self._group(self.features[name])].of(name) for name in (feature.of, feature.to))
+        table_UK = self.graphs[feature.name](own, other)
         if not self.training and not torch.is_grad_enabled():
             self._propagated[feature.name] = table_UK
         return table_UK
+
+
+def _tensor(values: Input) -> Tensor:
+    assert isinstance(values, Tensor)
+    return values

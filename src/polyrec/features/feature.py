@@ -20,6 +20,10 @@ class Encoder(nn.Module):
     def __call__(self, values: Input) -> Tensor:
         return super().__call__(values)
 
+    def tables(self) -> list[nn.Embedding | nn.EmbeddingBag]:
+        """Return the large tables, whose rows that a batch does not read can be left out of its update."""
+        return []
+
 
 class Feature(Family, family="features"):
     """A named input. `fit` learns its state from training rows, `encode` turns a table's column into numbers, `build`

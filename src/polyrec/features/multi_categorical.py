@@ -69,3 +69,6 @@ class BagEncoder(Encoder):
     def forward(self, values: Input) -> Tensor:
         assert isinstance(values, Bag)
         return self.table(values.values, values.offsets_B)
+
+    def tables(self) -> list[nn.Embedding | nn.EmbeddingBag]:
+        return [self.table]

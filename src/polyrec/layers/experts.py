@@ -19,15 +19,15 @@ def batched_linear(x_GBD: Tensor, weight_EDH: Tensor, bias_E1H: Tensor | None = 
     """
     experts, width, out = weight_EDH.shape
     if x_GBD.dim() == 2:
-        flat = x_GBD @ weight_EDH.transpose(0, 1).reshape(width, -1)
-        h_EBH = flat.view(len(x_GBD), experts, out).transpose(0, 1)
-        return h_EBH if bias_E1H is None else h_EBH + bias_E1H
+        weight_DR = weight_EDH.transpose(0, 1).reshape(width, -1)
+        flat = x_GBD @ weight_DR if bias_E1H is None else torch.addmm(bias_E1H.reshape(-1), x_GBD, weight_DR)
+        return flat.view(len(x_GBD), experts, out).transpose(0, 1)
     groups, rows = x_GBD.shape[:2]
     if groups == experts:
         return torch.bmm(x_GBD, weight_EDH) if bias_E1H is None else torch.baddbmm(bias_E1H, x_GBD, weight_EDH)
     each = experts // groups
     assert groups * each == experts, "every input is read by as many experts"
-    weight_GDR = weight_EDH.view(groups, each, width, out).transpose(1, 2).reshape(groups, width, each * out)
+    weight_GDR = weight_EDH.unflatten(0, (groups, each)).transpose(1, 2).reshape(groups, width, each * out)
     h_GBEH = torch.bmm(x_GBD, weight_GDR).view(groups, rows, each, out)
     h_EBH = h_GBEH.transpose(1, 2).reshape(experts, rows, out)
     return h_EBH if bias_E1H is None else h_EBH + bias_E1H
@@ -37,7 +37,9 @@ class Experts(nn.Module):
     """E MLPs of one shape, evaluated together: the first layer as one matrix product, deeper ones as one `baddbmm` each.
 
     `forward` maps (B, D), or (G, B, D) for groups of experts with an input of their own, to (E, B, H). Each expert starts as
-    `nn.Linear` starts: uniform in ±1/sqrt(fan-in). Dropout is drawn anew for each expert.
+    `nn.Linear` starts: uniform in ±1/sqrt(fan-in). Dropout is drawn anew for each expert. In memory the first weight lies as
+    (D, E, H), as one matrix for an input that all share, and hidden states lie as (E, B, H), which is what the products of
+    deeper layers, and of their gradients, read fastest.
     """
 
     def __init__(self, experts: int, width: int, hidden: Sequence[int], dropout: float = 0.0) -> None:
@@ -46,9 +48,10 @@ class Experts(nn.Module):
         self.experts, self.width = experts, hidden[-1]
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
         self.dropout = nn.Dropout(dropout)
-        for out in hidden:
+        for layer, out in enumerate(hidden):
             bound = width**-0.5
-            self.weights.append(nn.Parameter(torch.empty(experts, width, out).uniform_(-bound, bound)))
+            weight_EDH = torch.empty(experts, width, out) if layer else torch.empty(width, experts, out).transpose(0, 1)
+            self.weights.append(nn.Parameter(weight_EDH.uniform_(-bound, bound)))
             self.biases.append(nn.Parameter(torch.empty(experts, 1, out).uniform_(-bound, bound)))
             width = out
 
@@ -64,7 +67,7 @@ class Experts(nn.Module):
     def layer(self, position: int, x_GBD: Tensor, chosen: Sequence[int] | None = None) -> Tensor:
         """Return the outputs of one layer, (E, B, H of that layer), for what stands between layers."""
         weight_EDH, bias_E1H = choose(self.weights[position], chosen), choose(self.biases[position], chosen)
-        return self.dropout(torch.relu(batched_linear(x_GBD, weight_EDH, bias_E1H)))
+        return self.dropout(torch.relu_(batched_linear(x_GBD, weight_EDH, bias_E1H).contiguous()))
 
 
 def choose(weight: Tensor, chosen: Sequence[int] | None) -> Tensor:

@@ -23,6 +23,8 @@ from polyrec.data.prepared import Prepared
 from polyrec.model import Model
 from polyrec.objective import Objective
 from polyrec.train import checkpoint
+from polyrec.train.allocation import kept_memory
+from polyrec.train.products import fastest_products
 from polyrec.train.ranks import Ranks
 from polyrec.train.step import Step
 from polyrec.train.training import Training
@@ -73,7 +75,7 @@ def train(
     state, best = checkpoint.Progress(fingerprint, []), _copy(model)
     if resume and checkpoint_folder is not None and checkpoint_folder.exists():
         best, state = checkpoint.load_checkpoint(checkpoint_folder, model, balance, step.optimizers, fingerprint)
-    with torch.random.fork_rng(devices=[]), _bar(progress and ranks.rank == 0) as bar:
+    with torch.random.fork_rng(devices=[]), fastest_products(), kept_memory(), _bar(progress and ranks.rank == 0) as bar:
         last = min(training.epochs, stop_after or training.epochs)
         line = bar.add_task(title, total=last, completed=len(state.curves), note="")
         while len(state.curves) < last and not _is_stale(state, training):
@@ -107,7 +109,7 @@ def _epoch(step: Step, data: Prepared, training: Training, epoch: int) -> dict[s
     steps_an_epoch = -(-data.rows // training.batch_size)
     step.begin()
     for number, rows_B in enumerate(data.order().split(training.batch_size)):
-        step(rows_B, (epoch - 1) * steps_an_epoch + number, training.epochs * steps_an_epoch, probe=number < training.probe)
+        step(data, rows_B, (epoch - 1) * steps_an_epoch + number, training.epochs * steps_an_epoch, probe=number < training.probe)
     losses = step.mean_losses()
     step.balance.end_epoch(losses)
     return {f"{name}.loss": loss for name, loss in losses.items()} | step.probed()

@@ -5,60 +5,108 @@ Shape letters: B rows, M items drawn, T tasks, D width of all features together.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from polyrec.balancing.balancer import Balance
 from polyrec.core.batch import Batch
 from polyrec.data.prepared import Prepared
 from polyrec.model import Model
-from polyrec.objective import Objective
+from polyrec.objective import Objective, counted
 from polyrec.train.gradients import StepGradients
 from polyrec.train.optimizers import build_optimizers, clip_gradients, step_size
 from polyrec.train.ranks import Ranks
 from polyrec.train.training import Training
 
 
+PIECE = 1024
+"""Rows that go through the network at a time. What a layer leaves for the backward pass then fits the processor's caches, and
+memory that the allocator hands out again instead of fetching it from the system at every step."""
+
+
 class Step:
     """Model, objective, balance and optimisers together.
 
-    The balance sees the losses of the whole batch as leaves; the derivatives of its total by them are the tasks' weights, and
-    the weighted sum is differentiated once. This is ordinary backpropagation of the total, in two pieces, so that losses can be
-    added up over processes in between.
+    Where the tasks' weights depend on their losses, the balance sees the losses of the whole batch as leaves; the derivatives
+    of its total by them are the tasks' weights, and the weighted sum is differentiated once. This is ordinary backpropagation
+    of the total, in two pieces, so that losses can be added up over processes in between.
+
+    Where the weights are known beforehand and no row's loss depends on other rows, a batch of more than `PIECE` rows goes
+    through the model in pieces whose gradients are added up: the same step, up to rounding and to the dropout drawn.
     """
 
     def __init__(
         self, model: Model, objective: Objective, balance: Balance, training: Training, data: Prepared, ranks: Ranks
     ) -> None:
         self.model, self.objective, self.balance = model, objective, balance
-        self.training, self.data, self.ranks = training, data, ranks
+        self.training, self.ranks = training, ranks
         tables = model.tables()
         for table in tables:
             table.sparse = training.sparse
         rows = [parameter for table in tables for parameter in table.parameters()]
         self.parameters = list(model.parameters())
         self.optimizers = build_optimizers(self.parameters, rows, list(balance.parameters()), training)
+        self.rate = training.learning_rate
         self.negatives = max(task.uniform_negatives for task in objective.tasks)
+        relates_rows = any(task.relates_rows for task in objective.tasks)
+        normalises = any(isinstance(module, nn.modules.batchnorm._NormBase) for module in model.modules())
+        self.piece = 0 if relates_rows or normalises or self.negatives else PIECE
+        self.places = {task.name: place for place, task in enumerate(objective.tasks)}
         self.begin()
 
     def begin(self) -> None:
         """Forget the losses and gradients seen."""
-        self.sums: dict[str, Tensor] = {task.name: torch.zeros(2, dtype=torch.float64) for task in self.objective.tasks}
+        self.sums_2T = torch.zeros(2, len(self.objective.tasks), dtype=torch.float64)
         self.gradients: dict[str, list[float]] = {}
 
-    def __call__(self, rows_B: Tensor, number: int, steps: int, probe: bool) -> None:
+    def __call__(self, data: Prepared, rows_B: Tensor, number: int, steps: int, probe: bool) -> None:
         """Take step `number` of `steps` on some rows; a batch without any label, or with too few rows to share, is skipped."""
         if len(rows_B) < self.ranks.count:
             return
-        share = step_size(number, steps, self.training.schedule, self.training.warmup)
+        self._set_rate(number, steps)
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        rows_B = self.ranks.share(rows_B)
+        weights = self.balance.known_weights()
+        if weights is None or probe or self.negatives:
+            self._balanced(self._gather(data, rows_B), number, probe)
+        elif self._weighted([data.batch(piece) for piece in rows_B.split(self.piece or len(rows_B))], weights):
+            self._update()
+
+    def _set_rate(self, number: int, steps: int) -> None:
+        rate = self.training.learning_rate * step_size(number, steps, self.training.schedule, self.training.warmup)
+        if rate == self.rate:
+            return
+        self.rate = rate
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = self.training.learning_rate * share
-            optimizer.zero_grad(set_to_none=True)
-        batch = self._gather(rows_B)
+                group["lr"] = rate
+
+    def _weighted(self, pieces: Sequence[Batch], weights: Mapping[str, float]) -> bool:
+        """Add up the gradients of the weighted sum of mean losses over pieces of a batch; return whether it has any label."""
+        counts_T = self.ranks.sum(torch.stack([self._counts(piece) for piece in pieces]).sum(0))
+        share_T = torch.tensor([weights[task.name] for task in self.objective.tasks]) / counts_T.clamp(min=1)
+        if not counts_T.any():
+            return False
+        for piece in pieces:
+            raw = self._raw(self._encode(piece))
+            losses = self.objective.losses(raw, piece.targets, piece.masks)
+            sums_T = torch.stack([loss_B.sum() for loss_B, _ in losses.values()])
+            torch.dot(sums_T, share_T).backward()
+            self.sums_2T[0] += sums_T.detach() if self.ranks.count == 1 else self.ranks.sum(sums_T.detach())
+        self.sums_2T[1] += counts_T
+        return True
+
+    def _counts(self, batch: Batch) -> Tensor:
+        """Return how many rows each task's mean loss is over, (T,)."""
+        counts = [counted(task, batch.targets[task.name], batch.masks[task.name]).sum() for task in self.objective.tasks]
+        return torch.stack(counts).float()
+
+    def _balanced(self, batch: Batch, number: int, probe: bool) -> None:
+        """Take a step whose weights the balance finds from the losses."""
         before = torch.get_rng_state() if self.balance.looks_back else None
         x_BD, losses, counts = self._losses(batch)
         if not losses:
@@ -68,42 +116,51 @@ class Step:
             self._probe(gradients, list(losses))
         values = self.ranks.sum(torch.stack([loss.detach() for loss in losses.values()]))
         for name, value, total in zip(losses, values.double(), counts, strict=True):
-            self.sums[name] += torch.stack([value * total, total])
+            self.sums_2T[:, self.places[name]] += torch.stack([value * total, total])
         leaves = {name: value.clone().requires_grad_() for name, value in zip(losses, values, strict=True)}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.training.seed * 1_000_003 + number)
             self.balance(leaves, gradients).backward()
         weighted = [leaf.grad * losses[name] for name, leaf in leaves.items() if leaf.grad is not None]
         torch.stack(weighted).sum().backward()
-        self.ranks.add_up_gradients(self.parameters)
-        if self.training.gradient_clip is not None:
-            clip_gradients(self.parameters, self.training.gradient_clip)
-        with torch.sparse.check_sparse_tensor_invariants(enable=False):
-            for optimizer in self.optimizers:
-                optimizer.step()
+        self._update()
         if before is not None:
             self._look_back(batch, before)
 
+    def _update(self) -> None:
+        self.ranks.add_up_gradients(self.parameters)
+        if self.training.gradient_clip is not None:
+            clip_gradients(self.parameters, self.training.gradient_clip)
+        for optimizer in self.optimizers:
+            optimizer.step()
+
     def mean_losses(self) -> dict[str, float]:
         """Return each task's mean loss over the rows that counted since `begin`; a task without any is absent."""
-        return {name: float(total[0] / total[1]) for name, total in self.sums.items() if total[1] > 0}
+        totals = zip(self.objective.tasks, *self.sums_2T.tolist(), strict=True)
+        return {task.name: total / count for task, total, count in totals if count > 0}
 
     def probed(self) -> dict[str, float]:
         """Return the mean cosines and norms of the tasks' gradients over the steps probed since `begin`."""
         return {name: sum(values) / len(values) for name, values in self.gradients.items()}
 
-    def _gather(self, rows_B: Tensor) -> Batch:
-        rows_B = self.ranks.share(rows_B)
+    def _gather(self, data: Prepared, rows_B: Tensor) -> Batch:
         if self.negatives == 0:
-            return self.data.batch(rows_B)
-        return self.data.batch(rows_B, torch.randint(len(self.data.items.rows_I), (self.negatives,)))
+            return data.batch(rows_B)
+        return data.batch(rows_B, torch.randint(len(data.items.rows_I), (self.negatives,)))
+
+    def _encode(self, batch: Batch) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.training.precision == "bfloat16"):
+            return self.model.encode(batch)
+
+    def _raw(self, x_BD: Tensor) -> dict[str, Tensor]:
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.training.precision == "bfloat16"):
+            return {name: value.float() for name, value in self.model.decode(x_BD).items()}
 
     def _losses(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor], Tensor]:
         """Return the features side by side, this process's part of each present task's mean loss over the batch, and how many
         rows of the batch each counts."""
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.training.precision == "bfloat16"):
-            x_BD = self.model.encode(batch)
-            raw = {name: value.float() for name, value in self.model.decode(x_BD).items()}
+        x_BD = self._encode(batch)
+        raw = self._raw(x_BD)
         rows = self.objective.losses(raw, batch.targets, batch.masks)
         counts = self.ranks.sum(torch.tensor([float(counts_B.sum()) for _, counts_B in rows.values()]))
         present = [

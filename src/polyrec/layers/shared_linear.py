@@ -1,0 +1,37 @@
+"""Several small linear maps as one product.
+
+Shape letters: B rows, F maps, D inputs of a map, K outputs of a map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class SharedLinear(nn.Module):
+    """F linear maps of one shape, each on an input of its own, evaluated together: `y_f = x_f W_f + b_f`.
+
+    Each starts as `nn.Linear` starts: uniform in ±1/sqrt(fan-in).
+    """
+
+    def __init__(self, names: Sequence[str], inputs: int, width: int) -> None:
+        super().__init__()
+        self.places = {name: place for place, name in enumerate(names)}
+        bound = inputs**-0.5
+        self.weight = nn.Parameter(torch.empty(len(names), inputs, width).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(len(names), width).uniform_(-bound, bound))
+
+    def __call__(self, names: Sequence[str], values: Sequence[Tensor]) -> Tensor:
+        return super().__call__(names, values)
+
+    def forward(self, names: Sequence[str], values: Sequence[Tensor]) -> Tensor:
+        """Return what some of the maps, by name, make of inputs (B, D) each, side by side: (B, F K)."""
+        weight_FDK, bias_FK = self.weight, self.bias
+        if len(names) < len(self.places):
+            chosen = torch.tensor([self.places[name] for name in names])
+            weight_FDK, bias_FK = weight_FDK[chosen], bias_FK[chosen]
+        x_BFD = torch.stack(tuple(values), 1)
+        return (torch.einsum("bfd,fdk->bfk", x_BFD, weight_FDK) + bias_FK).flatten(1)

@@ -1,0 +1,53 @@
+"""One table for the ids of several features.
+
+Shape letters: B rows of a batch, F features asked for, K width of a feature, U rows of one feature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class SharedTable(nn.Module):
+    """The learned tables of several id features of one width, one below the other in a single `nn.Embedding`.
+
+    A feature's number n is row `start + n`. Reading F features of a batch is then one gather, and updating their rows one pass
+    over the distinct rows of the batch, where a table a feature costs F of each. The features share storage, never a row.
+    """
+
+    def __init__(self, rows: Mapping[str, int], width: int) -> None:
+        super().__init__()
+        self.rows = dict(rows)
+        self.starts: dict[str, int] = {}
+        total = 0
+        for name, count in rows.items():
+            self.starts[name] = total
+            total += count
+        self.table = nn.Embedding(total, width)
+        nn.init.normal_(self.table.weight, std=width**-0.5)
+
+    def __call__(self, names: Sequence[str], ids: Sequence[Tensor]) -> Tensor:
+        return super().__call__(names, ids)
+
+    def forward(self, names: Sequence[str], ids: Sequence[Tensor]) -> Tensor:
+        """Return the rows of some features for their numbers (B,) each, side by side: (B, F K)."""
+        starts_F = [self.starts[name] for name in names]
+        rows_BF = torch.stack(tuple(ids), 1)
+        if any(starts_F):
+            rows_BF = rows_BF + torch.tensor(starts_F, dtype=rows_BF.dtype)
+        return self.table(rows_BF).flatten(1)
+
+    def lookup(self, name: str, numbers: Tensor) -> Tensor:
+        """Return the rows of one feature for numbers of any shape (…), (…, K)."""
+        start = self.starts[name]
+        return self.table(numbers + start if start else numbers)
+
+    def of(self, name: str) -> Tensor:
+        """Return the rows of one feature, (U, K), as a view."""
+        start = self.starts[name]
+        return self.table.weight[start : start + self.rows[name]]
+
+
