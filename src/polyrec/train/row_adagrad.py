@@ -23,9 +23,7 @@ class RowAdagrad(RowOptimizer):
     weight decay for them and sorts rows and looks them up several times a step.
     """
 
-    def __init__(
-        self, params: Iterable[nn.Parameter], lr: float = 1e-2, eps: float = 1e-10, weight_decay: float = 0.0
-    ) -> None:
+    def __init__(self, params: Iterable[nn.Parameter], lr: float = 1e-2, eps: float = 1e-10, weight_decay: float = 0.0) -> None:
         super().__init__(params, {"lr": lr, "eps": eps, "weight_decay": weight_decay})
 
     def _first_state(self, table: nn.Parameter) -> dict[str, Any]:

@@ -22,9 +22,7 @@ class RowWiseAdagrad(RowOptimizer):
     `weight_decay` is decoupled and reaches every row at every step, late but in full.
     """
 
-    def __init__(
-        self, params: Iterable[nn.Parameter], lr: float = 1e-2, eps: float = 1e-8, weight_decay: float = 0.0
-    ) -> None:
+    def __init__(self, params: Iterable[nn.Parameter], lr: float = 1e-2, eps: float = 1e-8, weight_decay: float = 0.0) -> None:
         super().__init__(params, {"lr": lr, "eps": eps, "weight_decay": weight_decay})
 
     def _first_state(self, table: nn.Parameter) -> dict[str, Any]:
