@@ -45,7 +45,7 @@ def train(
         gradient = torch.sparse_coo_tensor(index, values, table.shape, check_invariants=True)
         if ahead:
             assert isinstance(optimizer, RowOptimizer)
-            optimizer.catch_up(index[0])
+            optimizer.catch_up(table, index[0])
         table.grad = gradient if isinstance(optimizer, RowOptimizer) else gradient.to_dense()
         for group in optimizer.param_groups:
             group["lr"] = rate(step)
@@ -170,6 +170,17 @@ class TestEvery:
         before = table.detach().clone()
         optimizer.catch_up()
         assert torch.equal(table, before)
+
+    def test_catches_up_the_rows_asked_for(self, kind: type[RowOptimizer]):
+        table, other = first_table(), first_table()
+        optimizer = kind([table, other], weight_decay=0.2)
+        for own in (table, other):
+            own.grad = torch.zeros(ROWS, WIDTH).to_sparse(1)
+        optimizer.step()
+        optimizer.catch_up(table, torch.tensor([5, 2, 5]))
+        assert torch.equal(other, first_table())
+        moved_R = (table != first_table()).any(1)
+        assert moved_R.nonzero().flatten().tolist() == [2, 5]
 
     def test_does_not_mind_when_rows_were_caught_up(self, kind: type[RowOptimizer]):
         touches = [[0, 3], [1], [2, 2], [0], [5, 1]]

@@ -21,17 +21,18 @@ FADED = 1e-9
 class RowAdam(RowOptimizer):
     """Adam (Kingma and Ba, ICLR 2015), with decoupled weight decay AdamW, that touches only the rows a gradient reaches.
 
-    A row reached at step t, last at step s, has its moments decayed as the t - s steps of dense Adam with no gradient but the
-    last would: `m = beta1^(t-s) m + (1-beta1) g`, `v = beta2^(t-s) v + (1-beta2) g^2`; then `w = w - lr_t m^ / (sqrt(v^) + eps)`
-    with `m^ = m / (1-beta1^t)` and `v^ = v / (1-beta2^t)`, t counted by table, and the weight decay of all t - s steps. So
-    moments, once caught up, are those of dense Adam whatever rows are reached when, and with `beta1 = 0` or with rows reached
-    at every step so are the weights.
+    A row reached at step t, last at step s, has its moments decayed as by t - s steps of dense Adam, all but the last without a
+    gradient: `m = beta1^(t-s) m + (1-beta1) g` and `v = beta2^(t-s) v + (1-beta2) g^2`. After the weight decay of all t - s
+    steps, `w = w - lr_t m' / (sqrt(v') + eps)` with `m' = m / (1-beta1^t)` and `v' = v / (1-beta2^t)`. So moments, once caught
+    up, are those of dense Adam whatever rows are reached when; so are the weights with `beta1 = 0`, or where every step
+    reaches every row.
 
-    With `beta1 > 0` dense Adam moves a row also in the steps that miss it, by its old momentum. `drift` adds these moves when a
-    row is next reached: with `q = beta1 / sqrt(beta2)` the sum over the missed steps is `m / sqrt(v)` times
-    `sum_i lr_i q^(i-s) sqrt(1-beta2^i) / (1-beta1^i)`, a number by s alone that is kept for every past step; it is exact for any
-    schedule but for eps. The gradient still is that of the row before the drift, unless `catch_up(rows)` comes before the
-    rows are read.
+    With `beta1 > 0` dense Adam moves a row also in the steps that miss it, by its old momentum; without `drift` a row seldom
+    reached therefore moves by about `(1-beta1)` of what dense Adam moves it in all. `drift` makes up for these moves when the
+    row is next reached: with `q = beta1 / sqrt(beta2)` they add up to `m / sqrt(v)` times
+    `sum_(i>s) lr_i q^(i-s) sqrt(1-beta2^i) / (1-beta1^i)`. This factor depends on s alone and is kept for every past step,
+    so that the sum is exact under any schedule, but for eps. As the forward pass has by then read the row as it stood, the
+    result is dense Adam's only where `catch_up(table, rows)` comes before rows are read; else it is close to it.
 
     `torch.optim.SparseAdam` differs: there moments stand still while a row is missed, so that an old gradient of a rare row
     weighs as much as one of the step before, and there is no weight decay.
@@ -95,7 +96,7 @@ class RowAdam(RowOptimizer):
         return weight_UW, m_UW.mul_(beta1**since_U1), v_UW.mul_(beta2**since_U1)
 
     def _end(self, state: dict[str, Any], group: dict[str, Any]) -> None:
-        """Add the step's drift, free of the weight decay that follows it, to that of the steps at which rows were last reached."""
+        """Add the drift of this step, less the weight decay up to it, to that of rows last reached at each step before."""
         if not len(self.fading_N):
             return
         step, (beta1, beta2) = state["step"], group["betas"]

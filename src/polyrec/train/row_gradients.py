@@ -5,12 +5,18 @@ Shape letters: N indices, U distinct rows, R rows of the table, W width.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 FEW = 1024
 """Indices up to which torch's own coalescing is the faster: below, the cost is that of calling, not of sorting."""
+
+
+def distinct_rows(index_N: Tensor) -> Tensor:
+    """Return the distinct rows (U,), ascending, among indices."""
+    return torch.from_numpy(np.unique(index_N.numpy(force=True))).to(index_N.device)
 
 
 def coalesce_rows(gradient: Tensor) -> tuple[Tensor, Tensor]:

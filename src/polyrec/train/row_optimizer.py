@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn, optim
 
-from polyrec.train.row_gradients import coalesce_rows
+from polyrec.train.row_gradients import coalesce_rows, distinct_rows
 
 CHUNK = 4096
 """Rows in hand at a time: few enough that what is gathered is still in the processor's cache when it is written back."""
@@ -51,14 +51,15 @@ class RowOptimizer(optim.Optimizer):
         return loss
 
     @torch.no_grad()
-    def catch_up(self, rows: Tensor | None = None) -> None:
-        """Bring rows of every table, else all rows, to where they would stand had each step reached them with no gradient."""
+    def catch_up(self, table: nn.Parameter | None = None, rows: Tensor | None = None) -> None:
+        """Bring rows (else all) of a table (else every one) to where they would stand had each step reached them with no
+        gradient. Repeated rows are caught up once."""
         for group in self.param_groups:
-            for table in group["params"]:
-                if state := self.state.get(table):
-                    every_U = torch.arange(len(table), device=table.device) if rows is None else rows.unique()
+            for own in group["params"]:
+                if (table is None or own is table) and (state := self.state.get(own)):
+                    every_U = torch.arange(len(own), device=own.device) if rows is None else distinct_rows(rows)
                     for rows_U in every_U.split(CHUNK):
-                        self._catch_up(table, state, group, rows_U)
+                        self._catch_up(own, state, group, rows_U)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over a state as it is; torch alone would round running sums to the format of the weights."""

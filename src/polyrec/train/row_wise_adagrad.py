@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from polyrec.train.row_optimizer import RowOptimizer
@@ -32,7 +33,8 @@ class RowWiseAdagrad(RowOptimizer):
         self, table: nn.Parameter, state: dict[str, Any], group: dict[str, Any], rows_U: Tensor, gradient_UW: Tensor
     ) -> None:
         factor_U1 = self._decay(state, rows_U)
-        sum_U = state["sum"].index_select(0, rows_U).add_(gradient_UW.square().mean(1))
+        sum_U = state["sum"].index_select(0, rows_U)
+        sum_U.add_(torch.linalg.vecdot(gradient_UW, gradient_UW), alpha=1 / gradient_UW.shape[1])
         state["sum"].index_copy_(0, rows_U, sum_U)
         size_U1 = sum_U.sqrt_().add_(group["eps"]).reciprocal_().mul_(-group["lr"]).unsqueeze(1)
         if factor_U1 is None:
