@@ -93,7 +93,7 @@ class RowAdam(RowOptimizer):
             state["last"].index_fill_(0, rows_U, state["step"])
         else:
             weight_UW.mul_(factor_U1)
-        return weight_UW, m_UW.mul_(beta1**since_U1), v_UW.mul_(beta2**since_U1)
+        return weight_UW, m_UW.mul_(torch.pow(beta1, since_U1)), v_UW.mul_(torch.pow(beta2, since_U1))
 
     def _end(self, state: dict[str, Any], group: dict[str, Any]) -> None:
         """Add the drift of this step, less the weight decay up to it, to that of rows last reached at each step before."""

@@ -16,7 +16,7 @@ FEW = 1024
 
 def distinct_rows(index_N: Tensor) -> Tensor:
     """Return the distinct rows (U,), ascending, among indices."""
-    return torch.from_numpy(np.unique(index_N.numpy(force=True))).to(index_N.device)
+    return torch.unique_consecutive(torch.from_numpy(np.sort(index_N.numpy(force=True)))).to(index_N.device)
 
 
 def coalesce_rows(gradient: Tensor) -> tuple[Tensor, Tensor]:

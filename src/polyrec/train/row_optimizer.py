@@ -56,9 +56,11 @@ class RowOptimizer(optim.Optimizer):
         gradient. Repeated rows are caught up once."""
         for group in self.param_groups:
             for own in group["params"]:
-                if (table is None or own is table) and (state := self.state.get(own)):
+                state = self.state.get(own, {})
+                if (table is None or own is table) and "last" in state:
                     every_U = torch.arange(len(own), device=own.device) if rows is None else distinct_rows(rows)
-                    for rows_U in every_U.split(CHUNK):
+                    behind_U = every_U[state["last"].index_select(0, every_U) < state["step"]]
+                    for rows_U in behind_U.split(CHUNK):
                         self._catch_up(own, state, group, rows_U)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
