@@ -82,7 +82,7 @@ class TestTargetAttention:
         assert isinstance(copy, Encoders)
         data = fitted._prepare(rows[1000:])
         batch = data.batch(torch.arange(100))
-        start = sum(feature.width for feature in spec.user[:-1])
+        start = sum(list(copy.fields.values())[: list(copy.fields).index("met")])
         vectors = []
         for shift in (0, 1):
             items = batch.inputs["item_id"]
@@ -131,13 +131,16 @@ class TestGraph:
         fitted.model.train().eval()
         assert torch.equal(remembered, raw(fitted, rows)["stars"])
         with torch.no_grad():
-            fitted.model.tables()[0].weight.add_(1.0)
+            fitted.model.tables()[0].weight.mul_(2.0)
         fitted.model.eval()
         assert not torch.allclose(remembered, raw(fitted, rows)["stars"])
 
-    def test_cannot_be_trained_by_rows(self, spec: Recommender, rows: pl.DataFrame):
-        with pytest.raises(UserError, match="LightGCN, which moves every row"):
-            spec.fit(rows, training=TRAINING.replace(sparse=True), progress=False)
+    def test_has_its_tables_updated_whole(self, spec: Recommender, rows: pl.DataFrame):
+        fitted = spec.fit(rows, training=TRAINING.replace(sparse=True), progress=False)
+        assert len(fitted.model.tables()) == 1
+        assert fitted.model.tables_by_rows() == []
+        dense = spec.fit(rows, training=TRAINING.replace(sparse=False), progress=False)
+        torch.testing.assert_close(raw(fitted, rows), raw(dense, rows))
 
     def test_is_saved_and_loaded(self, spec: Recommender, rows: pl.DataFrame, tmp_path):
         fitted = spec.fit(rows, progress=False)
@@ -162,8 +165,8 @@ def test_a_network_may_read_several_copies_of_the_tables(rows: pl.DataFrame):
     fitted = declaration(network=STEM(hidden=(6,))).fit(rows, progress=False)
     assert len(fitted.model.copies) == 3
     tables = [table.weight for table in fitted.model.tables()]
-    assert len(tables) == 6
-    assert not torch.allclose(tables[0], tables[2])
+    assert len(tables) == 3
+    assert not torch.allclose(tables[0], tables[1])
 
 
 class TestAlone:

@@ -53,10 +53,6 @@ def fit(
     on_epoch: OnEpoch | None = None,
 ) -> Fitted:
     """Do what `Recommender.fit` says."""
-    if training.sparse and any(isinstance(feature, LightGCN) for feature in spec.all_features):
-        remedy = "Leave `sparse` off, or drop the graph."
-        found = "a LightGCN, which moves every row of two tables at every step"
-        raise UserError("sparse training", expected="features read row by row", found=found, remedy=remedy)
     joined = join(data, Recommender.key(spec.user), Recommender.key(spec.item))
     table = read_table(spec, joined.frame)
     fit_rows, held = split_table(table, spec, data, validation, training)

@@ -105,8 +105,12 @@ class Model(nn.Module):
         return {name: found[name] for name in self.tasks if name in found}
 
     def tables(self) -> list[nn.Embedding | nn.EmbeddingBag]:
-        """Return the tables that are read by rows, which are updated by rows where training is sparse."""
+        """Return the tables of ids."""
         return [table for copy in self.copies if isinstance(copy, Encoders) for table in copy.tables()]
+
+    def tables_by_rows(self) -> list[nn.Embedding | nn.EmbeddingBag]:
+        """Return the tables of which a batch reads some rows only, which are updated by rows where training is sparse."""
+        return [table for copy in self.copies if isinstance(copy, Encoders) for table in copy.tables_by_rows()]
 
     def _masked(self, x_BD: Tensor, number: int) -> Tensor:
         mask_D = self.get_buffer(f"visible_{number}")

@@ -79,7 +79,12 @@ class Encoders(nn.Module):
         return super().train(mode)
 
     def tables(self) -> list[nn.Embedding | nn.EmbeddingBag]:
-        """Return the tables that are read by rows; those of a graph are not among them, for it reads all rows at every step."""
+        """Return the tables of ids."""
+        in_graphs = [self.shared[group].table for group in self.shared if group.endswith(_IN_GRAPH)]
+        return [*in_graphs, *self.tables_by_rows()]
+
+    def tables_by_rows(self) -> list[nn.Embedding | nn.EmbeddingBag]:
+        """Return the tables of which a batch reads some rows only; a graph reads all rows of its own at every step."""
         shared = [self.shared[group].table for group in self.shared if not group.endswith(_IN_GRAPH)]
         return [*shared, *(table for name in self.encoders for table in self.encoders[name].tables())]
 

@@ -49,5 +49,3 @@ class SharedTable(nn.Module):
         """Return the rows of one feature, (U, K), as a view."""
         start = self.starts[name]
         return self.table.weight[start : start + self.rows[name]]
-
-

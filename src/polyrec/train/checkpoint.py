@@ -77,7 +77,16 @@ def load_checkpoint(
         moments[int(number)].setdefault(int(index), {})[name] = value
     for optimizer, own in zip(optimizers, moments, strict=True):
         optimizer.load_state_dict({**optimizer.state_dict(), "state": own})
+        _lay_out_alike(optimizer)
     return load_file(folder / "best.safetensors"), progress
+
+
+def _lay_out_alike(optimizer: optim.Optimizer) -> None:
+    """Lay moments out in memory as the weights that they belong to are, as fused optimisers expect."""
+    for parameter, own in optimizer.state.items():
+        for name, value in own.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape and value.stride() != parameter.stride():
+                own[name] = torch.empty_like(parameter).copy_(value)
 
 
 def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -9,16 +9,18 @@ from typing import Any
 import torch
 from torch import nn, optim
 
+from polyrec.train.row_adagrad import RowAdagrad
+from polyrec.train.row_adam import RowAdam
 from polyrec.train.training import ScheduleName, Training
 
 
 def build_optimizers(
     weights: Iterable[nn.Parameter], tables: Sequence[nn.Parameter], free: Iterable[nn.Parameter], training: Training
 ) -> list[optim.Optimizer]:
-    """Return the torch optimiser that a training asks for, in its fused form where torch has one, and, with `sparse`, a second
-    one for the tables of ids. The `free` parameters, those of the balance, have no weight decay."""
+    """Return the torch optimiser that a training asks for, in its fused form where torch has one, and, where it updates tables by
+    rows, a second one for these. The `free` parameters, those of the balance, have no weight decay."""
     rate, decay, fused = training.learning_rate, training.weight_decay, True
-    is_table = {id(table) for table in tables} if training.sparse else set()
+    is_table = {id(table) for table in tables} if training.updates_rows else set()
     groups: list[dict[str, Any]] = [{"params": [weight for weight in weights if id(weight) not in is_table]}]
     groups += [{"params": own, "weight_decay": 0.0} for own in [list(free)] if own]
     optimizers: list[optim.Optimizer] = []
@@ -34,14 +36,19 @@ def build_optimizers(
         case "adagrad":
             optimizers.append(optim.Adagrad(groups, rate, weight_decay=decay, fused=fused))
     if is_table:
-        match training.optimizer:
-            case "sgd":
-                optimizers.append(optim.SGD(tables, rate))
-            case "adagrad":
-                optimizers.append(optim.Adagrad(tables, rate))
-            case _:
-                optimizers.append(optim.SparseAdam(tables, rate))
+        optimizers.append(_for_rows(tables, training))
     return optimizers
+
+
+def _for_rows(tables: Sequence[nn.Parameter], training: Training) -> optim.Optimizer:
+    rate = training.learning_rate
+    match training.optimizer:
+        case "sgd":
+            return optim.SGD(tables, rate)
+        case "adagrad":
+            return RowAdagrad(tables, rate)
+        case _:
+            return RowAdam(tables, rate, weight_decay=training.weight_decay, drift=True)
 
 
 def clip_gradients(parameters: Iterable[nn.Parameter], longest: float) -> None:

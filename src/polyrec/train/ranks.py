@@ -40,13 +40,13 @@ class Ranks:
         if self.count == 1:
             return
         every = list(parameters)
-        has = self.sum(torch.tensor([float(parameter.grad is not None) for parameter in every]))
-        for parameter, count in zip(every, has.tolist(), strict=True):
+        has = [[float(one.grad is not None), float(one.grad is not None and one.grad.is_sparse)] for one in every]
+        for parameter, (count, by_rows) in zip(every, self.sum(torch.tensor(has)).tolist(), strict=True):
             if count == 0:
                 continue
             if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-            if parameter.grad.is_sparse:
+                parameter.grad = _no_rows(parameter) if by_rows else torch.zeros_like(parameter)
+            if by_rows:
                 parameter.grad = self._sum_of_rows(parameter.grad)
             else:
                 distributed.all_reduce(parameter.grad)
@@ -58,3 +58,9 @@ class Ranks:
         known = [part for part in parts if part is not None]
         indices, values = torch.cat([part[0] for part in known], 1), torch.cat([part[1] for part in known])
         return torch.sparse_coo_tensor(indices, values, gradient.shape, check_invariants=False).coalesce()
+
+
+def _no_rows(table: nn.Parameter) -> Tensor:
+    """Return a gradient of a table that reaches none of its rows."""
+    nothing = torch.zeros(1, 0, dtype=torch.long), table.new_zeros(0, *table.shape[1:])
+    return torch.sparse_coo_tensor(*nothing, table.shape, check_invariants=False)

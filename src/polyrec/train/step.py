@@ -38,14 +38,12 @@ class Step:
     through the model in pieces whose gradients are added up: the same step, up to rounding and to the dropout drawn.
     """
 
-    def __init__(
-        self, model: Model, objective: Objective, balance: Balance, training: Training, data: Prepared, ranks: Ranks
-    ) -> None:
+    def __init__(self, model: Model, objective: Objective, balance: Balance, training: Training, ranks: Ranks) -> None:
         self.model, self.objective, self.balance = model, objective, balance
         self.training, self.ranks = training, ranks
-        tables = model.tables()
+        tables = model.tables_by_rows()
         for table in tables:
-            table.sparse = training.sparse
+            table.sparse = training.updates_rows
         rows = [parameter for table in tables for parameter in table.parameters()]
         self.parameters = list(model.parameters())
         self.optimizers = build_optimizers(self.parameters, rows, list(balance.parameters()), training)

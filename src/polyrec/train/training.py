@@ -51,9 +51,10 @@ class Training(Spec):
     """Whether to train once more, from the start and on all rows, for as many epochs as validation found best."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Number format of the forward pass; weights, gradients of the tasks and the optimiser's state are float32 either way."""
-    sparse: bool = False
-    """Whether tables of ids are updated in the rows that a batch touches only, by SGD, Adagrad or the lazy form of Adam. With
-    SGD and Adagrad the result is that of the dense update."""
+    sparse: bool | None = None
+    """Whether tables of ids are updated in the rows that a batch touches only, at a cost that does not grow with the tables.
+    Unset, wherever the optimiser can: not RMSProp, nor with momentum or an L2 penalty, which move every row at every step. With
+    SGD and Adagrad the result is that of the dense update; how Adam by rows relates to dense Adam says `RowAdam`."""
     probe: int = Field(default=0, ge=0)
     """Batches an epoch at which the gradients of the tasks are compared: their cosines and norms are then among the curves."""
     seed: int = Field(default=0, ge=0, lt=2**31)
@@ -61,13 +62,22 @@ class Training(Spec):
 
     @model_validator(mode="after")
     def _sparse_can_be(self) -> Self:
-        penalty = self.weight_decay > 0 and self.optimizer != "adamw"
-        if self.sparse and (self.optimizer == "rmsprop" or self.momentum > 0 or penalty):
+        if self.sparse and not self._can_update_rows:
             raise ValueError(
                 "sparse updates know no momentum, no RMSProp and no L2 penalty, which would move every row. Set momentum and "
-                "weight_decay to zero, use adamw (its decay then spares the tables), or leave sparse off."
+                "weight_decay to zero, use adamw, whose decay is made good row by row, or leave sparse off."
             )
         return self
+
+    @property
+    def updates_rows(self) -> bool:
+        """Whether tables are updated in the rows that a batch touches only."""
+        return self._can_update_rows if self.sparse is None else self.sparse
+
+    @property
+    def _can_update_rows(self) -> bool:
+        penalty = self.weight_decay > 0 and self.optimizer != "adamw"
+        return not (self.optimizer == "rmsprop" or self.momentum > 0 or penalty)
 
     @field_validator("optimizer", mode="before")
     @classmethod
