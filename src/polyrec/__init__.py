@@ -40,6 +40,7 @@ from polyrec.data.query import Query
 from polyrec.data.splits import LastSplit, RandomSplit, TimeSplit
 from polyrec.data.tables import Tables
 from polyrec.features.categorical import Categorical
+from polyrec.features.hashed import Hashed
 from polyrec.features.history import History
 from polyrec.features.light_gcn import LightGCN
 from polyrec.features.multi_categorical import MultiCategorical
@@ -124,6 +125,7 @@ __all__ = [
     "FixedWeights",
     "GradNorm",
     "GradVac",
+    "Hashed",
     "Hierarchical",
     "History",
     "HoME",
