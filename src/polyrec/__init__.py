@@ -46,6 +46,7 @@ from polyrec.features.light_gcn import LightGCN
 from polyrec.features.multi_categorical import MultiCategorical
 from polyrec.features.numeric import Numeric
 from polyrec.features.piecewise import Piecewise
+from polyrec.features.streamed import Streamed
 from polyrec.features.text import Text
 from polyrec.features.vector import Vector
 from polyrec.fitted import Fitted
@@ -160,6 +161,7 @@ __all__ = [
     "Retrieval",
     "SASRec",
     "SharedBottom",
+    "Streamed",
     "Tables",
     "Temperature",
     "Text",

@@ -53,8 +53,7 @@ class Hashed(_IdFeature):
         return pl.DataFrame({"value": ids.clear(1), "distinct": [len(distinct)], "colliding": [colliding]})
 
     def encode(self, values: pl.DataFrame, state: State) -> Dense:
-        ids, known = self.ids(values), state["value"].dtype
-        return Dense(torch.from_numpy(self._rows(ids if known in (ids.dtype, pl.Null) else ids.cast(known, strict=False))))
+        return Dense(torch.from_numpy(self._rows(self.ids(values).cast(state["value"].dtype, strict=False))))
 
     def build(self, state: State) -> Encoder:
         return HashedEncoder(self.rows, self.hashes, self.width)
