@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from polyrec import Hashed, UserError
 from polyrec.features.hashing import hash_values, mix
@@ -62,12 +63,17 @@ class TestHash:
 class TestHashed:
     def test_rows_are_pinned(self):
         """A change of these numbers would read other rows for the ids of every model that was ever saved."""
-        assert rows_of(Hashed(name="x", rows=1000), [0, 1, 42, None]) == [[415, 340], [162, 713], [741, 57], [0, 0]]
-        assert rows_of(Hashed(name="x", rows=1000, hashes=3, seed=7), TEXTS) == [
-            [619, 582, 194],
-            [588, 233, 173],
-            [750, 281, 919],
-            [854, 340, 485],
+        assert rows_of(Hashed(name="x", rows=1000, hashes=2), [0, 1, 42, None]) == [
+            [415, 1340],
+            [162, 1713],
+            [741, 1057],
+            [0, 0],
+        ]
+        assert rows_of(Hashed(name="x", rows=1000, hashes=4, seed=7), TEXTS) == [
+            [619, 1582, 2194, 3882],
+            [588, 1233, 2173, 3996],
+            [750, 1281, 2919, 3833],
+            [854, 1340, 2485, 3057],
         ]
 
     def test_rows_are_the_same_in_another_process(self):
@@ -83,7 +89,7 @@ class TestHashed:
 
     def test_an_integer_written_as_text_is_the_same_id_and_a_word_among_integers_is_nulls_kin(self):
         feature = Hashed(name="x", rows=1000)
-        assert rows_of(feature, ["42", "word"], [42]) == [rows_of(feature, [42])[0], [0, 0]]
+        assert rows_of(feature, ["42", "word"], [42]) == [rows_of(feature, [42])[0], [0] * 4]
         assert rows_of(feature, [42], ["42"]) == rows_of(feature, ["42"])
 
     def test_training_of_nothing_but_null_takes_any_type_later(self):
@@ -111,20 +117,16 @@ class TestHashed:
         seed=st.integers(0, 2**63 - 1),
     )
     def test_rows_lie_in_the_table_and_depend_on_the_value_alone(self, ids: list, rows: int, hashes: int, seed: int):
-        feature = Hashed(name="x", rows=rows, hashes=hashes, seed=seed)
+        feature = Hashed(name="x", rows=rows, hashes=hashes, seed=seed, width=12)
         column = pl.Series("x", ids, dtype=pl.String)
         found = rows_of(feature, column)
-        assert all(len(own) == hashes for own in found)
-        assert all(
-            own == [0] * hashes if value is None else 1 <= min(own) <= max(own) <= rows
-            for value, own in zip(ids, found, strict=True)
-        )
+        for value, own in zip(ids, found, strict=True):
+            assert [(row - 1) // rows for row in own] == ([-1] * hashes if value is None else list(range(hashes)))
         assert [rows_of(feature, column[at : at + 1], column)[0] for at in range(min(len(ids), 5))] == found[:5]
-        distinct = {tuple(sorted(own)) for own in found}
         state = feature.fit(column.to_frame())
-        known = len({value for value in ids if value is not None})
-        assert state["distinct"].item() == known
-        assert (state["colliding"].item() == 0) == (len(distinct - {(0,) * hashes}) == known)
+        known = {value for value in ids if value is not None}
+        assert state["distinct"].item() == len(known)
+        assert (state["colliding"].item() == 0) == (len({tuple(own) for own in found if own[0]}) == len(known))
 
     def test_colliding_is_the_share_that_shares_all_rows_with_another(self):
         """With three rows and one function, whoever is not alone in its row."""
@@ -134,25 +136,34 @@ class TestHashed:
 
     @pytest.mark.parametrize("column", [pl.Series(range(20_000)), pl.Series(range(20_000)).cast(pl.String)])
     def test_collides_as_chance_says(self, column: pl.Series):
-        """One function: a share of 1 - exp(-n / rows). Two, of which the order does not count: 1 - exp(-2 n / rows^2)."""
+        """One function: a share of 1 - exp(-n / rows). Two: 1 - exp(-n / rows^2)."""
         table = column.alias("x").to_frame()
         one = Hashed(name="x", rows=40_000, hashes=1).fit(table)["colliding"].item()
         two = Hashed(name="x", rows=500, hashes=2).fit(table)["colliding"].item()
         assert one == pytest.approx(1 - np.exp(-0.5), abs=0.02)
-        assert two == pytest.approx(1 - np.exp(-0.16), abs=0.02)
+        assert two == pytest.approx(1 - np.exp(-0.08), abs=0.02)
 
     def test_rows_are_used_evenly(self):
-        found = np.array(rows_of(Hashed(name="x", rows=100), list(range(50_000))))
-        counts = np.bincount(found.ravel(), minlength=101)[1:]
-        assert ((counts - 1000) ** 2 / 1000).sum() < 150
+        found = np.array(rows_of(Hashed(name="x", rows=100, hashes=2), list(range(100_000))))
+        counts = np.bincount(found.ravel(), minlength=201)[1:]
+        assert ((counts - 1000) ** 2 / 1000).sum() < 300
 
-    def test_the_vector_is_the_sum_of_the_rows(self):
-        feature = Hashed(name="x", rows=50, hashes=3, width=4)
+    def test_the_vector_is_the_parts_side_by_side(self):
+        feature = Hashed(name="x", rows=50, hashes=2, width=4)
         table = pl.DataFrame({"x": ["a", None]})
         state = feature.fit(table)
         encoder = feature.build(state)
-        first, second, third = rows_of(feature, ["a"])[0]
+        first, second = rows_of(feature, ["a"])[0]
         weight = encoder.table.weight
+        assert weight.shape == (101, 2)
         vectors = encoder(feature.encode(table, state).take(torch.arange(2)))
-        torch.testing.assert_close(vectors, torch.stack([weight[first] + weight[second] + weight[third], 3 * weight[0]]))
+        assert torch.equal(vectors, torch.stack([weight[[first, second]].flatten(), weight[[0, 0]].flatten()]))
         assert encoder.tables() == [encoder.table]
+
+    @pytest.mark.parametrize(
+        ("settings", "message"),
+        [({"rows": 9, "hashes": 3}, "width 32, which 3 parts cannot share equally"), ({"rows": 2**29}, "too many to number")],
+    )
+    def test_what_cannot_be_laid_out_is_refused(self, settings: dict, message: str):
+        with pytest.raises(ValidationError, match=message):
+            Hashed(name="x", **settings)

@@ -21,10 +21,14 @@ def mix(numbers: np.ndarray) -> np.ndarray:
 
 
 def hash_rows(values: pl.Series, rows: int, hashes: int, seed: int) -> np.ndarray:
-    """Return for each value the rows, 1 to `rows`, that the hash functions send it to, int32 (N, K); those of null are 0."""
+    """Return the rows that the hash functions send each value to, int32 (N, K); those of null are 0.
+
+    Every function has `rows` rows of its own: the first has 1 to `rows`, the second the next, and so on.
+    """
     salt_K = mix(mix(np.array([seed], np.uint64)) + np.arange(hashes, dtype=np.uint64))
-    row_NK = mix(hash_values(values)[:, None] ^ salt_K) % np.uint64(rows) + np.uint64(1)
-    return np.where(values.is_null().to_numpy()[:, None], 0, row_NK).astype(np.int32)
+    own_NK = (mix(hash_values(values)[:, None] ^ salt_K) % np.uint64(rows)).astype(np.int32)
+    first_K = 1 + rows * np.arange(hashes, dtype=np.int32)
+    return np.where(values.is_null().to_numpy()[:, None], np.int32(0), own_NK + first_K)
 
 
 def hash_values(values: pl.Series) -> np.ndarray:

@@ -75,7 +75,6 @@ def _count(state: pl.DataFrame, values: pl.Series, times: pl.Series | None, admi
     if times is None:
         last = pl.lit(state[LAST_SEEN].max(), state[LAST_SEEN].dtype)
         times = pl.select((last + 1).fill_null(0).repeat_by(len(values)).explode(empty_as_null=False)).to_series()
-    assert times.null_count() == 0
     new = pl.DataFrame({VALUE: values.cast(state[VALUE].dtype, strict=False), "times": times.to_physical()})
     new = new.drop_nulls(VALUE).group_by(VALUE).agg(pl.col("times").sort())
     before = pl.col(COUNT).fill_null(0)

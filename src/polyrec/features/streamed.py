@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from polyrec.core.batch import Dense, Input
+from polyrec.core.errors import UserError
 from polyrec.features.feature import Encoder, State
 from polyrec.features.id_feature import _IdFeature
 from polyrec.features.stream_vocabulary import ROW, update_vocabulary
@@ -27,8 +28,8 @@ class Streamed(_IdFeature):
 
     The table changes between fits and not within one: `refit` goes on with a state where new training rows have come, ids that
     stay keep their rows, and the rows that changed hands are returned, for `StreamedEncoder.recycle` and
-    `polyrec.train.reset_rows`. State: `value`, `row`, `count`, `last_seen`; first the ids with a row, by row, then as many
-    more that wait for one, whose `row` is 0.
+    `polyrec.train.reset_rows.reset_rows`. State: `value`, `row`, `count`, `last_seen`; first the ids with a row, by row, then
+    as many more that wait for one, whose `row` is 0.
     """
 
     examples = ({"name": "item_id", "rows": 1000}, {"name": "ad", "rows": 3, "admit_after": 1, "evict": "lfu", "width": 8})
@@ -46,8 +47,11 @@ class Streamed(_IdFeature):
 
     def refit(self, values: pl.DataFrame, state: State | None, times: pl.Series | None = None) -> tuple[State, Tensor]:
         """Return what a state becomes by new rows, and the rows of the table that were another id's before."""
-        rules = {"rows": self.rows, "admit_after": self.admit_after, "evict": self.evict}
-        update = update_vocabulary(state, self.ids(values), times, **rules)
+        if times is not None and times.null_count():
+            found, remedy = f"null in {times.null_count()} rows", "Drop or fill these rows."
+            raise UserError(f"times of the feature {self.name!r}", expected="a time in every row", found=found, remedy=remedy)
+        ids = self.ids(values)
+        update = update_vocabulary(state, ids, times, rows=self.rows, admit_after=self.admit_after, evict=self.evict)
         return update.state, update.recycled
 
     def encode(self, values: pl.DataFrame, state: State) -> Dense:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn, optim
 
-_BY_STEP = ("log_decay",)
+_BY_STEP = ("log_decay", "drift")
 """State by step, which a table of as many rows would be mistaken for."""
 _LAST = "last"
 """State by row: the step that reached the row last."""
