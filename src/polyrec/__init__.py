@@ -40,11 +40,13 @@ from polyrec.data.query import Query
 from polyrec.data.splits import LastSplit, RandomSplit, TimeSplit
 from polyrec.data.tables import Tables
 from polyrec.features.categorical import Categorical
+from polyrec.features.hashed import Hashed
 from polyrec.features.history import History
 from polyrec.features.light_gcn import LightGCN
 from polyrec.features.multi_categorical import MultiCategorical
 from polyrec.features.numeric import Numeric
 from polyrec.features.piecewise import Piecewise
+from polyrec.features.streamed import Streamed
 from polyrec.features.text import Text
 from polyrec.features.vector import Vector
 from polyrec.fitted import Fitted
@@ -124,6 +126,7 @@ __all__ = [
     "FixedWeights",
     "GradNorm",
     "GradVac",
+    "Hashed",
     "Hierarchical",
     "History",
     "HoME",
@@ -158,6 +161,7 @@ __all__ = [
     "Retrieval",
     "SASRec",
     "SharedBottom",
+    "Streamed",
     "Tables",
     "Temperature",
     "Text",
