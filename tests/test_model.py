@@ -21,7 +21,6 @@ from polyrec import (
     Regression,
     Retrieval,
     Training,
-    UserError,
 )
 from polyrec.features.encoders import Encoders
 

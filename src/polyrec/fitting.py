@@ -21,7 +21,6 @@ from polyrec.calibrating import calibrate
 from polyrec.card import write_card
 from polyrec.catalogue import predict
 from polyrec.core.batch import Column
-from polyrec.core.errors import UserError
 from polyrec.data.histories import TIME, USER, Log, element_columns
 from polyrec.data.labels import check_learnable, fit_task, observed_labels
 from polyrec.data.prepared import Items, Prepared, encode_features, encode_labels

@@ -22,12 +22,11 @@ from polyrec.layers.named import Named
 from polyrec.layers.shared_linear import SharedLinear
 from polyrec.layers.shared_table import SharedTable
 
-
 _IN_GRAPH = "/graph"
 
 
 class Encoders(nn.Module):
-    """One encoder a feature, those of one shape together. Histories and graphs read the tables of the features that they are of.
+    """One encoder a feature, those of one shape together. Histories and graphs read the tables of the features they are of.
 
     `fields` names the features in the order in which their vectors are laid side by side, with their widths: ids first, those
     that share a table next to one another, then numbers of one width, then the rest as declared.

@@ -29,7 +29,8 @@ class SharedLinear(nn.Module):
 
     def forward(self, names: Sequence[str], values: Sequence[Tensor]) -> Tensor:
         """Return what some of the maps, by name, make of inputs (B, D) each, side by side: (B, F K)."""
-        weight_FDK, bias_FK = self.weight, self.bias
+        weight_FDK: Tensor = self.weight
+        bias_FK: Tensor = self.bias
         if len(names) < len(self.places):
             chosen = torch.tensor([self.places[name] for name in names])
             weight_FDK, bias_FK = weight_FDK[chosen], bias_FK[chosen]

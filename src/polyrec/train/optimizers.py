@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn, optim
 
+from polyrec.train.quick_adam import QuickAdam
 from polyrec.train.row_adagrad import RowAdagrad
 from polyrec.train.row_adam import RowAdam
 from polyrec.train.training import ScheduleName, Training
@@ -17,8 +18,8 @@ from polyrec.train.training import ScheduleName, Training
 def build_optimizers(
     weights: Iterable[nn.Parameter], tables: Sequence[nn.Parameter], free: Iterable[nn.Parameter], training: Training
 ) -> list[optim.Optimizer]:
-    """Return the torch optimiser that a training asks for, in its fused form where torch has one, and, where it updates tables by
-    rows, a second one for these. The `free` parameters, those of the balance, have no weight decay."""
+    """Return the optimiser that a training asks for, fused where torch has it so, and, where tables are updated by rows, a second
+    one for these. The `free` parameters, those of the balance, have no weight decay."""
     rate, decay, fused = training.learning_rate, training.weight_decay, True
     is_table = {id(table) for table in tables} if training.updates_rows else set()
     groups: list[dict[str, Any]] = [{"params": [weight for weight in weights if id(weight) not in is_table]}]
@@ -28,9 +29,9 @@ def build_optimizers(
         case "sgd":
             optimizers.append(optim.SGD(groups, rate, weight_decay=decay, momentum=training.momentum, fused=fused))
         case "adam":
-            optimizers.append(optim.Adam(groups, rate, weight_decay=decay, fused=fused))
+            optimizers.append(QuickAdam(groups, rate, decay, decoupled=False))
         case "adamw":
-            optimizers.append(optim.AdamW(groups, rate, weight_decay=decay, fused=fused))
+            optimizers.append(QuickAdam(groups, rate, decay, decoupled=True))
         case "rmsprop":
             optimizers.append(optim.RMSprop(groups, rate, weight_decay=decay, momentum=training.momentum))
         case "adagrad":

@@ -18,7 +18,7 @@ def fastest_products() -> Iterator[None]:
     oneDNN rounds them only on processors with units for that (AMX). Whether this one rounds is tried once, and where it does
     everything stays as it was.
     """
-    setting = torch.backends.mkldnn.matmul
+    setting = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]  # set on the module as an object
     before = setting.fp32_precision
     if before == "none" and _are_exact():
         setting.fp32_precision = "bf16"
@@ -31,7 +31,7 @@ def fastest_products() -> Iterator[None]:
 @cache
 def _are_exact() -> bool:
     """Whether products that may round are products that do not: 1 + 2^-10 is no bfloat16."""
-    setting = torch.backends.mkldnn.matmul
+    setting = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]  # set on the module as an object
     before = setting.fp32_precision
     setting.fp32_precision = "bf16"
     try:

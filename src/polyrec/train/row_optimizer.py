@@ -50,6 +50,8 @@ class RowOptimizer(optim.Optimizer):
                 self._end(state, group)
         return loss
 
+    step.hooked = True  # type: ignore[attr-defined]  # torch then leaves it without its profiling hooks
+
     @torch.no_grad()
     def catch_up(self, table: nn.Parameter | None = None, rows: Tensor | None = None) -> None:
         """Bring rows (else all) of a table (else every one) to where they would stand had each step reached them with no

@@ -5,7 +5,10 @@ Shape letters: B rows, M items drawn, T tasks, D width of all features together.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from functools import partial
 from itertools import combinations
 
 import torch
@@ -21,10 +24,13 @@ from polyrec.train.optimizers import build_optimizers, clip_gradients, step_size
 from polyrec.train.ranks import Ranks
 from polyrec.train.training import Training
 
+PIECE = 4 * 2**20
+"""Numbers that the layers of a model leave for the backward pass at a time: few enough for the processor's caches, and for
+blocks of memory that the allocator hands out again instead of fetching them from the system at every step. A layer leaves about
+as many a row as it has biases."""
 
-PIECE = 1024
-"""Rows that go through the network at a time. What a layer leaves for the backward pass then fits the processor's caches, and
-memory that the allocator hands out again instead of fetching it from the system at every step."""
+_FEWEST = 256
+"""Rows that are never cut into pieces."""
 
 
 class Step:
@@ -34,8 +40,8 @@ class Step:
     of its total by them are the tasks' weights, and the weighted sum is differentiated once. This is ordinary backpropagation
     of the total, in two pieces, so that losses can be added up over processes in between.
 
-    Where the weights are known beforehand and no row's loss depends on other rows, a batch of more than `PIECE` rows goes
-    through the model in pieces whose gradients are added up: the same step, up to rounding and to the dropout drawn.
+    Where the weights are known beforehand and no row's loss depends on other rows, a batch of many rows goes through
+    the model in pieces whose gradients are added up: the same step, up to rounding and to the dropout drawn.
     """
 
     def __init__(self, model: Model, objective: Objective, balance: Balance, training: Training, ranks: Ranks) -> None:
@@ -49,10 +55,14 @@ class Step:
         self.optimizers = build_optimizers(self.parameters, rows, list(balance.parameters()), training)
         self.rate = training.learning_rate
         self.negatives = max(task.uniform_negatives for task in objective.tasks)
-        relates_rows = any(task.relates_rows for task in objective.tasks)
-        normalises = any(isinstance(module, nn.modules.batchnorm._NormBase) for module in model.modules())
-        self.piece = 0 if relates_rows or normalises or self.negatives else PIECE
+        self.free = [*self.parameters, *balance.parameters()]
+        self.piece = self._piece()
+        self.decode = torch.compile(model.decode) if training.compile else model.decode
         self.places = {task.name: place for place, task in enumerate(objective.tasks)}
+        known = balance.known_weights()
+        self.weights_T = None if known is None else torch.tensor([known[task.name] for task in objective.tasks])
+        lower = training.precision == "bfloat16"
+        self.precision = partial(torch.autocast, "cpu", torch.bfloat16) if lower else nullcontext
         self.begin()
 
     def begin(self) -> None:
@@ -65,14 +75,23 @@ class Step:
         if len(rows_B) < self.ranks.count:
             return
         self._set_rate(number, steps)
-        for optimizer in self.optimizers:
-            optimizer.zero_grad(set_to_none=True)
+        for parameter in self.free:
+            parameter.grad = None
         rows_B = self.ranks.share(rows_B)
-        weights = self.balance.known_weights()
-        if weights is None or probe or self.negatives:
+        if self.weights_T is None or probe or self.negatives:
             self._balanced(self._gather(data, rows_B), number, probe)
-        elif self._weighted([data.batch(piece) for piece in rows_B.split(self.piece or len(rows_B))], weights):
+        elif self._weighted([data.batch(piece) for piece in rows_B.split(self.piece)], self.weights_T):
             self._update()
+
+    def _piece(self) -> int:
+        """Return how many rows go through the model at a time."""
+        relates_rows = any(task.relates_rows for task in self.objective.tasks)
+        normalises = any(isinstance(module, nn.modules.batchnorm._NormBase) for module in self.model.modules())
+        if relates_rows or normalises:
+            return sys.maxsize
+        tables = {id(table.weight) for table in self.model.tables()}
+        biases = [own for own in self.parameters if id(own) not in tables and (own.dim() == 1 or own.shape[-2] == 1)]
+        return max(PIECE // max(sum(own.numel() for own in biases), 1), _FEWEST)
 
     def _set_rate(self, number: int, steps: int) -> None:
         rate = self.training.learning_rate * step_size(number, steps, self.training.schedule, self.training.warmup)
@@ -83,12 +102,13 @@ class Step:
             for group in optimizer.param_groups:
                 group["lr"] = rate
 
-    def _weighted(self, pieces: Sequence[Batch], weights: Mapping[str, float]) -> bool:
+    def _weighted(self, pieces: Sequence[Batch], weights_T: Tensor) -> bool:
         """Add up the gradients of the weighted sum of mean losses over pieces of a batch; return whether it has any label."""
-        counts_T = self.ranks.sum(torch.stack([self._counts(piece) for piece in pieces]).sum(0))
-        share_T = torch.tensor([weights[task.name] for task in self.objective.tasks]) / counts_T.clamp(min=1)
+        counts = [self._counts(piece) for piece in pieces]
+        counts_T = self.ranks.sum(counts[0] if len(counts) == 1 else torch.stack(counts).sum(0))
         if not counts_T.any():
             return False
+        share_T = weights_T / counts_T.clamp(min=1)
         for piece in pieces:
             raw = self._raw(self._encode(piece))
             losses = self.objective.losses(raw, piece.targets, piece.masks)
@@ -147,12 +167,12 @@ class Step:
         return data.batch(rows_B, torch.randint(len(data.items.rows_I), (self.negatives,)))
 
     def _encode(self, batch: Batch) -> Tensor:
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.training.precision == "bfloat16"):
+        with self.precision():
             return self.model.encode(batch)
 
     def _raw(self, x_BD: Tensor) -> dict[str, Tensor]:
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.training.precision == "bfloat16"):
-            return {name: value.float() for name, value in self.model.decode(x_BD).items()}
+        with self.precision():
+            return {name: value.float() for name, value in self.decode(x_BD).items()}
 
     def _losses(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor], Tensor]:
         """Return the features side by side, this process's part of each present task's mean loss over the batch, and how many

@@ -51,6 +51,8 @@ class Training(Spec):
     """Whether to train once more, from the start and on all rows, for as many epochs as validation found best."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Number format of the forward pass; weights, gradients of the tasks and the optimiser's state are float32 either way."""
+    compile: bool = False
+    """Whether network and heads are compiled by `torch.compile`, which wants a C++ compiler and takes a minute at first."""
     sparse: bool | None = None
     """Whether tables of ids are updated in the rows that a batch touches only, at a cost that does not grow with the tables.
     Unset, wherever the optimiser can: not RMSProp, nor with momentum or an L2 penalty, which move every row at every step. With

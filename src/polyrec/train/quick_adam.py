@@ -1,0 +1,67 @@
+"""Adam for the weights that every step moves, with little of the cost of calling it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, optim
+
+
+class QuickAdam(optim.Adam):
+    """`torch.optim.Adam(fused=True)`, or AdamW, which gathers weights and moments into lists once and not at every step.
+
+    On a model of a few small layers that gathering, and the hooks that torch wraps around `step`, cost several times the
+    update itself. Updates and state are torch's own; a step at which a weight has no gradient is left to torch.
+    """
+
+    def __init__(self, groups: list[dict[str, Any]], lr: float, weight_decay: float, decoupled: bool) -> None:
+        super().__init__(groups, lr, weight_decay=weight_decay, fused=True, decoupled_weight_decay=decoupled)
+        self._update = torch._fused_adamw_ if decoupled else torch._fused_adam_
+        self._lists: list[tuple[dict[str, Any], list[Tensor], list[Tensor], list[Tensor], list[Tensor]]] = []
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """Take a step of every weight that has a gradient."""
+        gradients = [[weight.grad for weight in group["params"]] for group in self.param_groups]
+        if not self._lists or closure is not None or any(gradient is None for own in gradients for gradient in own):
+            loss = super().step(closure)
+            self._gather()
+            return loss
+        for (group, weights, averages, squares, steps), own in zip(self._lists, gradients, strict=True):
+            beta1, beta2 = group["betas"]
+            torch._foreach_add_(steps, 1)
+            self._update(
+                weights,
+                own,
+                averages,
+                squares,
+                [],
+                steps,
+                lr=group["lr"],
+                beta1=beta1,
+                beta2=beta2,
+                weight_decay=group["weight_decay"],
+                eps=group["eps"],
+                amsgrad=False,
+                maximize=False,
+            )
+        return None
+
+    step.hooked = True  # type: ignore[attr-defined]  # torch then leaves it without its profiling hooks
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over a state; the lists are gathered anew at the next step."""
+        self._lists = []
+        super().load_state_dict(state_dict)
+
+    def _gather(self) -> None:
+        if all(weight in self.state for group in self.param_groups for weight in group["params"]):
+            self._lists = [
+                (group, group["params"], *([self.state[weight][name] for weight in group["params"]] for name in _STATE))
+                for group in self.param_groups
+            ]
+
+
+_STATE = ("exp_avg", "exp_avg_sq", "step")
