@@ -18,8 +18,10 @@ from polyrec.train.training import ScheduleName, Training
 def build_optimizers(
     weights: Iterable[nn.Parameter], tables: Sequence[nn.Parameter], free: Iterable[nn.Parameter], training: Training
 ) -> list[optim.Optimizer]:
-    """Return the optimiser that a training asks for, fused where torch has it so, and, where tables are updated by rows, a second
-    one for these. The `free` parameters, those of the balance, have no weight decay."""
+    """Return the optimiser that a training asks for, fused where torch has it so, and one for tables updated by rows.
+
+    The `free` parameters, those of the balance, have no weight decay.
+    """
     rate, decay, fused = training.learning_rate, training.weight_decay, True
     is_table = {id(table) for table in tables} if training.updates_rows else set()
     groups: list[dict[str, Any]] = [{"params": [weight for weight in weights if id(weight) not in is_table]}]

@@ -22,6 +22,7 @@ from polyrec.objective import Objective, counted
 from polyrec.train.gradients import StepGradients
 from polyrec.train.optimizers import build_optimizers, clip_gradients, step_size
 from polyrec.train.ranks import Ranks
+from polyrec.train.row_optimizer import RowOptimizer
 from polyrec.train.training import Training
 
 PIECE = 4 * 2**20
@@ -151,6 +152,12 @@ class Step:
             clip_gradients(self.parameters, self.training.gradient_clip)
         for optimizer in self.optimizers:
             optimizer.step()
+
+    def settle(self) -> None:
+        """Bring rows of tables that no recent batch read to where all steps so far would have brought them."""
+        for optimizer in self.optimizers:
+            if isinstance(optimizer, RowOptimizer):
+                optimizer.catch_up()
 
     def mean_losses(self) -> dict[str, float]:
         """Return each task's mean loss over the rows that counted since `begin`; a task without any is absent."""
