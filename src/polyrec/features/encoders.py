@@ -5,7 +5,7 @@ Shape letters: B rows, L length of a history, M elements of all histories, K wid
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,7 @@ class Encoders(nn.Module):
         super().__init__()
         widths = {feature.name: feature.width for feature in features}
         self.features = tuple(features)
+        self.fields = widths
         self.encoders, self.poolings, self.graphs = Named[Encoder](), Named[HistoryPooling](), Named[GraphEncoder]()
         self.in_graphs = sorted({feature.of for feature in features if isinstance(feature, LightGCN)})
         self._propagated: dict[str, Tensor] = {}
@@ -37,13 +38,14 @@ class Encoders(nn.Module):
             else:
                 self.encoders[feature.name] = feature.build(states[feature.name])
 
-    def __call__(self, batch: Batch) -> Tensor:
-        return super().__call__(batch)
+    def __call__(self, batch: Batch, only: Collection[str] | None = None) -> Tensor:
+        return super().__call__(batch, only)
 
-    def forward(self, batch: Batch) -> Tensor:
-        """Return the vectors of all features side by side, (B, D)."""
-        ids = {name: self._drop(name, batch) for name in self.in_graphs}
-        return torch.cat([self._vector(feature, batch, ids) for feature in self.features], 1)
+    def forward(self, batch: Batch, only: Collection[str] | None = None) -> Tensor:
+        """Return the vectors of all features side by side, (B, D), or of `only` some, in the order of `fields`."""
+        asked = [feature for feature in self.features if only is None or feature.name in only]
+        ids = {name: self._drop(name, batch) for name in self.in_graphs if name in batch.inputs}
+        return torch.cat([self._vector(feature, batch, ids) for feature in asked], 1)
 
     def train(self, mode: bool = True) -> Encoders:
         """Switch to training or back; what was propagated over graphs is forgotten, for the tables may have changed."""

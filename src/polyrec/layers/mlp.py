@@ -27,5 +27,9 @@ class MLP(nn.Module):
     def __call__(self, x_BD: Tensor) -> Tensor:
         return super().__call__(x_BD)
 
+    def readers(self) -> tuple[nn.Parameter, ...]:
+        """Return the weight of the first layer, which alone reads the input; none where there is no layer."""
+        return tuple(step.weight for step in list(self.steps)[:1] if isinstance(step, nn.Linear))
+
     def forward(self, x_BD: Tensor) -> Tensor:
         return self.steps(x_BD)
