@@ -105,7 +105,7 @@ class Catalogue:
         fixed_F = self.model.encode(Batch(inputs, {}, {}, 1), self._sides.fixed)[0]
         pieces: list[dict[str, Tensor]] = []
         for rows_B in rows_N.split(BATCH):
-            own_BO = self._vectors_IO[rows_B]
+            own_BO = self._vectors[rows_B]
             if self._sides.aimed:
                 columns = {**user, **self._item_columns}
                 batch = Prepared(columns, {}, {}, len(rows_B)).batch(rows_B)
@@ -131,8 +131,8 @@ class Catalogue:
         return [Beside(model.network, own_O, fixed_F, visible_D) for visible_D in views]
 
     @cached_property
-    def _vectors_IO(self) -> Tensor:
-        """The vectors of the items' features, side by side."""
+    def _vectors(self) -> Tensor:
+        """The vectors of the items' features side by side, (I, O)."""
         prepared = Prepared(self._item_columns, {}, {}, self.items.height)
         with torch.inference_mode():
             return torch.cat([self.model.encode(batch, self._sides.item) for batch in prepared.batches(BATCH)])

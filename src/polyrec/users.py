@@ -57,7 +57,9 @@ class Users:
         for name in given:
             if name not in self.kinds:
                 expected = "a column of the user's side or of the row"
-                raise UserError(f"argument {name!r}", expected=expected, found="no such column", remedy=nearest(name, self.kinds))
+                raise UserError(
+                    f"argument {name!r}", expected=expected, found="no such column", remedy=nearest(name, self.kinds)
+                )
         (place,) = self.keys.find([given.get(self.key)])
         row = self.frame.height - 1 if place is None else place
         told = [name for name in given if place is None or name != self.key]

@@ -17,16 +17,18 @@ class Keys:
 
     def find(self, keys: Sequence[object] | pl.Series) -> list[int | None]:
         """Return the place of each key, None where there is none."""
-        places = self._found(keys.to_list() if isinstance(keys, pl.Series) else keys)
-        if places is None or None in places:
-            cast = pl.Series(keys).cast(self.kind, strict=False).to_list()
-            places = self._found(cast)
-            assert places is not None, "what polars casts to a key's type can be looked up"
-        return places
+        found = self._found(keys.to_list() if isinstance(keys, pl.Series) else keys)
+        if None not in found:
+            return found
+        try:
+            cast = self._found(pl.Series(keys).cast(self.kind, strict=False).to_list())
+        except (pl.exceptions.PolarsError, TypeError):
+            return found
+        return [own if own is not None else other for own, other in zip(found, cast, strict=True)]
 
-    def _found(self, keys: Sequence[object]) -> list[int | None] | None:
-        """Return the places of keys of the very type; None where one is a list or the like."""
+    def _found(self, keys: Sequence[object]) -> list[int | None]:
+        """Return the places of keys of the very type; none at all where one is a list or the like."""
         try:
             return [self._places.get(key) for key in keys]
         except TypeError:
-            return None
+            return [None] * len(keys)

@@ -29,7 +29,8 @@ class MLP(nn.Module):
 
     def readers(self) -> tuple[nn.Parameter, ...]:
         """Return the weight of the first layer, which alone reads the input; none where there is no layer."""
-        return tuple(step.weight for step in list(self.steps)[:1] if isinstance(step, nn.Linear))
+        first = next(self.steps.children(), None)
+        return (first.weight,) if isinstance(first, nn.Linear) else ()
 
     def forward(self, x_BD: Tensor) -> Tensor:
         return self.steps(x_BD)

@@ -31,6 +31,8 @@ class Inputs(nn.Module):
         return weights if self.trunk is None else self.trunk.readers()
 
     def forward(self, x_BD: Tensor) -> Tensor:
+        if not self.products.groups:
+            return x_BD if self.trunk is None else self.trunk(x_BD)
         with_products_BD = self.products(x_BD)
         if self.trunk is None:
             return with_products_BD
