@@ -61,6 +61,7 @@ class Model(nn.Module):
         for name in self.tasks:
             for position, view in enumerate(views[name]):
                 self.views.setdefault(view, []).append((name, position))
+        self.sees_all = [names.issuperset(fields) for names in self.views]
         for number, names in enumerate(self.views):
             kept = [torch.full((width,), float(name in names)) for name, width in fields.items()]
             self.register_buffer(f"visible_{number}", torch.cat(kept).repeat(copies), persistent=False)
@@ -118,5 +119,4 @@ class Model(nn.Module):
         return [table for copy in self.copies if isinstance(copy, Encoders) for table in copy.tables()]
 
     def _masked(self, x_BD: Tensor, number: int) -> Tensor:
-        mask_D = self.get_buffer(f"visible_{number}")
-        return x_BD if bool(mask_D.all()) else x_BD * mask_D
+        return x_BD if self.sees_all[number] else x_BD * self.get_buffer(f"visible_{number}")

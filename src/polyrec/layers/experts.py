@@ -20,7 +20,7 @@ def batched_linear(x_GBD: Tensor, weight_EDH: Tensor, bias_E1H: Tensor | None = 
     experts, width, out = weight_EDH.shape
     if x_GBD.dim() == 2:
         flat = x_GBD @ weight_EDH.transpose(0, 1).reshape(width, -1)
-        h_EBH = flat.view(len(x_GBD), experts, out).transpose(0, 1)
+        h_EBH = flat.unflatten(1, (experts, out)).transpose(0, 1)
         return h_EBH if bias_E1H is None else h_EBH + bias_E1H
     groups, rows = x_GBD.shape[:2]
     if groups == experts:
