@@ -19,7 +19,6 @@ from polyrec import artifact
 from polyrec.artifact import Parts
 from polyrec.calibrating import calibrated
 from polyrec.catalogue import BATCH, Catalogue, predict, raw_outputs
-from polyrec.core.batch import Batch
 from polyrec.core.errors import UserError
 from polyrec.core.names import SCORE
 from polyrec.data.expressions import evaluate as evaluate_sql
@@ -85,7 +84,7 @@ class Fitted:
         """Read a recommender that `save` wrote; every file is checked against the manifest first."""
         return cls(artifact.read(Path(folder)))
 
-    def export(self, path: str | Path, format: str = "onnx") -> Path:  # noqa: A002
+    def export(self, path: str | Path, format: str = "onnx") -> Path:
         """Write the model for other runtimes, from the tensors of features to each task's prediction and the fused score.
 
         `format` is "onnx", for ONNX Runtime and others, or "torch", for `torch.export.load`. Beside the file `path` there is
@@ -100,7 +99,8 @@ class Fitted:
         """Return what an exported model reads, by input, for the rows of a table."""
         from polyrec.export.inputs import flatten
 
-        batch = self.encoded(self._read(data))
+        frame = self._read(data)
+        batch = self._prepare(frame).batch(torch.arange(frame.height))
         return {name: tensor.numpy() for name, tensor in flatten(batch, self.spec.all_features).items()}
 
     def predict(self, data: Source | Tables) -> pl.DataFrame:
@@ -194,10 +194,6 @@ class Fitted:
         """Return each task's predictions, (N,) or (N, C), calibrated where declared, for a wide table."""
         predictions = predict(self.model, self.spec, self.parts.task_states, self._prepare(frame))
         return calibrated(self.spec.calibration, self.parts.calibration_states, predictions)
-
-    def encoded(self, frame: pl.DataFrame) -> Batch:
-        """Return the inputs of the model for a wide table, in one batch."""
-        return self._prepare(frame).batch(torch.arange(frame.height))
 
     def raw_tensors(self, frame: pl.DataFrame) -> dict[str, Tensor]:
         """Return each task's raw outputs, (N,) or (N, C), for a wide table."""

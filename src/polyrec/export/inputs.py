@@ -40,8 +40,10 @@ def flatten(batch: Batch, features: Sequence[Feature]) -> dict[str, Tensor]:
         if isinstance(values, Padded):
             assert isinstance(feature, History)
             short = feature.length - values.mask_BL.shape[1]
-            elements = _tensor(values.elements).unflatten(0, values.mask_BL.shape)
-            found[feature.name] = functional.pad(elements, (0, 0) * (elements.dim() - 2) + (short, 0))
+            elements, filler = _tensor(values.elements), NONE if isinstance(values.elements, Bag) else 0
+            is_real = values.mask_BL.flatten()[(...,) + (None,) * (elements.dim() - 1)]
+            elements = torch.where(is_real, elements, filler).unflatten(0, values.mask_BL.shape)
+            found[feature.name] = functional.pad(elements, (0, 0) * (elements.dim() - 2) + (short, 0), value=filler)
             found[feature.name + MASK] = functional.pad(values.mask_BL, (short, 0))
         elif values is not None:
             found[feature.name] = _tensor(values)

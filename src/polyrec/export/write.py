@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import warnings
-from collections.abc import Mapping
-from importlib.util import find_spec
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
 import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
 import polyrec
 from polyrec.core.batch import Batch
-from polyrec.core.errors import UserError, missing_extra
+from polyrec.core.errors import UserError, missing_extra, nearest
 from polyrec.core.files import replacing, write_text
 from polyrec.core.names import FORMATS
+from polyrec.data.histories import USER
+from polyrec.data.prepared import Prepared, encode_features
 from polyrec.export.inputs import BATCH, dynamic_shapes, flatten, shapes
 from polyrec.export.module import ExportedModel
 from polyrec.features.history import History
@@ -27,19 +31,14 @@ from polyrec.poolings.recurrent import Recurrent
 if TYPE_CHECKING:
     from polyrec.fitted import Fitted
 
-_MOST_BYTES = 2**31 - 1
-"""Size of a protocol buffer, which an ONNX file is."""
-
 
 def export(fitted: Fitted, path: Path, form: str) -> Path:
     """Do what `Fitted.export` says."""
     if form not in FORMATS:
-        raise UserError("`format`", expected=" or ".join(map(repr, FORMATS)), found=repr(form), remedy="Choose one of them.")
-    if form == "onnx" and not (find_spec("onnx") and find_spec("onnxscript")):
-        raise missing_extra("onnxscript", "export", "export to ONNX")
+        remedy = nearest(form, FORMATS)
+        raise UserError("`format`", expected=" or ".join(map(repr, FORMATS)), found=repr(form), remedy=remedy)
     _check(fitted, form)
-    module, batch = ExportedModel(fitted.parts, fitted.model), fitted.encoded(_two_rows(fitted))
-    features = fitted.spec.all_features
+    module, batch, features = ExportedModel(fitted.parts, fitted.model), _two_rows(fitted), fitted.spec.all_features
     named, tensors = shapes(batch, features), flatten(batch, features)
     with torch.no_grad():
         outputs = module(tensors)
@@ -51,10 +50,10 @@ def export(fitted: Fitted, path: Path, form: str) -> Path:
                     torch.export.save(program, file)
             else:
                 _write_onnx(program, list(tensors), list(outputs), temporary)
-    except (RuntimeError, torch.onnx.errors.OnnxExporterError) as error:
-        remedy = "Serve it with polyrec, or choose other kinds."
-        found = f"one that is not: {str(error).strip().splitlines()[0]}"
-        raise UserError(f"export to {form}", expected="a model of operations that it knows", found=found, remedy=remedy) from error
+    except (RuntimeError, ValueError, torch.onnx.OnnxExporterError) as error:
+        found = f"something else: {str(error).strip().splitlines()[0]}"
+        remedy = "Declare other kinds, or serve the model with polyrec."
+        raise UserError(f"export to {form}", expected="operations that it knows", found=found, remedy=remedy) from error
     told = {
         "format": form,
         "polyrec": polyrec.__version__,
@@ -67,7 +66,12 @@ def export(fitted: Fitted, path: Path, form: str) -> Path:
 
 
 def _check(fitted: Fitted, form: str) -> None:
-    """Refuse what depends on the values of a batch and not only on its shapes."""
+    """Refuse what depends on the values of a batch and not only on its shapes, and ONNX where its packages are missing."""
+    if form == "onnx":
+        try:
+            import onnxscript  # noqa: F401
+        except ImportError as error:
+            raise missing_extra("onnxscript", "export", "export to ONNX") from error
     for feature in fitted.spec.all_features:
         if isinstance(feature, History) and isinstance(feature.pooling, Recurrent):
             found = "the pooling Recurrent, which steps over each history's own length"
@@ -76,23 +80,50 @@ def _check(fitted: Fitted, form: str) -> None:
             raise UserError(thing, expected="a pooling that is the same operations for every row", found=found, remedy=remedy)
 
 
-def _two_rows(fitted: Fitted) -> Any:
-    """Return a table of two rows of which nothing is known: what a model is traced with."""
-    columns = fitted.parts.frames["columns"]
-    return columns.drop(name for name in [fitted.roles.time] if name is not None).clear(2)
+def _two_rows(fitted: Fitted) -> Batch:
+    """Return two rows of which nothing is known: what a model is traced with."""
+    spec, rows = fitted.spec, fitted.parts.frames["columns"].clear(2)
+    log, who = None, None
+    if spec.has_history:
+        log, who = fitted.catalogue.log, rows.select(pl.col(fitted.user_key).alias(USER))
+    columns = encode_features(rows, spec.all_features, fitted.parts.feature_states, log, who)
+    return Prepared(columns, {}, {}, 2).batch(torch.arange(2))
 
 
 def _trace(module: ExportedModel, tensors: dict[str, Tensor], named: Mapping[str, tuple[str | int, ...]]) -> ExportedProgram:
-    with torch.no_grad():
+    with torch.no_grad(), _quiet():
         return torch.export.export(module, (tensors,), dynamic_shapes=(dynamic_shapes(named),), strict=False)
 
 
 def _write_onnx(program: ExportedProgram, inputs: list[str], outputs: list[str], path: Path) -> None:
+    with _quiet():
+        program = program.run_decompositions({torch.ops.aten.searchsorted.Tensor: _places})
+        found = torch.onnx.export(program, input_names=inputs, output_names=outputs, dynamo=True, verbose=False)
+        assert found is not None
+        found.save(path, external_data=False)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep back what exporters say of themselves: deprecations within torch, a package that is not asked for."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx._internal.exporter._registration", "onnxscript")]
+    levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated", category=FutureWarning)
-        found = torch.onnx.export(program, input_names=inputs, output_names=outputs, dynamo=True, verbose=False)
-    assert found is not None
-    found.save(path, external_data=False)
+        warnings.filterwarnings("ignore", message=".*_flat_weights.*were assigned during export", category=UserWarning)
+        try:
+            for logger in loggers:
+                logger.setLevel(logging.ERROR)
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+def _places(sorted_K: Tensor, values: Tensor, *, right: bool) -> Tensor:
+    """Return what `torch.searchsorted` does, which ONNX has no operation for: how many of the sorted numbers are no greater."""
+    assert right
+    return (sorted_K <= values.unsqueeze(-1)).sum(-1)
 
 
 def _port(name: str, value: Tensor, shape: tuple[str | int, ...]) -> dict[str, Any]:
