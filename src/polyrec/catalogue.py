@@ -1,12 +1,14 @@
 """The catalogue of items, predicted for one user: the user's side is encoded once, the items' side once and for all.
 
-Shape letters: N rows, C outputs of a task.
+Shape letters: N rows, B rows of a piece, C outputs of a task, I items, F width of what is the user's, O width of what is an
+item's, M items that a user met.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any
 
 import polars as pl
@@ -15,13 +17,17 @@ from torch import Tensor
 
 from polyrec.artifact import Parts
 from polyrec.calibrating import calibrated
-from polyrec.core.batch import Column, Constant
-from polyrec.core.errors import UserError, nearest
+from polyrec.core.batch import Batch, Column, Ragged
+from polyrec.core.errors import UserError
 from polyrec.data.histories import USER, Log
+from polyrec.data.keys import Keys
 from polyrec.data.prepared import Prepared, encode_features
+from polyrec.features.history import History
 from polyrec.model import Model
+from polyrec.networks.beside import Beside
 from polyrec.objective import Objective
 from polyrec.recommender import Recommender, Roles
+from polyrec.users import Users
 
 BATCH = 1024
 """Rows a forward pass; predictions are computed in pieces of this size."""
@@ -61,56 +67,105 @@ class Catalogue:
         """The rows that the recommender knows, by user and time."""
         return Log(self.parts.frames["log"])
 
+    @cached_property
+    def users(self) -> Users:
+        """What is known of users."""
+        return Users(self.parts, self.user_key, self.log)
+
+    @cached_property
+    def keys(self) -> Keys:
+        """Where each item stands in the catalogue."""
+        return Keys(self.items[self.item_key])
+
     def rows(self, items: Sequence[object] | pl.Series) -> Tensor:
         """Return the rows (N,) of some items by their keys; one that is not in the catalogue is refused."""
-        key, known = self.item_key, self.items.with_row_index("row")
-        asked = pl.Series(key, items).cast(known.schema[key], strict=False).to_frame()
-        rows = asked.join(known.select(key, "row"), on=key, how="left", maintain_order="left")["row"]
-        if rows.null_count():
-            missing = list(items)[rows.is_null().arg_max() or 0]
+        rows = self.keys.find(items)
+        if None in rows:
+            missing = list(items)[rows.index(None)]
             remedy = "Leave it out, or fit with an item table that holds it."
             raise UserError(f"item {missing!r}", expected="an item of the catalogue", found="none of that key", remedy=remedy)
-        return rows.cast(pl.Int64).to_torch()
+        return torch.tensor(rows, dtype=torch.long)
 
-    def seen(self, user: object) -> pl.Series:
-        """Return the keys of the items in a user's known rows."""
-        log = self.log.of_user(user).frame
-        return log[self.item_key] if self.roles.item in log.columns else pl.Series([], dtype=self.items.schema[self.item_key])
+    def seen(self, user: object) -> Tensor:
+        """Return the catalogue's rows (M,) of the items in a user's known rows."""
+        keys, rows = self._seen
+        (place,) = keys.find([user])
+        return torch.zeros(0, dtype=torch.long) if place is None else rows.take(torch.tensor([place])).values
 
     def predict(self, given: Mapping[str, Any], rows_N: Tensor) -> dict[str, Tensor]:
         """Return each task's predictions, (N,) or (N, C), for one user, by key or description, and some rows."""
-        user = self._user_row(given)
-        own = {feature.name for feature in (*self.spec.user, *self.spec.features)}
-        log, who = None, None
-        if self.spec.has_history:
-            who = user.select(pl.col(self.user_key).alias(USER))
-            log = self.log.of_user(who[USER][0])
-        encoded = encode_features(user, self.spec.all_features, self.parts.feature_states, log, who, own)
-        columns = {**{name: Constant(column) for name, column in encoded.items()}, **self._item_columns}
-        predictions = predict(self.model, self.spec, self.parts.task_states, Prepared(columns, {}, {}, len(rows_N)), rows_N)
+        with torch.inference_mode():
+            raw = self._raw(self.users.columns(given), rows_N)
+        predictions = self._objective.predictions(raw, self.parts.task_states)
         return calibrated(self.spec.calibration, self.parts.calibration_states, predictions)
 
-    def _user_row(self, given: Mapping[str, Any]) -> pl.DataFrame:
-        """Return the one row of what is known of a user, replaced and completed by what is given."""
-        schema = self.parts.frames["columns"].schema
-        read = {column: schema[column] for f in (*self.spec.user, *self.spec.features) for column in f.columns}
-        row: dict[str, Any] = dict.fromkeys(read)
-        for name, value in given.items():
-            if name not in read:
-                expected = "a column of the user's side or of the row"
-                raise UserError(f"argument {name!r}", expected=expected, found="no such column", remedy=nearest(name, read))
-            row[name] = value
-        key, users = self.user_key, self.parts.frames.get("users")
-        if users is not None and given.get(key) is not None:
-            known = users.filter(pl.col(key) == pl.lit(given[key]).cast(users.schema[key], strict=False))
-            if known.height:
-                row |= {name: value for name, value in known.row(0, named=True).items() if name in read and name not in given}
-        return pl.DataFrame([_cast(name, row[name], kind) for name, kind in read.items()])
+    def _raw(self, user: Mapping[str, Column], rows_N: Tensor) -> dict[str, Tensor]:
+        first = torch.zeros(1, dtype=torch.long)
+        inputs = {name: column.take(first) for name, column in user.items()}
+        fixed_F = self.model.encode(Batch(inputs, {}, {}, 1), self._sides.fixed)[0]
+        pieces: list[dict[str, Tensor]] = []
+        for rows_B in rows_N.split(BATCH):
+            own_BO = self._vectors[rows_B]
+            if self._sides.aimed:
+                columns = {**user, **self._item_columns}
+                batch = Prepared(columns, {}, {}, len(rows_B)).batch(rows_B)
+                own_BO = torch.cat([own_BO, self.model.encode(batch, self._sides.aimed)], 1)
+            pieces.append(self.model.outputs(partial(self._hidden, fixed_F, own_BO)))
+        return {name: torch.cat([piece[name] for piece in pieces]) for name in pieces[0]}
+
+    def _hidden(self, fixed_F: Tensor, own_BO: Tensor, view: int, tasks: Sequence[str]) -> Mapping[str, Tensor]:
+        return self._networks[view](fixed_F, own_BO, tasks)
+
+    @cached_property
+    def _sides(self) -> Sides:
+        aimed = [f.name for f in self.spec.all_features if isinstance(f, History) and f.sees_target]
+        item = [feature.name for feature in self.spec.item]
+        return Sides(item, aimed, [f.name for f in self.spec.all_features if f.name not in (*item, *aimed)])
+
+    @cached_property
+    def _networks(self) -> list[Beside]:
+        """The shared network for each view, with the user's part of it computed once a request."""
+        model, sides = self.model, self._sides
+        own_O, fixed_F = torch.cat([model.columns(sides.item), model.columns(sides.aimed)]), model.columns(sides.fixed)
+        views = (model.get_buffer(f"visible_{number}") for number in range(len(model.views)))
+        return [Beside(model.network, own_O, fixed_F, visible_D) for visible_D in views]
+
+    @cached_property
+    def _vectors(self) -> Tensor:
+        """The vectors of the items' features side by side, (I, O)."""
+        prepared = Prepared(self._item_columns, {}, {}, self.items.height)
+        with torch.inference_mode():
+            return torch.cat([self.model.encode(batch, self._sides.item) for batch in prepared.batches(BATCH)])
 
     @cached_property
     def _item_columns(self) -> dict[str, Column]:
         only = {feature.name for feature in self.spec.item}
         return encode_features(self.items, self.spec.all_features, self.parts.feature_states, None, None, only)
+
+    @cached_property
+    def _seen(self) -> tuple[Keys, Ragged]:
+        """The users who met an item, and the catalogue's rows of these items."""
+        rows = self.items.select(self.item_key).with_row_index("row")
+        met = self.log.frame.select(USER, self.item_key).join(rows, on=self.item_key).drop_nulls().sort(USER)
+        runs = met[USER].rle().struct.unnest()
+        offsets = torch.cat([torch.zeros(1, dtype=torch.long), runs["len"].cast(pl.Int64).to_torch().cumsum(0)])
+        return Keys(runs["value"]), Ragged(met["row"].cast(pl.Int32).to_torch(), offsets)
+
+    @cached_property
+    def _objective(self) -> Objective:
+        return Objective(self.spec.tasks)
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Names of features, by how their vectors change from item to item for one user."""
+
+    item: Sequence[str]
+    """Those of the item alone, whose vectors are computed once for all users."""
+    aimed: Sequence[str]
+    """Histories of the user as seen from the item."""
+    fixed: Sequence[str]
+    """The rest, which is the same beside every item."""
 
 
 def predict(
@@ -129,12 +184,3 @@ def raw_outputs(model: Model, spec: Recommender, prepared: Prepared, order_N: Te
             for name, raw in model(batch).items():
                 pieces[name].append(raw)
     return {name: torch.cat(parts) for name, parts in pieces.items()}
-
-
-def _cast(name: str, value: Any, kind: pl.DataType) -> pl.Series:
-    series = pl.Series(name, [value])
-    try:
-        return series.cast(kind)
-    except pl.exceptions.PolarsError as error:
-        remedy = "Give a value of the column's type."
-        raise UserError(f"argument {name!r}", expected=f"a value of type {kind}", found=f"{value!r}", remedy=remedy) from error

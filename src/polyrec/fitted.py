@@ -84,6 +84,25 @@ class Fitted:
         """Read a recommender that `save` wrote; every file is checked against the manifest first."""
         return cls(artifact.read(Path(folder)))
 
+    def export(self, path: str | Path, format: str = "onnx") -> Path:
+        """Write the model for other runtimes, from the tensors of features to each task's prediction and the fused score.
+
+        `format` is "onnx", for ONNX Runtime and others, or "torch", for `torch.export.load`. Beside the file `path` there is
+        `path.json`, which names the inputs and outputs with types and shapes; `encode` makes the inputs. A feature, network or
+        task that cannot be exported is refused.
+        """
+        from polyrec.export.write import export
+
+        return export(self, Path(path), format)
+
+    def encode(self, data: Source | Tables) -> dict[str, np.ndarray]:
+        """Return what an exported model reads, by input, for the rows of a table."""
+        from polyrec.export.inputs import flatten
+
+        frame = self._read(data)
+        batch = self._prepare(frame).batch(torch.arange(frame.height))
+        return {name: tensor.numpy() for name, tensor in flatten(batch, self.spec.all_features).items()}
+
     def predict(self, data: Source | Tables) -> pl.DataFrame:
         """Return the keys that the table has, each task's prediction in the label's units, and the fused score.
 
@@ -123,9 +142,9 @@ class Fitted:
         if k < 1:
             raise UserError("k", expected="a number of items, 1 or more", found=f"{k}", remedy="Ask for at least one.")
         require_columns(self.items, columns, "`columns` of the catalogue")
-        keep = pl.Series(np.ones(self.items.height, dtype=bool))
+        keep = torch.ones(self.items.height, dtype=torch.bool)
         if where is not None:
-            keep &= evaluate_sql(self.items, where, "condition `where` on the catalogue").cast(pl.Boolean).fill_null(False)
+            keep = _flags(evaluate_sql(self.items, where, "condition `where` on the catalogue"))
         rows, predictions, scores = self._top(user, k, keep, exclude_seen)
         shown = [self.item_key, *(column for column in columns if column != self.item_key)]
         return self.items[rows.numpy()].select(shown).with_columns(self._columns(predictions, scores))
@@ -162,7 +181,7 @@ class Fitted:
 
         There is one list by the fused score, under `SCORE`, and one by the prediction of each task that ranks the catalogue.
         """
-        keep = pl.Series(np.ones(self.items.height, dtype=bool))
+        keep = torch.ones(self.items.height, dtype=torch.bool)
         rows, predictions, scores = self._kept({self.user_key: user}, keep, exclude_seen=True)
         ranked = {task.name: predictions[task.name] for task in self.spec.tasks if task.ranks_catalogue}
         return {name: rows[_best(own, k)].numpy() for name, own in {SCORE: scores, **ranked}.items()}
@@ -244,20 +263,25 @@ class Fitted:
         return Catalogue(self.parts, self.roles, self.model)
 
     def _top(
-        self, user: Mapping[str, Any], k: int, keep: pl.Series, exclude_seen: bool
+        self, user: Mapping[str, Any], k: int, keep: Tensor, exclude_seen: bool
     ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
         """Return catalogue rows, predictions and scores of the k best items among those kept, best first."""
         rows, predictions, scores = self._kept(user, keep, exclude_seen)
         best = _best(scores, k)
         return rows[best], {name: value[best] for name, value in predictions.items()}, scores[best]
 
-    def _kept(self, user: Mapping[str, Any], keep: pl.Series, exclude_seen: bool) -> tuple[Tensor, dict[str, Tensor], Tensor]:
+    def _kept(self, user: Mapping[str, Any], keep: Tensor, exclude_seen: bool) -> tuple[Tensor, dict[str, Tensor], Tensor]:
         """Return catalogue rows, predictions and scores of the items kept."""
         if exclude_seen:
-            keep = keep & ~self.items[self.item_key].is_in(self.catalogue.seen(user.get(self.user_key)).implode())
-        rows = keep.arg_true().cast(pl.Int64).to_torch()
+            keep[self.catalogue.seen(user.get(self.user_key))] = False
+        rows = keep.nonzero().squeeze(1)
         predictions = self.catalogue.predict(user, rows)
         return rows, predictions, self._fused(predictions)
+
+
+def _flags(series: pl.Series) -> Tensor:
+    """Return booleans as a tensor, null as false."""
+    return torch.from_numpy(series.cast(pl.Boolean).fill_null(False).to_numpy().copy())
 
 
 def _best(scores: Tensor, k: int) -> Tensor:

@@ -5,7 +5,7 @@ Shape letters: B rows, D width of all features together, H hidden width, E exper
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -62,6 +62,7 @@ class Model(nn.Module):
         for name in self.tasks:
             for position, view in enumerate(views[name]):
                 self.views.setdefault(view, []).append((name, position))
+        self.sees_all = [names.issuperset(fields) for names in self.views]
         for number, names in enumerate(self.views):
             kept = [torch.full((width,), float(name in names)) for name, width in fields.items()]
             self.register_buffer(f"visible_{number}", torch.cat(kept).repeat(copies), persistent=False)
@@ -73,16 +74,27 @@ class Model(nn.Module):
         """Return the raw outputs (B,) or (B, C) of every task."""
         return self.decode(self.encode(batch))
 
-    def encode(self, batch: Batch) -> Tensor:
-        """Return the vectors of all features side by side, (B, D): the feature boundary."""
-        vectors = [copy(batch) for copy in self.copies]
+    def encode(self, batch: Batch, only: Collection[str] | None = None) -> Tensor:
+        """Return the vectors of all features side by side, (B, D): the feature boundary; or those of `only` some."""
+        vectors = [copy(batch, only) for copy in self.copies]
         return vectors[0] if len(vectors) == 1 else torch.cat(vectors, 1)
+
+    def columns(self, names: Collection[str]) -> Tensor:
+        """Return where the vectors of some features, as `encode` returns them, stand among those of all."""
+        first = self.copies[0]
+        assert isinstance(first, Encoders)
+        asked = [torch.full((width,), name in names) for name, width in first.fields.items()]
+        return torch.cat(asked).repeat(len(self.copies)).nonzero().squeeze(1)
 
     def decode(self, x_BD: Tensor) -> dict[str, Tensor]:
         """Return the raw outputs of every task for features side by side."""
+        return self.outputs(lambda number, tasks: self.network(self._masked(x_BD, number), tasks))
+
+    def outputs(self, shared: Callable[[int, Sequence[str]], Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        """Return the raw outputs of every task, given what makes the hidden states of some tasks in a view, by its number."""
         hidden_BH: dict[tuple[str, int], Tensor] = {}
         for number, seen in enumerate(self.views.values()):
-            found = self.network(self._masked(x_BD, number), list(dict.fromkeys(name for name, _ in seen)))
+            found = shared(number, list(dict.fromkeys(name for name, _ in seen)))
             hidden_BH |= {(name, position): found[name] for name, position in seen}
         states: dict[str, Tensor] = {}
         raws: dict[str, Tensor] = {}
@@ -113,5 +125,4 @@ class Model(nn.Module):
         return [table for copy in self.copies if isinstance(copy, Encoders) for table in copy.tables_by_rows()]
 
     def _masked(self, x_BD: Tensor, number: int) -> Tensor:
-        mask_D = self.get_buffer(f"visible_{number}")
-        return x_BD if bool(mask_D.all()) else x_BD * mask_D
+        return x_BD if self.sees_all[number] else x_BD * self.get_buffer(f"visible_{number}")

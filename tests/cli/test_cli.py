@@ -88,6 +88,15 @@ class TestAnswers:
         assert [item["item_id"] for item in told["items"]] == fitted.recommend(user_id=101, k=3)["item_id"].to_list()
         assert "Top 3 for a new user" in run("recommend", folder / "artifact", "--set", "age=30", "-k", 3).stdout
 
+    @pytest.mark.parametrize("form", ["onnx", "torch"])
+    def test_export(self, folder: Path, tmp_path: Path, form: str):
+        out = tmp_path / "model"
+        assert "Wrote" in run("export", folder / "artifact", "--format", form, "--out", out).stdout
+        told = json.loads((tmp_path / "model.json").read_text(encoding="utf-8"))
+        assert told["format"] == form
+        assert [output["name"] for output in told["outputs"]] == ["score", "like", "stars", "interest"]
+        assert {path.name for path in tmp_path.iterdir()} == {"model", "model.json"}
+
     def test_kinds(self):
         told = json.loads(run("kinds", "--json").stdout)
         assert {"features", "networks", "tasks", "balancers", "fusions", "encoders"} <= set(told)
@@ -109,7 +118,7 @@ class TestAnswers:
 
 
 @pytest.mark.parametrize(
-    "command", ["demo", "fit", "evaluate", "predict", "recommend", "compare", "tune", "kinds", "schema", "datasets"]
+    "command", ["demo", "fit", "evaluate", "predict", "recommend", "export", "compare", "tune", "kinds", "schema", "datasets"]
 )
 def test_every_command_has_help_with_an_example(command: str):
     assert f"Example: polyrec {command}" in run(command, "--help").stdout

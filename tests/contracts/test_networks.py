@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from polyrec.layers.products import FieldProducts
+from polyrec.networks.beside import Beside
 from polyrec.networks.network import Network, SharedNetwork
 from polyrec.trunks.mlp import MLP
 
@@ -144,6 +145,50 @@ class TestHiddenStates:
         other.load_state_dict(shared.state_dict())
         there, back = shared(x_BD, tasks), other(x_BD, tasks)
         assert all(torch.equal(there[task], back[task]) for task in tasks)
+
+
+@pytest.mark.parametrize("fixed", [["user_id"], ["city", "item_id"], ["user_id", "item_id", "city"], []], ids="+".join)
+class TestFeaturesThatAreTheSameInAllRows:
+    def test_can_be_given_once(self, variant: Network, fixed: list[str]):
+        shared, copies = build(variant, TASKS), variant.copies(TASKS)
+        is_fixed_D = torch.cat([torch.full((width,), name in fixed) for name, width in FIELDS.items()]).repeat(copies)
+        own_O, fixed_F = (~is_fixed_D).nonzero().squeeze(1), is_fixed_D.nonzero().squeeze(1)
+        for hidden in ((), (0, 1), (4, 9), range(4)):
+            visible_D = torch.ones(len(is_fixed_D))
+            visible_D[list(hidden)] = 0
+            beside = Beside(shared, own_O, fixed_F, visible_D)
+            for seed in (1, 2):
+                x_BD = inputs(variant, TASKS, seed=seed)
+                x_BD[:, fixed_F] = x_BD[0, fixed_F]
+                whole, found = shared(x_BD * visible_D, TASKS), beside(x_BD[0, fixed_F], x_BD[:, own_O], TASKS)
+                assert list(found) == list(TASKS)
+                for task in TASKS:
+                    torch.testing.assert_close(found[task], whole[task], rtol=1e-5, atol=1e-5)
+
+    def test_can_be_given_once_for_some_tasks_and_for_no_rows(self, variant: Network, fixed: list[str]):
+        shared = build(variant, TASKS)
+        is_fixed_D = torch.cat([torch.full((width,), name in fixed) for name, width in FIELDS.items()])
+        is_fixed_D = is_fixed_D.repeat(variant.copies(TASKS))
+        own_O, fixed_F = (~is_fixed_D).nonzero().squeeze(1), is_fixed_D.nonzero().squeeze(1)
+        beside, x_BD = Beside(shared, own_O, fixed_F, torch.ones(len(is_fixed_D))), inputs(variant, TASKS, 4)
+        x_BD[:, fixed_F] = x_BD[0, fixed_F]
+        for some in (("seconds",), ("stars", "like")):
+            whole, found = shared(x_BD, some), beside(x_BD[0, fixed_F], x_BD[:, own_O], some)
+            assert list(found) == list(some)
+            assert all(torch.allclose(found[task], whole[task], atol=1e-5) for task in some)
+        empty = beside(x_BD[0, fixed_F], x_BD[:0, own_O], TASKS)
+        assert all(state.shape == (0, shared.width) for state in empty.values())
+
+
+LINEAR_FIRST = {"SharedBottom", "CrossStitch", "MMoE", "CGC", "PLE", "AdaTT"}
+"""Networks of the package that read the features by linear maps alone."""
+
+
+def test_linear_maps_that_alone_read_the_features_are_told(variant: Network):
+    if type(variant).__module__.startswith("polyrec."):
+        readers = build(variant, TASKS).readers()
+        assert bool(readers) == (type(variant).__name__ in LINEAR_FIRST and not variant.products)
+        assert all(reader.shape[1] == sum(FIELDS.values()) for reader in readers)
 
 
 scales = st.sampled_from([0.0, 1e-3, 1.0, 30.0])

@@ -7,7 +7,7 @@ import sys
 import typer
 from pydantic import ValidationError
 
-from polyrec.cli import compare, datasets, demo, evaluate, fit, kinds, predict, recommend, schema, tune
+from polyrec.cli import compare, datasets, demo, evaluate, export, fit, kinds, predict, recommend, schema, tune
 from polyrec.cli.output import errors
 from polyrec.core.errors import UserError, describe
 
@@ -27,6 +27,7 @@ for command in (
     tune.tune,
     predict.predict,
     recommend.recommend,
+    export.export,
     kinds.kinds,
     schema.schema,
     datasets.datasets,

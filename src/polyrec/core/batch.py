@@ -111,9 +111,10 @@ class Batch:
 
 @dataclass(frozen=True)
 class Constant:
-    """The first row of another column, for any row: one user beside many items."""
+    """One row of another column, for any row: one user beside many items."""
 
     column: Column
+    row: int = 0
 
     def take(self, rows_B: Tensor) -> Input:
-        return self.column.take(torch.zeros_like(rows_B))
+        return self.column.take(torch.full_like(rows_B, self.row))

@@ -19,3 +19,6 @@ TIME_COLUMNS = ("timestamp", "time")
 
 CACHE_VARIABLE = "POLYREC_CACHE"
 """Environment variable that moves the cache of data sets and text vectors."""
+
+FORMATS = ("onnx", "torch")
+"""What a fitted recommender can be exported as."""

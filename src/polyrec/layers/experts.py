@@ -21,7 +21,7 @@ def batched_linear(x_GBD: Tensor, weight_EDH: Tensor, bias_E1H: Tensor | None = 
     if x_GBD.dim() == 2:
         weight_DR = weight_EDH.transpose(0, 1).reshape(width, -1)
         flat = x_GBD @ weight_DR if bias_E1H is None else torch.addmm(bias_E1H.reshape(-1), x_GBD, weight_DR)
-        return flat.view(len(x_GBD), experts, out).transpose(0, 1)
+        return flat.unflatten(1, (experts, out)).transpose(0, 1)
     groups, rows = x_GBD.shape[:2]
     if groups == experts:
         return torch.bmm(x_GBD, weight_EDH) if bias_E1H is None else torch.baddbmm(bias_E1H, x_GBD, weight_EDH)

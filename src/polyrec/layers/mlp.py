@@ -27,5 +27,10 @@ class MLP(nn.Module):
     def __call__(self, x_BD: Tensor) -> Tensor:
         return super().__call__(x_BD)
 
+    def readers(self) -> tuple[nn.Parameter, ...]:
+        """Return the weight of the first layer, which alone reads the input; none where there is no layer."""
+        first = next(self.steps.children(), None)
+        return tuple(first.parameters())[:1] if isinstance(first, nn.Linear) else ()
+
     def forward(self, x_BD: Tensor) -> Tensor:
         return self.steps(x_BD)

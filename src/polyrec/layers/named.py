@@ -21,6 +21,11 @@ class Named(nn.Module, Generic[Kind]):
         self.names.append(name)
         self.add_module(f"of_{name}", module)
 
+    def replace(self, name: str, module: Kind) -> None:
+        """Set another module in the place of one that is there."""
+        assert name in self.names
+        self.add_module(f"of_{name}", module)
+
     def __getitem__(self, name: str) -> Kind:
         module: Kind = self._modules[f"of_{name}"]  # type: ignore[assignment]
         return module

@@ -38,7 +38,7 @@ class FieldProducts(nn.Module):
         parts = [x_BD]
         for width, starts in self.groups:
             if self.uniform:
-                v_BFK = x_BD.view(len(x_BD), len(starts), width)
+                v_BFK = x_BD.unflatten(1, (len(starts), width))
             else:
                 v_BFK = torch.stack([x_BD[:, start : start + width] for start in starts], 1)
             parts.append((v_BFK.sum(1).square() - v_BFK.square().sum(1)) / 2)

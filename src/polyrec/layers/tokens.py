@@ -31,7 +31,7 @@ class FieldTokens(nn.Module):
 
     def forward(self, x_BD: Tensor) -> Tensor:
         if len(self.groups) == 1:
-            return self._mapped(x_BD.view(len(x_BD), len(self.widths), -1)) + self.identity_FK
+            return self._mapped(x_BD.unflatten(1, (len(self.widths), -1))) + self.identity_FK
         fields = x_BD.split(self.widths, 1)
         mapped = [self._mapped(torch.stack([fields[field] for field in group], 1)) for _, group in self.groups]
         return torch.cat(mapped, 1)[:, self.get_buffer("place_F")] + self.identity_FK

@@ -76,6 +76,10 @@ class Fusion(Level):
         residual_TBH = torch.einsum("to,tobh->tbh", choose(self.residual, chosen), choose(own_TOBH, chosen))
         return mix(self.weights(x_TBD, chosen), h_EBH) + residual_TBH, x_BD
 
+    def readers(self) -> tuple[nn.Parameter, ...]:
+        experts = [experts.weights[0] for experts in (self.own, self.shared) if experts is not None]
+        return (*experts, *(gate.weight for gate in (self.gate, self.shared_gate) if gate is not None))
+
     def last_shared(self) -> tuple[nn.Parameter, ...]:
         """Return the last layers of all experts: every task's gate reads each of them."""
         last = (self.own, self.shared)

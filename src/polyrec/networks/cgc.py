@@ -69,5 +69,9 @@ class Extraction(Level):
             h_EBH = h_EBH if self.shared_gate is None else torch.cat([own_EBH, h_EBH])
         return h_TBH, x_BD if self.shared_gate is None else mix(self.shared_gate(x_BD), h_EBH)[0]
 
+    def readers(self) -> tuple[nn.Parameter, ...]:
+        experts = [experts.weights[0] for experts in (self.own, self.shared) if experts is not None]
+        return (*experts, *(gate.weight for gate in (self.gate, self.shared_gate) if gate is not None))
+
     def last_shared(self) -> tuple[nn.Parameter, ...]:
         return (self.shared.weights[-1], self.shared.biases[-1])

@@ -60,6 +60,9 @@ class CrossStitchNetwork(SharedNetwork):
             h_TBH = torch.tensordot(stitch_TT, h_TBH, 1)
         return dict(zip(tasks, h_TBH, strict=True))
 
+    def readers(self) -> tuple[nn.Parameter, ...]:
+        return self.inputs.readers(self.own.weights[0])
+
     def last_shared(self) -> tuple[nn.Parameter, ...]:
         """Return the last layers of all tasks: through the last stitch, every task reads each of them."""
         return (self.own.weights[-1], self.own.biases[-1])

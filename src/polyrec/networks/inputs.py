@@ -24,7 +24,15 @@ class Inputs(nn.Module):
     def __call__(self, x_BD: Tensor) -> Tensor:
         return super().__call__(x_BD)
 
+    def readers(self, *weights: nn.Parameter) -> tuple[nn.Parameter, ...]:
+        """Return the weights that read the fields, where linear maps alone do: those above, or the trunk's own."""
+        if self.products.groups:
+            return ()
+        return weights if self.trunk is None else self.trunk.readers()
+
     def forward(self, x_BD: Tensor) -> Tensor:
+        if not self.products.groups:
+            return x_BD if self.trunk is None else self.trunk(x_BD)
         with_products_BD = self.products(x_BD)
         if self.trunk is None:
             return with_products_BD

@@ -35,6 +35,10 @@ class Level(nn.Module):
         """Return the weights (T, B, E) that the chosen tasks give the experts."""
         return self.gate(x_TBD if x_TBD.dim() == 2 else choose(x_TBD, chosen), chosen)
 
+    def readers(self) -> tuple[nn.Parameter, ...]:
+        """Return the weights of the linear maps that read what the level is given, were this the first level."""
+        raise NotImplementedError
+
     def last_shared(self) -> tuple[nn.Parameter, ...]:
         """Return the weights of the last layer that every task's loss reaches, were this the last level."""
         raise NotImplementedError
@@ -59,6 +63,11 @@ class LevelsNetwork(SharedNetwork):
         """Return the weights at the last level: of the experts of tasks, in the tasks' order, then of the shared ones."""
         x_TBD, _ = self._below(x_BD)
         return dict(zip(tasks, self._last.weights(x_TBD, self._places(tasks)), strict=True))
+
+    def readers(self) -> tuple[nn.Parameter, ...]:
+        first = self.levels[0]
+        assert isinstance(first, Level)
+        return self.inputs.readers(*first.readers())
 
     def last_shared(self) -> tuple[nn.Parameter, ...]:
         return self._last.last_shared()

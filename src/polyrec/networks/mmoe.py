@@ -56,5 +56,8 @@ class MMoENetwork(SharedNetwork):
         chosen = [self.tasks.index(task) for task in tasks]
         return dict(zip(tasks, self.gate(self.inputs(x_BD), chosen), strict=True))
 
+    def readers(self) -> tuple[nn.Parameter, ...]:
+        return self.inputs.readers(self.experts.weights[0], self.gate.weight)
+
     def last_shared(self) -> tuple[nn.Parameter, ...]:
         return (self.experts.weights[-1], self.experts.biases[-1])

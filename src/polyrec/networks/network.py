@@ -31,6 +31,13 @@ class SharedNetwork(nn.Module):
         """Return the weight (B, E) that each task gives each expert; empty for networks without gates."""
         return {}
 
+    def readers(self) -> tuple[nn.Parameter, ...]:
+        """Return the weights of the linear maps that alone read the features, with these along dimension 1.
+
+        Empty where something else reads them too, such as a product of fields.
+        """
+        return ()
+
     def last_shared(self) -> tuple[nn.Parameter, ...]:
         """Return the weights of the last layer that every task's loss reaches: where GradNorm compares gradients."""
         raise NotImplementedError

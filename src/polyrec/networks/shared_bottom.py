@@ -40,6 +40,9 @@ class SharedBottomNetwork(SharedNetwork):
         h_BH = self.bottom(self.inputs(x_BD))
         return dict.fromkeys(tasks, h_BH)
 
+    def readers(self) -> tuple[nn.Parameter, ...]:
+        return self.inputs.readers(*self.bottom.readers())
+
     def last_shared(self) -> tuple[nn.Parameter, ...]:
         last = [step for step in self.bottom.steps if isinstance(step, nn.Linear)][-1]
         return tuple(last.parameters())

@@ -66,7 +66,7 @@ class STEMNetwork(SharedNetwork):
         own_gate_TBE, shared_gate_TBE = gate_TBE.split([len(own_EBH), len(shared_EBH)], 2)
         is_own_T1E = self._is_own(chosen, gate_TBE.device)
         others_TBH = mix(own_gate_TBE * ~is_own_T1E, own_EBH.detach())
-        gate_TBO = own_gate_TBE.masked_select(is_own_T1E).view(len(chosen), len(x_BD), self.each)
+        gate_TBO = own_gate_TBE.unflatten(2, (-1, self.each))[range(len(chosen)), :, chosen]
         mine_EBH = choose(own_EBH.unflatten(0, (-1, self.each)), chosen).flatten(0, 1)
         h_TBH = others_TBH + mix_own(gate_TBO, mine_EBH) + mix(shared_gate_TBE, shared_EBH)
         return dict(zip(tasks, h_TBH, strict=True))
@@ -83,7 +83,7 @@ class STEMNetwork(SharedNetwork):
         """Return what the network reads of each copy: the shared, then one a task."""
         copies = 1 + len(self.tasks)
         x_RD = self.inputs(x_BD.reshape(-1, self.inputs.fields))
-        return x_RD.view(len(x_BD), copies, self.inputs.width).transpose(0, 1)
+        return x_RD.unflatten(0, (-1, copies)).transpose(0, 1)
 
     def _gate(self, x_SBD: Tensor, chosen: Sequence[int]) -> Tensor:
         return self.gate(choose(x_SBD[1:], chosen) + x_SBD[0], chosen)

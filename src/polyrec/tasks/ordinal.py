@@ -91,7 +91,7 @@ class OrdinalHead(Head):
     def output(self, state_BH: Tensor) -> Tensor:
         """Return the first threshold less the score, and the raw steps to the others."""
         s_B1 = self.last(state_BH)
-        raw_BC = torch.cat([self.thresholds_C[:1] - s_B1, self.thresholds_C[1:].expand(len(s_B1), -1)], 1)
+        raw_BC = torch.cat([self.thresholds_C[:1] - s_B1, self.thresholds_C[1:].expand(s_B1.shape[0], -1)], 1)
         return raw_BC.squeeze(1) if self.outputs == 1 else raw_BC
 
 

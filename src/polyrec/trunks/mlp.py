@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pydantic import Field, PositiveInt
-from torch import Tensor
+from torch import Tensor, nn
 
 from polyrec.layers import mlp
 from polyrec.trunks.trunk import Trunk, TrunkModule
@@ -34,6 +34,9 @@ class MLPTrunk(TrunkModule):
         super().__init__()
         self.layers = mlp.MLP(inputs, hidden, dropout)
         self.width = self.layers.width
+
+    def readers(self) -> tuple[nn.Parameter, ...]:
+        return self.layers.readers()
 
     def forward(self, x_BD: Tensor) -> Tensor:
         return self.layers(x_BD)

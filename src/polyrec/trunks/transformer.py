@@ -56,7 +56,7 @@ class TransformerTrunk(TrunkModule):
         self.norm = nn.LayerNorm(self.width)
 
     def forward(self, x_BD: Tensor) -> Tensor:
-        x_BFK = torch.cat([self.summary_K.expand(len(x_BD), 1, -1), self.tokens(x_BD)], 1)
+        x_BFK = torch.cat([self.summary_K.expand(x_BD.shape[0], 1, -1), self.tokens(x_BD)], 1)
         for block in self.blocks:
             x_BFK = block(x_BFK)
         return self.norm(x_BFK[:, 0])

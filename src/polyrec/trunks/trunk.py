@@ -18,6 +18,10 @@ class TrunkModule(nn.Module):
     def __call__(self, x_BD: Tensor) -> Tensor:
         return super().__call__(x_BD)
 
+    def readers(self) -> tuple[nn.Parameter, ...]:
+        """Return the weights of the linear maps that alone read the fields, with these along dimension 1, if such there are."""
+        return ()
+
     def forward(self, x_BD: Tensor) -> Tensor:
         """Map fields laid side by side, (B, D), to (B, H)."""
         raise NotImplementedError

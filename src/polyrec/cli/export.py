@@ -1,0 +1,25 @@
+"""`polyrec export`: the model of an artifact for other runtimes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from polyrec.cli.output import console
+
+
+def export(
+    artifact: Annotated[Path, typer.Argument(help="Folder of the artifact.")],
+    out: Annotated[Path, typer.Option("--out", help="File for the model; OUT.json beside it names inputs and outputs.")],
+    form: Annotated[str, typer.Option("--format", help="onnx or torch (torch.export.load).")] = "onnx",
+) -> None:
+    """Write the model from the tensors of features to each task's prediction and the fused score.
+
+    Example: polyrec export artifact --format onnx --out model.onnx
+    """
+    from polyrec.fitted import Fitted
+
+    Fitted.load(artifact).export(out, form)
+    console.print(f"Wrote {out} and {out.name}.json", highlight=False)

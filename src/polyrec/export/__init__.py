@@ -1,0 +1,1 @@
+"""Floor 5: a fitted recommender as a graph of tensors that other runtimes read."""

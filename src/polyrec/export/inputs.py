@@ -1,0 +1,97 @@
+"""The inputs of an exported model: every feature as tensors of fixed rank.
+
+- a value or a vector a row: `name`, (B,) or (B, …)
+- several values a row: `name`, (B, V) numbers, filled up with -1
+- a history: `name`, its elements (B, L, …), oldest first and padded at the front, and `name.mask` (B, L), true where one is
+  real; L is the longest that the history declares
+
+Shape letters: B rows, V values of a row, L length of a history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from polyrec.core.batch import Bag, Batch, Input, Padded
+from polyrec.features.feature import Feature
+from polyrec.features.history import History
+
+MASK = ".mask"
+NONE = -1
+"""What a row of several values is filled up with."""
+
+FEWEST = 2
+"""Values that a row is filled up to at the least: a graph traced with a size of 1 would know no other."""
+
+BATCH, VALUES = "batch", "values"
+"""Names of the dimensions whose size is free: rows, and values of a row."""
+
+
+def flatten(batch: Batch, features: Sequence[Feature]) -> dict[str, Tensor]:
+    """Return a batch's inputs as tensors by name, in the features' order."""
+    found: dict[str, Tensor] = {}
+    for feature in features:
+        values = batch.inputs.get(feature.name)
+        if isinstance(values, Padded):
+            assert isinstance(feature, History)
+            short = feature.length - values.mask_BL.shape[1]
+            elements, filler = _tensor(values.elements), NONE if isinstance(values.elements, Bag) else 0
+            is_real = values.mask_BL.flatten()[(...,) + (None,) * (elements.dim() - 1)]
+            elements = torch.where(is_real, elements, filler).unflatten(0, values.mask_BL.shape)
+            found[feature.name] = functional.pad(elements, (0, 0) * (elements.dim() - 2) + (short, 0), value=filler)
+            found[feature.name + MASK] = functional.pad(values.mask_BL, (short, 0))
+        elif values is not None:
+            found[feature.name] = _tensor(values)
+    return found
+
+
+def unflatten(tensors: Mapping[str, Tensor], features: Sequence[Feature]) -> Batch:
+    """Return the batch that an exported model computes with; several values a row stay as they are filled up."""
+    inputs: dict[str, Input] = {}
+    for feature in features:
+        if feature.name + MASK in tensors:
+            inputs[feature.name] = Padded(tensors[feature.name].flatten(0, 1), tensors[feature.name + MASK])
+        elif feature.name in tensors:
+            inputs[feature.name] = tensors[feature.name]
+    return Batch(inputs, {}, {}, next(iter(tensors.values())).shape[0])
+
+
+def shapes(batch: Batch, features: Sequence[Feature]) -> dict[str, tuple[str | int, ...]]:
+    """Return the shape of each input by name, the dimensions whose size is free by theirs."""
+    found: dict[str, tuple[str | int, ...]] = {}
+    for name, tensor in flatten(batch, features).items():
+        values = batch.inputs.get(name)
+        elements = values.elements if isinstance(values, Padded) else values
+        inner = tensor.shape[1:-1] if isinstance(elements, Bag) else tensor.shape[1:]
+        found[name] = (BATCH, *inner, *([VALUES] if isinstance(elements, Bag) else []))
+    return found
+
+
+def _tensor(values: Input) -> Tensor:
+    """Return one tensor for a value, a vector or several values a row."""
+    if isinstance(values, Tensor):
+        return values
+    assert isinstance(values, Bag), "a history of histories is refused when declared"
+    ends_B = torch.cat([values.offsets_B[1:], torch.tensor([len(values.values)])])
+    lengths_B = ends_B - values.offsets_B
+    place_V = torch.arange(max(int(lengths_B.max()) if len(lengths_B) else 0, FEWEST))
+    is_real_BV = place_V < lengths_B[:, None]
+    filled_BV = torch.full(is_real_BV.shape, NONE)
+    filled_BV[is_real_BV] = values.values
+    return filled_BV
+
+
+def dynamic_shapes(named: Mapping[str, tuple[str | int, ...]]) -> dict[str, dict[int, Any]]:
+    """Return which dimensions of each input are free, as `torch.export` is told."""
+    batch = torch.export.Dim(BATCH)
+    free: dict[str, dict[int, Any]] = {}
+    for number, (name, shape) in enumerate(named.items()):
+        free[name] = {0: batch}
+        if shape[-1] == VALUES:
+            free[name][len(shape) - 1] = torch.export.Dim(f"{VALUES}_{number}")
+    return free

@@ -1,0 +1,64 @@
+"""What is exported: from the tensors of features to the prediction of every task and the fused score.
+
+Shape letters: B rows, V values of a row, K width, N rows, C outputs of a task.
+"""
+
+from __future__ import annotations
+
+import copy
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from polyrec.artifact import Parts
+from polyrec.calibrating import calibrated
+from polyrec.core.batch import Input
+from polyrec.core.names import SCORE
+from polyrec.export.inputs import unflatten
+from polyrec.features.encoders import Encoders
+from polyrec.features.feature import Encoder
+from polyrec.features.multi_categorical import BagEncoder
+from polyrec.model import Model
+from polyrec.objective import Objective
+
+
+class ExportedModel(nn.Module):
+    """The model with what follows it: predictions in the label's units, calibration, fusion.
+
+    It is a copy of its own, where several values a row come filled up instead of one behind the other.
+    """
+
+    def __init__(self, parts: Parts, model: Model) -> None:
+        super().__init__()
+        self.parts, self.objective = parts, Objective(parts.spec.tasks)
+        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        for encoders in self.model.copies:
+            assert isinstance(encoders, Encoders)
+            for name in encoders.encoders:
+                encoder = encoders.encoders[name]
+                if isinstance(encoder, BagEncoder):
+                    encoders.encoders.replace(name, FilledBagEncoder(encoder.table))
+
+    def forward(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the prediction (B,) or (B, C) of each task by name and, where there is one, the fused score (B,)."""
+        spec = self.parts.spec
+        raw = self.model(unflatten(tensors, spec.all_features))
+        predictions = self.objective.predictions(raw, self.parts.task_states)
+        predictions = calibrated(spec.calibration, self.parts.calibration_states, predictions)
+        scalar = {task.name: predictions[task.name] for task in spec.tasks if task.is_scalar}
+        return {**({SCORE: spec.fusion.score(scalar)} if scalar else {}), **predictions}
+
+
+class FilledBagEncoder(Encoder):
+    """A learned table summed or averaged over several values a row, (B, V), those below 0 left out. Maps to (B, K)."""
+
+    def __init__(self, table: nn.EmbeddingBag) -> None:
+        super().__init__()
+        self.weight, self.mode = table.weight, table.mode
+
+    def forward(self, values: Input) -> Tensor:
+        assert isinstance(values, Tensor)
+        is_real_BV = values >= 0
+        x_BVK = functional.embedding(values.clamp(min=0), self.weight) * is_real_BV.unsqueeze(2)
+        total_BK = x_BVK.sum(1)
+        return total_BK if self.mode == "sum" else total_BK / is_real_BV.sum(1, keepdim=True).clamp(min=1)

@@ -1,0 +1,130 @@
+"""Writing a fitted recommender as ONNX or as a torch program, beside a page of JSON that says what goes in and comes out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import torch
+from torch import Tensor
+from torch.export import ExportedProgram
+
+import polyrec
+from polyrec.core.batch import Batch
+from polyrec.core.errors import UserError, missing_extra, nearest
+from polyrec.core.files import replacing, write_text
+from polyrec.core.names import FORMATS
+from polyrec.data.histories import USER
+from polyrec.data.prepared import Prepared, encode_features
+from polyrec.export.inputs import BATCH, dynamic_shapes, flatten, shapes
+from polyrec.export.module import ExportedModel
+from polyrec.features.history import History
+from polyrec.poolings.recurrent import Recurrent
+
+if TYPE_CHECKING:
+    from polyrec.fitted import Fitted
+
+
+def export(fitted: Fitted, path: Path, form: str) -> Path:
+    """Do what `Fitted.export` says."""
+    if form not in FORMATS:
+        remedy = nearest(form, FORMATS)
+        raise UserError("`format`", expected=" or ".join(map(repr, FORMATS)), found=repr(form), remedy=remedy)
+    _check(fitted, form)
+    module, batch, features = ExportedModel(fitted.parts, fitted.model), _two_rows(fitted), fitted.spec.all_features
+    named, tensors = shapes(batch, features), flatten(batch, features)
+    with torch.no_grad():
+        outputs = module(tensors)
+    try:
+        program = _trace(module, tensors, named)
+        with replacing(path) as temporary:
+            if form == "torch":
+                with temporary.open("wb") as file:
+                    torch.export.save(program, file)
+            else:
+                _write_onnx(program, list(tensors), list(outputs), temporary)
+    except (RuntimeError, ValueError, torch.onnx.OnnxExporterError) as error:
+        found = f"something else: {str(error).strip().splitlines()[0]}"
+        remedy = "Declare other kinds, or serve the model with polyrec."
+        raise UserError(f"export to {form}", expected="operations that it knows", found=found, remedy=remedy) from error
+    told = {
+        "format": form,
+        "polyrec": polyrec.__version__,
+        "spec_sha256": hashlib.sha256(fitted.spec.to_yaml().encode()).hexdigest(),
+        "inputs": [_port(name, tensors[name], shape) for name, shape in named.items()],
+        "outputs": [_port(name, value, (BATCH, *value.shape[1:])) for name, value in outputs.items()],
+    }
+    write_text(path.with_name(path.name + ".json"), json.dumps(told, indent=1, ensure_ascii=False))
+    return path
+
+
+def _check(fitted: Fitted, form: str) -> None:
+    """Refuse what depends on the values of a batch and not only on its shapes, and ONNX where its packages are missing."""
+    if form == "onnx":
+        try:
+            import onnxscript  # noqa: F401
+        except ImportError as error:
+            raise missing_extra("onnxscript", "export", "export to ONNX") from error
+    for feature in fitted.spec.all_features:
+        if isinstance(feature, History) and isinstance(feature.pooling, Recurrent):
+            found = "the pooling Recurrent, which steps over each history's own length"
+            remedy = "Choose another pooling, such as SASRec or Mean, or serve the model with polyrec."
+            thing = f"export to {form} of the feature {feature.name!r}"
+            raise UserError(thing, expected="a pooling that is the same operations for every row", found=found, remedy=remedy)
+
+
+def _two_rows(fitted: Fitted) -> Batch:
+    """Return two rows of which nothing is known: what a model is traced with."""
+    spec, rows = fitted.spec, fitted.parts.frames["columns"].clear(2)
+    log, who = None, None
+    if spec.has_history:
+        log, who = fitted.catalogue.log, rows.select(pl.col(fitted.user_key).alias(USER))
+    columns = encode_features(rows, spec.all_features, fitted.parts.feature_states, log, who)
+    return Prepared(columns, {}, {}, 2).batch(torch.arange(2))
+
+
+def _trace(module: ExportedModel, tensors: dict[str, Tensor], named: Mapping[str, tuple[str | int, ...]]) -> ExportedProgram:
+    with torch.no_grad(), _quiet():
+        return torch.export.export(module, (tensors,), dynamic_shapes=(dynamic_shapes(named),), strict=False)
+
+
+def _write_onnx(program: ExportedProgram, inputs: list[str], outputs: list[str], path: Path) -> None:
+    with _quiet():
+        program = program.run_decompositions({torch.ops.aten.searchsorted.Tensor: _places})
+        found = torch.onnx.export(program, input_names=inputs, output_names=outputs, dynamo=True, verbose=False)
+        assert found is not None
+        found.save(path, external_data=False)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep back what exporters say of themselves: deprecations within torch, a package that is not asked for."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx._internal.exporter._registration", "onnxscript")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated", category=FutureWarning)
+        warnings.filterwarnings("ignore", message=".*_flat_weights.*were assigned during export", category=UserWarning)
+        try:
+            for logger in loggers:
+                logger.setLevel(logging.ERROR)
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+def _places(sorted_K: Tensor, values: Tensor, *, right: bool) -> Tensor:
+    """Return what `torch.searchsorted` does, which ONNX has no operation for: how many of the sorted numbers are no greater."""
+    assert right
+    return (sorted_K <= values.unsqueeze(-1)).sum(-1)
+
+
+def _port(name: str, value: Tensor, shape: tuple[str | int, ...]) -> dict[str, Any]:
+    return {"name": name, "dtype": str(value.dtype).removeprefix("torch."), "shape": list(shape)}

@@ -1,0 +1,186 @@
+"""An exported model says what the fitted one says, in ONNX Runtime and as a torch program."""
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import polars as pl
+import pytest
+import torch
+
+from polyrec import (
+    DIN,
+    MLP,
+    PLE,
+    RNN,
+    STEM,
+    Binary,
+    Categorical,
+    DCNv2,
+    Fitted,
+    History,
+    HoME,
+    Isotonic,
+    LightGCN,
+    MMoE,
+    MultiCategorical,
+    Multiclass,
+    Multiply,
+    Numeric,
+    Ordinal,
+    Piecewise,
+    Platt,
+    Product,
+    Quantile,
+    Recommender,
+    Recurrent,
+    Regression,
+    Retrieval,
+    SASRec,
+    SharedBottom,
+    Training,
+    UserError,
+)
+
+USER = (Categorical(name="user_id", width=4), Numeric(name="age", width=4))
+ITEM = (Categorical(name="item_id", width=4),)
+GENRES = MultiCategorical(name="genres", width=4)
+LIKED = History(name="liked", of="item_id", length=5, where="rating >= 4", width=4)
+LIKE, STARS = Binary(name="like", label="rating >= 4", tower=(4,)), Regression(name="stars", label="rating", tower=(4,))
+
+DECLARATIONS = {
+    "bags, histories of bags, a product": {
+        "user": (*USER, LIKED, LIKED.replace(name="tastes", of="genres")),
+        "item": (
+            *ITEM,
+            MultiCategorical(name="genres", width=4),
+            MultiCategorical(name="kinds", column="genres", pooling="sum"),
+        ),
+        "network": MMoE(experts=2, hidden=(8,), products=True),
+        "fusion": Multiply(powers={"like": 1.0, "stars": 0.5}),
+    },
+    "attention, a history seen from the item, levels": {
+        "user": (*USER, LIKED.replace(pooling=SASRec(dropout=0.0)), LIKED.replace(name="aimed", pooling=DIN())),
+        "network": PLE(hidden=(8,), trunk=MLP(hidden=(8,))),
+        "calibration": {"like": Platt()},
+    },
+    "graphs, bins, a recurrent trunk, steps of a map": {
+        "user": (
+            *USER,
+            LightGCN(name="near", of="user_id", to="item_id", width=4),
+            Piecewise(name="old", column="age", width=4),
+        ),
+        "network": SharedBottom(hidden=(8,), trunk=RNN()),
+        "calibration": {"like": Isotonic()},
+    },
+    "copies of tables, views, links, several outputs": {
+        "user": USER,
+        "network": STEM(hidden=(8,), trunk=DCNv2()),
+        "tasks": (
+            LIKE,
+            Binary(name="love", label="rating >= 5", tower=(4,), after=Product(tasks=("like",))),
+            Ordinal(name="grade", label="rating", tower=(4,)),
+            Quantile(name="range", label="rating", tower=(4,)),
+            Multiclass(name="class", label="rating", tower=(4,), inputs="item"),
+            Retrieval(name="met", label="rating >= 4", negatives=0, width=4, tower=(4,)),
+        ),
+    },
+    "no users, and no score": {
+        "item": (),
+        "features": (Numeric(name="age", width=4), Categorical(name="item_id", width=4)),
+        "network": HoME(hidden=(8,)),
+        "tasks": (Quantile(name="range", label="rating", tower=(4,)),),
+    },
+}
+
+
+def declare(**others: object) -> Recommender:
+    defaults = {"item": ITEM, "tasks": (LIKE, STARS), "network": MMoE(experts=2, hidden=(8,))}
+    return Recommender(**(defaults | {"training": Training(epochs=1, batch_size=256, learning_rate=0.01)} | others))
+
+
+@pytest.fixture(scope="module", params=DECLARATIONS)
+def trained(request: pytest.FixtureRequest, world: pl.DataFrame) -> Fitted:
+    return declare(**DECLARATIONS[request.param]).fit(world.head(1000), progress=False)
+
+
+def run(path: Path, form: str, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Run an exported model as somebody without polyrec would."""
+    if form == "torch":
+        with path.open("rb") as file:
+            program = torch.export.load(file).module()
+        return {name: value.numpy() for name, value in program({n: torch.from_numpy(v) for n, v in inputs.items()}).items()}
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, inputs), strict=True))
+
+
+@pytest.mark.parametrize("form", ["onnx", "torch"])
+def test_says_what_the_fitted_one_says_in_the_same_order(trained: Fitted, world: pl.DataFrame, tmp_path: Path, form: str):
+    path = trained.export(tmp_path / "model", form)
+    told = json.loads((tmp_path / "model.json").read_text(encoding="utf-8"))
+    assert told["format"] == form
+    assert told["spec_sha256"] == hashlib.sha256(trained.spec.to_yaml().encode()).hexdigest()
+    for rows in (world[1000:1200], world[1200:1201]):
+        inputs, expected = trained.encode(rows), trained.predict_tensors(rows)
+        found = run(path, form, inputs)
+        assert [*inputs] == [port["name"] for port in told["inputs"]]
+        assert [*found] == [port["name"] for port in told["outputs"]]
+        for port, value in zip(told["inputs"] + told["outputs"], [*inputs.values(), *found.values()], strict=True):
+            assert port["dtype"] == str(value.dtype)
+            assert len(port["shape"]) == value.ndim
+            assert all(isinstance(told, str) or told == size for told, size in zip(port["shape"], value.shape, strict=True))
+        for name, value in expected.items():
+            np.testing.assert_allclose(found[name], value.numpy(), rtol=1e-5, atol=1e-5)
+        assert ("score" in found) == any(task.is_scalar for task in trained.spec.tasks)
+        if "score" in found:
+            score = trained.predict(rows)["score"].to_numpy()
+            np.testing.assert_allclose(found["score"], score, rtol=1e-5)
+            is_apart = np.abs(np.diff(np.sort(score))).min() > 1e-6 if len(score) > 1 else True
+            assert not is_apart or found["score"].argsort().tolist() == score.argsort().tolist()
+
+
+class TestInputs:
+    def test_are_numbers_filled_up_rows_and_padded_histories(self, world: pl.DataFrame):
+        user = (*USER, LIKED, LIKED.replace(name="tastes", of="genres", length=3))
+        fitted = declare(user=user, item=(*ITEM, GENRES)).fit(world.head(500), progress=False)
+        inputs = fitted.encode(world[500:540])
+        shapes = {name: value.shape for name, value in inputs.items()}
+        assert shapes["user_id"] == (40,)
+        assert shapes["age"] == (40, 2)
+        assert shapes["liked"] == shapes["liked.mask"] == (40, 5)
+        assert shapes["tastes"] == (40, 3, 2)
+        numbers = dict(zip(fitted.parts.feature_states["genres"]["value"], range(1, 4), strict=False))
+        expected = [sorted(numbers[genre] for genre in genres) for genres in world[500:540]["genres"]]
+        assert [sorted(number for number in row if number >= 0) for row in inputs["genres"].tolist()] == expected
+        for row, mask in zip(inputs["tastes"].tolist(), inputs["tastes.mask"].tolist(), strict=True):
+            assert mask == sorted(mask), "padded at the front"
+            assert all(any(number > 0 for number in element) == real for element, real in zip(row, mask, strict=True))
+
+
+class TestRefusals:
+    def test_name_a_feature_that_cannot_be_exported(self, world: pl.DataFrame, tmp_path: Path):
+        fitted = declare(user=(*USER, LIKED.replace(pooling=Recurrent()))).fit(world.head(500), progress=False)
+        with pytest.raises(UserError, match="the feature 'liked': .* found the pooling Recurrent"):
+            fitted.export(tmp_path / "model")
+        assert [*tmp_path.iterdir()] == []
+
+    def test_name_a_format_that_there_is_not(self, fitted: Fitted, tmp_path: Path):
+        with pytest.raises(UserError, match="expected 'onnx' or 'torch', found 'onx'. Did you mean 'onnx'"):
+            fitted.export(tmp_path / "model", format="onx")
+
+    def test_name_the_extra_where_a_package_is_missing(self, fitted: Fitted, tmp_path: Path):
+        fitted.save(tmp_path / "artifact")
+        code = (
+            "import sys; sys.modules['onnxscript'] = None\n"
+            f"import polyrec; fitted = polyrec.load({str(tmp_path / 'artifact')!r})\n"
+            "try: fitted.export('model.onnx')\n"
+            "except ImportError as error: print(error)"
+        )
+        told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path).stdout
+        assert "pip install 'polyrec[export]'" in told
+        assert not (tmp_path / "model.onnx").exists()
