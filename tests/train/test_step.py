@@ -188,12 +188,10 @@ def test_sparse_adam_leaves_untouched_rows_alone(rows: pl.DataFrame):
         training = Training(optimizer="adamw", weight_decay=0.1, learning_rate=0.1, sparse=sparse)
         learned = _learn(spec, table, None, training.replace(epochs=1), "", None, False, False, "")
         data = _prepare(spec, learned.feature_states, learned.task_states, table, table.log())
-        step = Step(
-            learned.model.train(), Objective(spec.tasks), FixedWeights().build(("like", "stars")), training, data, Ranks()
-        )
+        step = Step(learned.model.train(), Objective(spec.tasks), FixedWeights().build(("like", "stars")), training, Ranks())
         users = learned.model.tables()[0].weight
         before = users.detach().clone()
-        step(torch.arange(10), 0, 10, probe=False)
+        step(data, torch.arange(10), 0, 10, probe=False)
         touched = data.batch(torch.arange(10)).inputs["user_id"]
         moved[sparse] = set((users != before).any(1).nonzero().flatten().tolist())
         assert set(touched.tolist()) <= moved[sparse]
@@ -309,8 +307,8 @@ def test_a_step_without_labels_changes_nothing(rows: pl.DataFrame):
     learned = _learn(spec, table, None, Training(epochs=1), "", None, False, False, "")
     data = _prepare(spec, learned.feature_states, learned.task_states, table, table.log())
     balance = FixedWeights().build(("like", "stars"))
-    step = Step(learned.model.train(), Objective(spec.tasks), balance, Training(optimizer="adam"), data, Ranks())
+    step = Step(learned.model.train(), Objective(spec.tasks), balance, Training(optimizer="adam"), Ranks())
     before = {name: value.clone() for name, value in learned.model.state_dict().items()}
-    step(torch.arange(100), 0, 10, probe=True)
+    step(data, torch.arange(100), 0, 10, probe=True)
     assert all(torch.equal(before[name], value) for name, value in learned.model.state_dict().items())
     assert step.mean_losses() == {}

@@ -5,7 +5,7 @@ Shape letters: N rows, B rows of a batch.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -16,15 +16,13 @@ from polyrec.core.batch import Batch, Column
 from polyrec.core.errors import UserError
 from polyrec.data.expressions import require_columns
 from polyrec.data.histories import Log, history_column
+from polyrec.data.shuffle import epoch, random_order
 from polyrec.features.feature import Feature, State
 from polyrec.features.history import History
 from polyrec.features.light_gcn import LightGCN
 from polyrec.tasks.order import in_order
 from polyrec.tasks.product import Product
 from polyrec.tasks.task import Task
-
-TOGETHER = 32
-"""Rows of one group that are kept together in a batch, where a task compares rows within groups."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +45,15 @@ class Prepared:
     """Groups whose rows are to meet in a batch; None where no task compares rows within groups."""
     items: Items = field(default_factory=lambda: Items(torch.zeros(0, dtype=torch.long), {}))
     """The items that negatives are drawn from; none where no task wants any."""
+    reopen: Callable[[], Prepared] | None = None
+    """Maps the table from its file anew, where it is too large to stay in memory; None where it may."""
+    ready: tuple[Tensor, Batch] | None = None
+    """Rows that are gathered already, and their batch."""
 
     def batch(self, rows_B: Tensor, items_M: Tensor | None = None) -> Batch:
         """Gather some rows and, after them, rows of some items that no label is observed for."""
+        if self.ready is not None and rows_B is self.ready[0] and items_M is None:
+            return self.ready[1]
         targets = {name: target[rows_B] for name, target in self.targets.items()}
         masks = {name: mask[rows_B] for name, mask in self.masks.items()}
         if items_M is not None:
@@ -59,19 +63,44 @@ class Prepared:
         inputs = {name: column.take(rows_B) for name, column in self.columns.items()}
         return Batch(inputs, targets, masks, len(rows_B))
 
+    def at(self, rows_N: Tensor) -> Prepared:
+        """Return some rows alone, in the order given and without items, in memory of their own."""
+        return Prepared(
+            {name: column.at(rows_N) for name, column in self.columns.items()},
+            {name: target.index_select(0, rows_N) for name, target in self.targets.items()},
+            {name: mask.index_select(0, rows_N) for name, mask in self.masks.items()},
+            len(rows_N),
+            None if self.group_N is None else self.group_N[rows_N],
+        )
+
+    def pieces(self, size: int) -> Iterator[tuple[Prepared, Tensor]]:
+        """Hand out all rows as they lie, `size` at a time, gathered already: the table and the rows in it."""
+        inputs = {name: column.pieces(size) for name, column in self.columns.items()}
+        targets = {name: target.split(size) for name, target in self.targets.items()}
+        masks = {name: mask.split(size) for name, mask in self.masks.items()}
+        for number, rows_B in enumerate(torch.arange(self.rows).split(size)):
+            batch = Batch(
+                {name: own[number] for name, own in inputs.items()},
+                {name: own[number] for name, own in targets.items()},
+                {name: own[number] for name, own in masks.items()},
+                len(rows_B),
+            )
+            gathered = Prepared(
+                self.columns, self.targets, self.masks, self.rows, self.group_N, self.items, ready=(rows_B, batch)
+            )
+            yield gathered, rows_B
+
     def order(self) -> Tensor:
         """Return a random order of the rows (N,); rows of one group stay together by up to `TOGETHER`."""
-        order_N = torch.randperm(self.rows)
-        if self.group_N is None or self.rows == 0:
-            return order_N
-        order_N = order_N[torch.argsort(self.group_N[order_N], stable=True)]
-        group_N = self.group_N[order_N]
-        place_N = torch.arange(self.rows)
-        is_first_N = torch.cat([torch.ones(1, dtype=torch.bool), group_N[1:] != group_N[:-1]])
-        first_N = torch.cummax(torch.where(is_first_N, place_N, 0), 0).values
-        block_N = torch.cumsum((place_N - first_N) % TOGETHER == 0, 0) - 1
-        key = torch.randperm(int(block_N[-1]) + 1)
-        return order_N[torch.argsort(key[block_N], stable=True)]
+        return random_order(self.rows, self.group_N)
+
+    def epoch(self, size: int, skip: int = 0) -> Iterator[tuple[Prepared, Tensor]]:
+        """Return one pass over all rows in random order, in batches of `size` of which the last may be smaller.
+
+        Each batch is a table and the rows in it, to be given to that table's `batch`. The order is that of torch's global
+        generator at the call, not of what is drawn while batches are taken. The first `skip` batches are left out, unread.
+        """
+        return epoch(self, size, skip)
 
     def batches(self, size: int, order_N: Tensor | None = None) -> Iterator[Batch]:
         """Gather all rows, `size` at a time, in the given order or as they lie."""

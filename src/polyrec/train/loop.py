@@ -68,7 +68,7 @@ def train(
     group of `torch.distributed` is open, each process trains on its share of every batch and the first one writes.
     """
     ranks = Ranks()
-    step = Step(model, objective, balance, training, data, ranks)
+    step = Step(model, objective, balance, training, ranks)
     balance.start(objective.constants(data.targets, data.masks))
     state, best = checkpoint.Progress(fingerprint, []), _copy(model)
     if resume and checkpoint_folder is not None and checkpoint_folder.exists():
@@ -106,8 +106,10 @@ def _epoch(step: Step, data: Prepared, training: Training, epoch: int) -> dict[s
     torch.manual_seed(training.seed * 100_003 + epoch)
     steps_an_epoch = -(-data.rows // training.batch_size)
     step.begin()
-    for number, rows_B in enumerate(data.order().split(training.batch_size)):
-        step(rows_B, (epoch - 1) * steps_an_epoch + number, training.epochs * steps_an_epoch, probe=number < training.probe)
+    for number, (part, rows_B) in enumerate(data.epoch(training.batch_size)):
+        step(
+            part, rows_B, (epoch - 1) * steps_an_epoch + number, training.epochs * steps_an_epoch, probe=number < training.probe
+        )
     losses = step.mean_losses()
     step.balance.end_epoch(losses)
     return {f"{name}.loss": loss for name, loss in losses.items()} | step.probed()

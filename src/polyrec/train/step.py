@@ -30,11 +30,9 @@ class Step:
     added up over processes in between.
     """
 
-    def __init__(
-        self, model: Model, objective: Objective, balance: Balance, training: Training, data: Prepared, ranks: Ranks
-    ) -> None:
+    def __init__(self, model: Model, objective: Objective, balance: Balance, training: Training, ranks: Ranks) -> None:
         self.model, self.objective, self.balance = model, objective, balance
-        self.training, self.data, self.ranks = training, data, ranks
+        self.training, self.ranks = training, ranks
         tables = model.tables()
         for table in tables:
             table.sparse = training.sparse
@@ -49,8 +47,11 @@ class Step:
         self.sums: dict[str, Tensor] = {task.name: torch.zeros(2, dtype=torch.float64) for task in self.objective.tasks}
         self.gradients: dict[str, list[float]] = {}
 
-    def __call__(self, rows_B: Tensor, number: int, steps: int, probe: bool) -> None:
-        """Take step `number` of `steps` on some rows; a batch without any label, or with too few rows to share, is skipped."""
+    def __call__(self, data: Prepared, rows_B: Tensor, number: int, steps: int, probe: bool) -> None:
+        """Take step `number` of `steps` on some rows of a table.
+
+        A batch without any label, or with too few rows to share, is skipped.
+        """
         if len(rows_B) < self.ranks.count:
             return
         share = step_size(number, steps, self.training.schedule, self.training.warmup)
@@ -58,7 +59,7 @@ class Step:
             for group in optimizer.param_groups:
                 group["lr"] = self.training.learning_rate * share
             optimizer.zero_grad(set_to_none=True)
-        batch = self._gather(rows_B)
+        batch = self._gather(data, rows_B)
         before = torch.get_rng_state() if self.balance.looks_back else None
         x_BD, losses, counts = self._losses(batch)
         if not losses:
@@ -92,11 +93,11 @@ class Step:
         """Return the mean cosines and norms of the tasks' gradients over the steps probed since `begin`."""
         return {name: sum(values) / len(values) for name, values in self.gradients.items()}
 
-    def _gather(self, rows_B: Tensor) -> Batch:
+    def _gather(self, data: Prepared, rows_B: Tensor) -> Batch:
         rows_B = self.ranks.share(rows_B)
         if self.negatives == 0:
-            return self.data.batch(rows_B)
-        return self.data.batch(rows_B, torch.randint(len(self.data.items.rows_I), (self.negatives,)))
+            return data.batch(rows_B)
+        return data.batch(rows_B, torch.randint(len(data.items.rows_I), (self.negatives,)))
 
     def _losses(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor], Tensor]:
         """Return the features side by side, this process's part of each present task's mean loss over the batch, and how many
