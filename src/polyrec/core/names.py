@@ -19,3 +19,6 @@ TIME_COLUMNS = ("timestamp", "time")
 
 CACHE_VARIABLE = "POLYREC_CACHE"
 """Environment variable that moves the cache of data sets and text vectors."""
+
+PREPARED_VARIABLE = "POLYREC_PREPARED_GIB"
+"""Environment variable that bounds the size of all prepared tables together, in GiB; 0 keeps none."""

@@ -17,6 +17,7 @@ from polyrec.core.errors import UserError
 from polyrec.data.expressions import require_columns
 from polyrec.data.histories import Log, history_column
 from polyrec.data.shuffle import epoch, random_order
+from polyrec.data.wide import WideTable
 from polyrec.features.feature import Feature, State
 from polyrec.features.history import History
 from polyrec.features.light_gcn import LightGCN
@@ -133,7 +134,7 @@ def encode_features(
     return columns
 
 
-def require_features(frame: pl.DataFrame, features: Sequence[Feature]) -> None:
+def require_features(frame: WideTable, features: Sequence[Feature]) -> None:
     """Raise `UserError` for the first column that a feature reads and the frame lacks."""
     for feature in features:
         require_columns(frame, feature.columns, f"feature {feature.name!r}")
@@ -148,10 +149,15 @@ def encode_labels(
         if task.name in labels:
             targets[task.name] = task.targets(labels[task.name], states[task.name])
             masks[task.name] = task.observed(labels[task.name], states[task.name])
+    complete_labels(tasks, targets, masks)
+    return targets, masks
+
+
+def complete_labels(tasks: Sequence[Task], targets: dict[str, Tensor], masks: dict[str, Tensor]) -> None:
+    """Complete the labels of tasks that come after others by what is known of those."""
     for task in in_order(tasks):
         if task.name in targets and isinstance(task.after, Product):
             _complete(task, targets, masks)
-    return targets, masks
 
 
 def _complete(task: Task, targets: dict[str, Tensor], masks: dict[str, Tensor]) -> None:

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 TOGETHER = 32
 """Rows of one group that are kept together in a batch, where a task compares rows within groups."""
 
-GATHERED = 65_536
-"""Rows that are gathered at once, column by column; batches are views of them."""
+GATHERED_ROWS, GATHERED_BATCHES = 65_536, 64
+"""Rows, and batches, that are gathered at once at most, column by column; batches are views of what was gathered. More of them
+are slower: then memory for the views has to be fetched from the system."""
 
 BLOCK = 65_536
 """Neighbouring rows that stay in one window, where a table is too large to be in memory."""
@@ -57,7 +58,7 @@ def _batches(data: Prepared, order_N: Tensor, size: int) -> Iterator[tuple[Prepa
         for rows_B in order_N.split(size):
             yield data, rows_B
         return
-    for rows_N in order_N.split(max(GATHERED // size, 1) * size):
+    for rows_N in order_N.split(max(min(GATHERED_ROWS // size, GATHERED_BATCHES), 1) * size):
         yield from data.at(rows_N).pieces(size)
 
 
