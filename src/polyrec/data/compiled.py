@@ -14,6 +14,7 @@ import torch
 
 from polyrec.core.files import read_parquet, write_parquet
 from polyrec.core.names import MANIFEST_FILE
+from polyrec.data.blocks import BlockReader
 from polyrec.data.columns_file import ColumnsWriter, read_tree
 from polyrec.data.prepared import Prepared
 from polyrec.data.stage import Keep, Stage, keep_column
@@ -78,13 +79,13 @@ def read_stage(folder: Path) -> Stage:
 
 
 def _mapped(path: Path, tree: Mapping[str, Any], always: bool = False) -> Prepared:
-    """Map rows from a file; the file stays open, so that it can be mapped anew even when its folder has been removed."""
+    """Map rows from a file; one that is large stays open, so that it can be read even when its folder has been removed."""
     file = path.open("rb")
     prepared = read_tree(file, tree)
     if always or not _is_large(path, prepared.rows):
         file.close()
         return prepared
-    return replace(prepared, reopen=lambda: read_tree(file, tree))
+    return replace(prepared, read_blocks=BlockReader(file, tree, prepared))
 
 
 def _is_large(path: Path, rows: int) -> bool:

@@ -25,6 +25,9 @@ from polyrec.tasks.order import in_order
 from polyrec.tasks.product import Product
 from polyrec.tasks.task import Task
 
+Ranges = Sequence[tuple[int, int]]
+"""Where some ranges of rows start and end."""
+
 
 @dataclass(frozen=True)
 class Items:
@@ -46,8 +49,9 @@ class Prepared:
     """Groups whose rows are to meet in a batch; None where no task compares rows within groups."""
     items: Items = field(default_factory=lambda: Items(torch.zeros(0, dtype=torch.long), {}))
     """The items that negatives are drawn from; none where no task wants any."""
-    reopen: Callable[[], Prepared] | None = None
-    """Maps the table from its file anew, where it is too large to stay in memory; None where it may."""
+    read_blocks: Callable[[Ranges, Prepared | None], Prepared] | None = None
+    """Reads ranges of rows into memory, after others that are there already, where the table is too large to be in memory as a
+    whole; None where it is not."""
     ready: tuple[Tensor, Batch] | None = None
     """Rows that are gathered already, and their batch."""
 

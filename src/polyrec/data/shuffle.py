@@ -46,10 +46,9 @@ def random_order(rows: int, group_N: Tensor | None, generator: Generator | None 
 
 def epoch(data: Prepared, size: int, skip: int) -> Iterator[tuple[Prepared, Tensor]]:
     """Do what `Prepared.epoch` says: exactly for a table that may be in memory, window by window for one that is too large."""
-    if data.reopen is None:
+    if data.read_blocks is None:
         return _batches(data, data.order()[skip * size :], size)
-    generator = Generator().manual_seed(int(torch.randint(2**62, ())))
-    return _windows(data, size, skip * size, generator)
+    return _windows(data, size, skip * size, int(torch.randint(2**62, ())))
 
 
 def _batches(data: Prepared, order_N: Tensor, size: int) -> Iterator[tuple[Prepared, Tensor]]:
@@ -62,35 +61,34 @@ def _batches(data: Prepared, order_N: Tensor, size: int) -> Iterator[tuple[Prepa
         yield from data.at(rows_N).pieces(size)
 
 
-def _windows(data: Prepared, size: int, skipped: int, generator: Generator) -> Iterator[tuple[Prepared, Tensor]]:
-    """Shuffle blocks of rows, then the rows of every `WINDOW` of them; what a window leaves over opens the next one's.
+def _windows(data: Prepared, size: int, skipped: int, seed: int) -> Iterator[tuple[Prepared, Tensor]]:
+    """Shuffle the blocks of rows, then the rows of every `WINDOW` of them, of which one is in memory at a time.
 
-    A window is mapped into memory, gathered from, and unmapped, so that no more than one is in memory.
+    Rows that a window leaves over for the next one's first batch are carried there; so are the rows of the items.
     """
-    assert data.reopen is not None
+    assert data.read_blocks is not None
     starts = block_starts(data.rows, data.group_N)
-    order_K = torch.randperm(len(starts) - 1, generator=generator)
-    windows = order_K.split(WINDOW)
-    left = torch.zeros(0, dtype=torch.int64)
-    for number, window in enumerate(windows):
-        rows_N = torch.cat([torch.arange(starts[block], starts[block + 1]) for block in window.tolist()])
-        group_N = None if data.group_N is None else data.group_N[rows_N]
-        rows_N = torch.cat([left, rows_N[random_order(len(rows_N), group_N, generator)]])
-        whole = len(rows_N) if number + 1 == len(windows) else len(rows_N) // size * size
-        rows_N, left = rows_N[:whole], rows_N[whole:]
-        passed = min(skipped, whole)
-        skipped -= passed
-        if passed < whole:
-            yield from _batches(*_window(data.reopen(), rows_N[passed:]), size)
-
-
-def _window(opened: Prepared, rows_N: Tensor) -> tuple[Prepared, Tensor]:
-    """Return the table to gather a window from, and its rows: copied where items have to be drawn beside them."""
-    rows_I = opened.items.rows_I
-    if not len(rows_I):
-        return opened, rows_N
-    items = replace(opened.items, rows_I=torch.arange(len(rows_N), len(rows_N) + len(rows_I)))
-    return replace(opened.at(torch.cat([rows_N, rows_I])), items=items), torch.arange(len(rows_N))
+    windows = torch.randperm(len(starts) - 1, generator=Generator().manual_seed(seed)).split(WINDOW)
+    items = len(data.items.rows_I)
+    carried, left, passed = data.at(data.items.rows_I) if items else None, 0, 0
+    for number, window_K in enumerate(windows):
+        ranges = [(starts[block], starts[block + 1]) for block in window_K.tolist()]
+        rows = sum(stop - start for start, stop in ranges)
+        passed += rows
+        if passed <= skipped:
+            continue
+        part = data.read_blocks(ranges, carried)
+        group_N = None if part.group_N is None else part.group_N[left + items :]
+        order_N = random_order(rows, group_N, Generator().manual_seed(seed + number + 1)) + left + items
+        order_N = torch.cat([torch.arange(left), order_N[max(skipped - (passed - rows), 0) :]])
+        items_I = torch.arange(left, left + items)
+        if items:
+            part = replace(part, items=replace(data.items, rows_I=items_I))
+        whole = len(order_N) if number + 1 == len(windows) else len(order_N) // size * size
+        yield from _batches(part, order_N[:whole], size)
+        left = len(order_N) - whole
+        carried = part.at(torch.cat([order_N[whole:], items_I])) if left + items else None
+        del part
 
 
 def block_starts(rows: int, group_N: Tensor | None) -> list[int]:
