@@ -113,13 +113,14 @@ class Stages:
         return stage
 
     def _tables(self) -> _Read:
+        """Read the tables: those to be prepared on disk anew for each stage, so that they do not stay in memory."""
         return self._read(self._open) if self._is_worth_it else self._in_memory
 
     @cached_property
     def _in_memory(self) -> _Read:
-        return self._read(None)
+        return self._read(_read_in_one_piece)
 
-    def _read(self, read_wide: Callable[[Source, str], WideTable] | None) -> _Read:
+    def _read(self, read_wide: Callable[[Source, str], WideTable]) -> _Read:
         spec = self.spec
         joined = join(self.data, spec.key(spec.user), spec.key(spec.item), read_wide)
         table = read_table(spec, joined.wide)
@@ -208,6 +209,12 @@ class _Read:
     all_rows: Table
     learn: Table
     held: Table
+
+
+def _read_in_one_piece(source: Source, what: str) -> pl.DataFrame:
+    """Read a table; one from files as one piece of memory, so that sums come out the same however its rows lie in files."""
+    frame = read(source, what=what)
+    return frame.rechunk() if isinstance(source, str | Path) else frame
 
 
 def _as_it_is(tensor: Tensor) -> Tensor:

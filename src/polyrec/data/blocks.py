@@ -6,8 +6,10 @@ Mapping them instead would bring in far more than was asked for, where the syste
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Mapping, Sequence
-from typing import IO, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,10 +22,15 @@ from polyrec.data.prepared import Prepared, Ranges
 
 
 class BlockReader:
-    """Reads blocks of prepared rows. What all rows share (texts, the elements of histories) stays mapped."""
+    """Reads blocks of prepared rows. What all rows share (texts, the elements of histories) stays mapped.
 
-    def __init__(self, file: IO[bytes], tree: Mapping[str, Any], mapped: Prepared) -> None:
-        self.file, self.tree, self.mapped = file, tree, mapped
+    The file is held open, so that it can be read even when its folder has been removed.
+    """
+
+    def __init__(self, path: Path, tree: Mapping[str, Any], mapped: Prepared) -> None:
+        self.tree, self.mapped = tree, mapped
+        self.file = os.open(path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self.file)
 
     def __call__(self, ranges: Ranges, before: Prepared | None) -> Prepared:
         """Return the rows of some ranges, one below the other, after some rows that are in memory already."""
@@ -84,7 +91,7 @@ class BlockReader:
     def _fill(self, place: memoryview, offset: int) -> None:
         """Read bytes from the file until the place is full; one reading gives 2 GiB at most."""
         while len(place):
-            count = os.preadv(self.file.fileno(), [place], offset)
+            count = os.preadv(self.file, [place], offset)
             if count == 0:
                 raise OSError("a prepared table ends too early; it was changed while it was read")
             place, offset = place[count:], offset + count

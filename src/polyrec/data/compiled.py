@@ -79,13 +79,12 @@ def read_stage(folder: Path) -> Stage:
 
 
 def _mapped(path: Path, tree: Mapping[str, Any], always: bool = False) -> Prepared:
-    """Map rows from a file; one that is large stays open, so that it can be read even when its folder has been removed."""
-    file = path.open("rb")
-    prepared = read_tree(file, tree)
+    """Map rows from a file; where they are too large for memory, they are read block by block."""
+    with path.open("rb") as file:
+        prepared = read_tree(file, tree)
     if always or not _is_large(path, prepared.rows):
-        file.close()
         return prepared
-    return replace(prepared, read_blocks=BlockReader(file, tree, prepared))
+    return replace(prepared, read_blocks=BlockReader(path, tree, prepared))
 
 
 def _is_large(path: Path, rows: int) -> bool:

@@ -27,7 +27,7 @@ def digest(paths: Sequence[Path]) -> str:
 
 def _digest(path: Path) -> str:
     """Return a file's SHA-256, read from its bytes or, where path, size, times and inode are those of then, remembered."""
-    remembered = cache_folder() / "digests" / f"{hashlib.sha256(str(path.absolute()).encode()).hexdigest()}.json"
+    remembered = _memory(path)
     before = _marks(path)
     with suppress(OSError, ValueError, KeyError, TypeError):
         told = json.loads(remembered.read_text(encoding="utf-8"))
@@ -39,6 +39,11 @@ def _digest(path: Path) -> str:
         with suppress(OSError):
             write_text(remembered, json.dumps({"path": str(path.absolute()), "marks": before, "sha256": found}))
     return found
+
+
+def _memory(path: Path) -> Path:
+    """Return the file that remembers the digest of another."""
+    return cache_folder() / "digests" / f"{hashlib.sha256(str(path.absolute()).encode()).hexdigest()}.json"
 
 
 def _marks(path: Path) -> list[int]:

@@ -23,7 +23,8 @@ class ParquetTable:
     """Files put one below the other, or some of their rows, of which no more than the columns asked for last are in memory.
 
     Those stay, for a column is mostly asked for several times in a row: to learn from it, and to encode it on both sides of a
-    split. Checksums of pages are verified wherever they are read.
+    split. Each is one piece of memory, so that sums come out the same however the rows lie in files. Checksums of pages are
+    verified wherever they are read.
     """
 
     paths: tuple[Path, ...]
@@ -68,7 +69,8 @@ class ParquetTable:
         asked = tuple(names)
         if asked not in self.recent:
             self.recent.clear()
-            self.recent[asked] = pl.concat([read_parquet(path, list(asked)).select(asked) for path in self.paths])
+            frames = [read_parquet(path, list(asked)).select(asked) for path in self.paths]
+            self.recent[asked] = pl.concat(frames).rechunk()
             pa.default_memory_pool().release_unused()
         frame = self.recent[asked]
         return frame if self.kept is None else frame.filter(pl.Series(self.kept))

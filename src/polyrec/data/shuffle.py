@@ -53,6 +53,8 @@ def epoch(data: Prepared, size: int, skip: int) -> Iterator[tuple[Prepared, Tens
 
 def _batches(data: Prepared, order_N: Tensor, size: int) -> Iterator[tuple[Prepared, Tensor]]:
     """Cut an order into batches; many are gathered at once, unless items are to be drawn from the table, too."""
+    if len(order_N) == 0:
+        return
     if len(data.items.rows_I):
         for rows_B in order_N.split(size):
             yield data, rows_B
