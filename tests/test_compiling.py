@@ -327,9 +327,9 @@ def test_two_processes_that_prepare_at_once_do_not_disturb_each_other(
         "spec.fit(sys.argv[2], progress=False)\n"
     )
     command = [sys.executable, "-W", "error", "-c", code, str(tmp_path / "spec.yaml"), str(table)]
-    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     told = {process.communicate()[0].strip() for process in running}
-    assert [process.returncode for process in running] == [0] * 3
+    assert [process.returncode for process in running] == [0] * 2
     assert {str(folder) for folder in folders(cache)} == told
     assert_same(Stages(spec, table, None, SHORT).selection(), Stages(spec, world, None, SHORT).selection())
 

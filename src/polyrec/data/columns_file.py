@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
@@ -48,11 +50,11 @@ class ColumnsWriter:
         return mapped
 
     def _mapped(self, tensor: Tensor, offset: int) -> Tensor:
-        """Map what was just written, without holding a file open for each tensor."""
+        """Map what was just written, without holding a file open for each tensor; a private mapping would ask for memory."""
         if tensor.numel() == 0:
             return tensor.clone()
         end = self.file.tell()
-        whole = torch.from_file(str(self.path), shared=False, size=end, dtype=torch.uint8)
+        whole = torch.from_file(str(self.path), shared=True, size=end, dtype=torch.uint8)
         return whole[offset:end].view(tensor.dtype).view(tensor.shape)
 
     def __enter__(self) -> ColumnsWriter:
@@ -88,13 +90,13 @@ class ColumnsWriter:
 
 
 def read_tree(file: IO[bytes], tree: Mapping[str, Any]) -> Prepared:
-    """Map prepared rows from a file; pages are read when they are met, and let go with the last tensor."""
-    whole = np.memmap(file, np.uint8, "c")
+    """Map prepared rows from a file, never to be written to; pages are read when they are met."""
+    whole = _map(file)
 
     def tensor(place: Place) -> Tensor:
         offset, kind, shape = place
         end = offset + int(np.prod(shape)) * np.dtype(kind).itemsize
-        return torch.from_numpy(whole[offset:end].view(kind).reshape(shape))
+        return whole[offset:end].view(getattr(torch, kind)).view(shape)
 
     prepared = Prepared(
         _each(tree["columns"], lambda column: _read_column(column, tensor)),
@@ -106,6 +108,15 @@ def read_tree(file: IO[bytes], tree: Mapping[str, Any]) -> Prepared:
     if "items" in tree:
         return replace(prepared, items=Items(tensor(tree["items"]), _each(tree["item_targets"], tensor)))
     return prepared
+
+
+def _map(file: IO[bytes]) -> Tensor:
+    """Map a whole file as bytes, for reading alone: where it might be written to, the system sets memory aside for it."""
+    if os.fstat(file.fileno()).st_size == 0:
+        return torch.zeros(0, dtype=torch.uint8)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.from_numpy(np.memmap(file, np.uint8, "r"))
 
 
 def _read_column(tree: Mapping[str, Any], tensor: Callable[[Place], Tensor]) -> Column:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -65,7 +66,7 @@ def read_stage(folder: Path) -> Stage:
         held = _mapped(folder / HELD_FILE, told["held"], always=True)
     if told["users"] is not None:
         offset, kind, shape = told["users"]
-        users = torch.from_numpy(np.memmap(folder / HELD_FILE, kind, "c", offset, tuple(shape)))
+        users = torch.from_numpy(np.fromfile(folder / HELD_FILE, kind, math.prod(shape), offset=offset))
     return Stage(
         _frames(folder, told["features"]),
         _frames(folder, told["tasks"]),
