@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -38,6 +39,7 @@ from polyrec.core.batch import Bag, Input, Padded
 from polyrec.data import compiled, shuffle
 from polyrec.data.prepared import Prepared
 from polyrec.data.stage import Stage
+from polyrec.features.feature import Feature
 
 SHORT = Training(epochs=2, batch_size=512)
 
@@ -248,6 +250,8 @@ class TestFound:
     def test_what_is_no_parquet_cannot_be_prepared_ahead(self, spec: Recommender, world: pl.DataFrame, tmp_path: Path):
         with pytest.raises(UserError, match="data to prepare ahead: expected Parquet files"):
             spec.prepare(world)
+        with pytest.raises(UserError, match=r"b\.parquet': expected a file.*found nothing there"):
+            spec.prepare(tmp_path / "b.parquet")
         world.drop("genres").write_csv(tmp_path / "a.csv")
         with pytest.raises(UserError, match="data to prepare ahead: expected Parquet files"):
             spec.prepare(tmp_path / "a.csv")
@@ -280,6 +284,32 @@ class TestDamaged:
             spec.fit(table, progress=False)
         with pytest.raises(UserError, match="expected a folder to write to"):
             spec.prepare(table)
+
+
+@pytest.fixture
+def meddling() -> Iterator[type[Categorical]]:
+    """A kind of feature that changes a file while it learns from it."""
+
+    class Meddling(Categorical):
+        path: str
+
+        def fit(self, values: pl.DataFrame) -> pl.DataFrame:
+            pl.read_parquet(self.path).reverse().write_parquet(self.path)
+            return super().fit(values)
+
+    yield Meddling
+    del Feature._kinds["Meddling"]
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused(
+    spec: Recommender, world: pl.DataFrame, tmp_path: Path, cache: Path, meddling: type[Categorical]
+):
+    path = tmp_path / "a.parquet"
+    world.write_parquet(path)
+    asked = spec.replace(features=(meddling(name="again", column="user_id", path=str(path)),))
+    with pytest.raises(UserError, match="expected files that stay as they are, found a change while it was read"):
+        asked.prepare(path)
+    assert folders(cache) == []
 
 
 class TestLimit:

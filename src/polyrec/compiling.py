@@ -66,6 +66,9 @@ class Stages:
         """Prepare on disk all that a fit will ask for and that is not there yet; return the folder of the first stage."""
         assert self.ahead
         if self._files is None:
+            rows = self.data.interactions if isinstance(self.data, Tables) else self.data
+            if isinstance(rows, str | Path) and not _plain_files(rows):
+                read(rows)
             remedy = "Write the rows as Parquet; every fit prepares other tables in memory."
             raise UserError("data to prepare ahead", expected="Parquet files", found="another source", remedy=remedy)
         if limit() == 0:
@@ -157,11 +160,8 @@ class Stages:
         return {role: digest(paths) for role, paths in self._files.items()}
 
     def _check_unchanged(self) -> None:
-        """Raise `UserError` where a file is no longer what the key of the stage says."""
-        if not self._is_worth_it:
-            return
-        assert self._files is not None
-        for role, paths in self._files.items():
+        """Raise `UserError` where a file is no longer what its digest says."""
+        for role, paths in (self._files or {}).items():
             if digest(paths) != self._digests[role]:
                 thing, remedy = f"{role} '{paths[0]}'", "Fit again once it is written."
                 raise UserError(
@@ -189,16 +189,17 @@ class Stages:
         }
 
     def _hash_data(self, tables: _Read) -> str:
-        if not self._is_worth_it:
+        if self._files is None:
             return frame_hash(tables.joined.frame)
         found = {role: own for role, own in self._digests.items() if role != "validation"}
         return found["data"] if len(found) == 1 else _hash(found)
 
     def _hash_held(self, tables: _Read) -> str:
-        if not self._is_worth_it:
+        if self._files is None:
             assert isinstance(tables.held.frame, pl.DataFrame)
             return frame_hash(tables.held.frame)
-        return self._digests["validation"] if "validation" in self._digests else _hash([self._key(SELECTION)])
+        split = [self.training.split.model_dump(mode="json"), self.training.seed]
+        return self._digests["validation"] if "validation" in self._digests else _hash([self._digests, split])
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,14 @@ def test_a_page_that_changed_is_refused_when_it_is_read(tmp_path: Path):
         ParquetTable.open([path]).select(["number"])
 
 
+def test_a_file_that_has_fewer_rows_by_now_is_refused(folder: Path):
+    table = ParquetTable.open(parquet_files(folder))
+    table.select(["id"])
+    FRAME[:1].write_parquet(folder / "1.parquet")
+    with pytest.raises(UserError, match=r"1\.parquet': expected its 6 rows, found 3 later"):
+        table.select(["word"])
+
+
 def test_side_tables_are_looked_up_as_they_would_be_joined(folder: Path):
     users = pl.DataFrame({"id": [5, 0, 3], "age": [50, None, 30], "city": ["Ulm", "Bonn", "Trier"]})
     lazily = join(Tables(folder, users), "id", None, lambda source, what: ParquetTable.open(parquet_files(source))).wide

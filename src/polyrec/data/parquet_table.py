@@ -70,7 +70,11 @@ class ParquetTable:
         if asked not in self.recent:
             self.recent.clear()
             frames = [read_parquet(path, list(asked)).select(asked) for path in self.paths]
-            self.recent[asked] = pl.concat(frames).rechunk()
+            whole = pl.concat(frames).rechunk()
+            if whole.height != self.rows:
+                found, remedy = f"{whole.height} later", "Read it again once it is written."
+                raise UserError(f"table '{self.paths[0]}'", expected=f"its {self.rows} rows", found=found, remedy=remedy)
+            self.recent[asked] = whole
             pa.default_memory_pool().release_unused()
         frame = self.recent[asked]
         return frame if self.kept is None else frame.filter(pl.Series(self.kept))
