@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -18,9 +17,9 @@ from torch import Tensor
 import polyrec
 from polyrec.core.errors import UserError
 from polyrec.core.names import PREPARED_VARIABLE
-from polyrec.data.digests import digest
 from polyrec.data.parquet_table import ParquetTable, parquet_files
-from polyrec.data.sources import Source, find, read
+from polyrec.data.source_files import SourceFiles, plain_files
+from polyrec.data.sources import Source, read
 from polyrec.data.stage import Keep, Stage
 from polyrec.data.store import find_stage, key_of, limit, make_stage, prepared_folder
 from polyrec.data.tables import Joined, Tables, join
@@ -67,7 +66,7 @@ class Stages:
         assert self.ahead
         if self._files is None:
             rows = self.data.interactions if isinstance(self.data, Tables) else self.data
-            if isinstance(rows, str | Path) and not _plain_files(rows):
+            if isinstance(rows, str | Path) and not plain_files(rows):
                 read(rows)
             remedy = "Write the rows as Parquet; every fit prepares other tables in memory."
             raise UserError("data to prepare ahead", expected="Parquet files", found="another source", remedy=remedy)
@@ -101,18 +100,20 @@ class Stages:
     def _make_selection(self, keep: Keep, keep_held: Keep) -> Stage:
         tables = self._tables()
         stage = prepare(self.spec, tables.learn, tables.held, keep, keep_held)
-        hashes = {"sha256": self._hash_data(tables), "validation_sha256": self._hash_held(tables)}
+        frames = kept_frames(self.spec, tables.joined, tables.all_rows)
         facts = {
             "roles": asdict(tables.all_rows.roles),
             "clock": tables.all_rows.clock,
-            "data": {**hashes, "rows": tables.all_rows.frame.height},
+            "data": {**self._hashes(tables), "rows": tables.all_rows.frame.height},
         }
-        self._check_unchanged()
-        return replace(stage, frames=kept_frames(self.spec, tables.joined, tables.all_rows), facts=facts)
+        if self._files is not None:
+            self._files.check_unchanged()
+        return replace(stage, frames=frames, facts=facts)
 
     def _make_all_rows(self, keep: Keep, keep_held: Keep) -> Stage:
         stage = prepare(self.spec, self._tables().all_rows, None, keep)
-        self._check_unchanged()
+        if self._files is not None:
+            self._files.check_unchanged()
         return stage
 
     def _tables(self) -> _Read:
@@ -139,34 +140,12 @@ class Stages:
         return table
 
     @cached_property
-    def _files(self) -> dict[str, list[Path]] | None:
-        """The files of every table by its role, if all are files and the rows are Parquet."""
-        sides = {"users": self.data.users, "items": self.data.items} if isinstance(self.data, Tables) else {}
-        rows = {"data": self.data.interactions if isinstance(self.data, Tables) else self.data, "validation": self.validation}
-        files = {role: parquet_files(source) for role, source in rows.items() if source is not None}
-        files |= {role: _plain_files(source) for role, source in sides.items() if source is not None}
-        found = {role: paths for role, paths in files.items() if paths}
-        return found if len(found) == len(files) else None
+    def _files(self) -> SourceFiles | None:
+        return SourceFiles.of(self.data, self.validation)
 
     @cached_property
     def _is_worth_it(self) -> bool:
-        files = self._files or {}
-        paths = [*files.get("data", []), *files.get("validation", [])]
-        return bool(paths) and (self.ahead or sum(path.stat().st_size for path in paths) >= WORTH)
-
-    @cached_property
-    def _digests(self) -> dict[str, str]:
-        assert self._files is not None
-        return {role: digest(paths) for role, paths in self._files.items()}
-
-    def _check_unchanged(self) -> None:
-        """Raise `UserError` where a file is no longer what its digest says."""
-        for role, paths in (self._files or {}).items():
-            if digest(paths) != self._digests[role]:
-                thing, remedy = f"{role} '{paths[0]}'", "Fit again once it is written."
-                raise UserError(
-                    thing, expected="files that stay as they are", found="a change while it was read", remedy=remedy
-                )
+        return self._files is not None and (self.ahead or self._files.size >= WORTH)
 
     def _key(self, stage: str) -> str:
         told = {**self._told, "stage": stage}
@@ -177,9 +156,10 @@ class Stages:
     @cached_property
     def _told(self) -> dict[str, Any]:
         """All that both stages depend on: widths of features and the layers of tasks are not among it."""
+        assert self._files is not None
         spec = self.spec
         return {
-            "sources": self._digests,
+            "sources": self._files.digests,
             "versions": [polyrec.__version__, pl.__version__, numpy.__version__],
             "features": [_without(feature.model_dump(mode="json"), "width") for feature in spec.all_features],
             "encoders": [dict(feature.encoder.identity()) for feature in spec.all_features if isinstance(feature, Text)],
@@ -188,18 +168,14 @@ class Stages:
             "time": spec.time,
         }
 
-    def _hash_data(self, tables: _Read) -> str:
-        if self._files is None:
-            return frame_hash(tables.joined.frame)
-        found = {role: own for role, own in self._digests.items() if role != "validation"}
-        return found["data"] if len(found) == 1 else _hash(found)
-
-    def _hash_held(self, tables: _Read) -> str:
+    def _hashes(self, tables: _Read) -> dict[str, str]:
+        """Return the hashes of the tables: of files where they are files, else of values."""
         if self._files is None:
             assert isinstance(tables.held.frame, pl.DataFrame)
-            return frame_hash(tables.held.frame)
-        split = [self.training.split.model_dump(mode="json"), self.training.seed]
-        return self._digests["validation"] if "validation" in self._digests else _hash([self._digests, split])
+            return {"sha256": frame_hash(tables.joined.frame), "validation_sha256": frame_hash(tables.held.frame)}
+        split = f"{self._files.of_data} {self.training.split.model_dump_json()} {self.training.seed}"
+        held = self._files.of_validation or hashlib.sha256(split.encode()).hexdigest()
+        return {"sha256": self._files.of_data, "validation_sha256": held}
 
 
 @dataclass(frozen=True)
@@ -224,16 +200,3 @@ def _as_it_is(tensor: Tensor) -> Tensor:
 
 def _without(dump: dict[str, Any], *names: str) -> dict[str, Any]:
     return {name: value for name, value in dump.items() if name not in names}
-
-
-def _plain_files(source: Source) -> list[Path] | None:
-    if not isinstance(source, str | Path) or "://" in str(source):
-        return None
-    try:
-        return find(str(source))
-    except OSError:
-        return None
-
-
-def _hash(told: object) -> str:
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
