@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-import polars as pl
 from pydantic import Field, model_validator
 
 from polyrec.balancing.balancer import Balancer
@@ -22,6 +21,7 @@ from polyrec.data.expressions import require_columns
 from polyrec.data.labels import refuse_leakage
 from polyrec.data.sources import Source
 from polyrec.data.tables import Tables
+from polyrec.data.wide import WideTable
 from polyrec.features.categorical import Categorical
 from polyrec.features.feature import Feature
 from polyrec.features.history import History
@@ -170,7 +170,7 @@ class Recommender(Spec):
         """Return the column of the first Categorical of a side."""
         return next((feature.columns[0] for feature in side if isinstance(feature, Categorical)), None)
 
-    def roles(self, frame: pl.DataFrame) -> Roles:
+    def roles(self, frame: WideTable) -> Roles:
         """Find the columns of user, item and time in a training table."""
         time = self.time or next((column for column in TIME_COLUMNS if column in frame.columns), None)
         if self.time is not None:
@@ -206,6 +206,19 @@ class Recommender(Spec):
         folder = None if checkpoint is None else Path(checkpoint)
         training = training or self.training
         return fit(self, data, validation, training, checkpoint=folder, resume=resume, progress=progress, on_epoch=on_epoch)
+
+    def prepare(self, data: Source | Tables, validation: Source | None = None, training: Training | None = None) -> Path:
+        """Prepare Parquet files on disk for a `fit` of the same data and split, which then starts at once; return the folder.
+
+        The rows are turned into numbers column by column, so that a table larger than memory can be prepared. `fit` prepares
+        larger tables by itself, and finds what was prepared by what it depends on: the content of the files, what features and
+        tasks read, and the split. Prepared tables lie in the cache; the least recently used go first.
+
+        Raises `UserError` where the data does not fit the declaration, or is not Parquet.
+        """
+        from polyrec.compiling import Stages
+
+        return Stages(self, data, validation, training or self.training, ahead=True).folder()
 
 
 def _label_of_path(task: Task, by_name: Mapping[str, Task]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -16,6 +16,7 @@ from polyrec.data.sources import Source
 from polyrec.data.splits import Rows
 from polyrec.data.tables import Tables, join
 from polyrec.data.times import read_times
+from polyrec.data.wide import Lazy, Stacked, WideTable
 from polyrec.recommender import Recommender, Roles
 from polyrec.train.training import Training
 
@@ -24,7 +25,7 @@ from polyrec.train.training import Training
 class Table:
     """A wide table with what was read off it: labels, times, roles."""
 
-    frame: pl.DataFrame
+    frame: WideTable
     labels: Mapping[str, pl.Series]
     roles: Roles
     clock: str | None
@@ -33,42 +34,66 @@ class Table:
 
     def filter(self, mask: pl.Series) -> Table:
         """Return some of the rows."""
-        labels = {name: series.filter(mask) for name, series in self.labels.items()}
+        labels: Mapping[str, pl.Series]
+        if isinstance(self.labels, Lazy):
+            labels = Lazy(self.labels.names, lambda name: self.labels[name].filter(mask))
+        else:
+            labels = {name: series.filter(mask) for name, series in self.labels.items()}
         return Table(self.frame.filter(mask), labels, self.roles, self.clock, self.rows.filter(mask))
 
-    def log(self) -> Log | None:
-        """Return the rows as a log for histories, where users and times are known."""
+    def log(self, columns: Sequence[str]) -> Log | None:
+        """Return the rows as a log for histories, with some of the columns, where users and times are known."""
         if USER not in self.rows.columns or TIME not in self.rows.columns:
             return None
-        return Log.of(self.rows.hstack(self.frame))
+        return Log.of(self.logged(columns))
+
+    def logged(self, columns: Sequence[str]) -> pl.DataFrame:
+        """Return the user and time of each row, as far as declared, and some of the columns."""
+        return self.rows.hstack(self.frame.select(columns)) if columns else self.rows
 
 
-def read_table(spec: Recommender, frame: pl.DataFrame, like: Table | None = None) -> Table:
-    """Check that the columns are there, and read labels and times."""
+def read_table(spec: Recommender, frame: WideTable, like: Table | None = None) -> Table:
+    """Check that the columns are there, and read labels and times; of a table that is not in memory, labels when asked for."""
     require_features(frame, spec.all_features)
     for task in spec.tasks:
         require_columns(frame, task_columns(task), f"label of the task {task.name!r}")
     roles = spec.roles(frame) if like is None else like.roles
-    labels = {task.name: read_labels(frame, task) for task in spec.tasks}
+    labels = _labels(spec, frame)
     clock, rows = None, pl.DataFrame()
     if roles.user is not None:
-        rows = frame.select(pl.col(roles.user).alias(USER))
+        rows = frame.select([roles.user]).select(pl.col(roles.user).alias(USER))
     if roles.time is not None:
         require_columns(frame, (roles.time,), "the time of each row")
-        times, clock = read_times(frame[roles.time], None if like is None else like.clock)
+        times, clock = read_times(frame.select([roles.time])[roles.time], None if like is None else like.clock)
         rows = rows.with_columns(times.alias(TIME)) if rows.width else times.alias(TIME).to_frame()
     if not rows.width:
         rows = pl.DataFrame({"row": pl.int_range(frame.height, eager=True)})
     return Table(frame, labels, roles, clock, rows)
 
 
+def _labels(spec: Recommender, frame: WideTable) -> Mapping[str, pl.Series]:
+    if isinstance(frame, pl.DataFrame):
+        return {task.name: read_labels(frame, task) for task in spec.tasks}
+    by_name = {task.name: task for task in spec.tasks}
+
+    def read(name: str) -> pl.Series:
+        return read_labels(frame.select(task_columns(by_name[name]) or frame.columns[:1]), by_name[name])
+
+    return Lazy(tuple(by_name), read)
+
+
 def split_table(
-    table: Table, spec: Recommender, data: Source | Tables, validation: Source | None, training: Training
+    table: Table,
+    spec: Recommender,
+    data: Source | Tables,
+    validation: Source | None,
+    training: Training,
+    read_wide: Callable[[Source, str], WideTable] | None = None,
 ) -> tuple[Table, Table]:
     """Return the rows to train on and the rows to validate on: those given, or those that the training's split holds out."""
     if validation is not None:
         sides = Tables(validation, data.users, data.items) if isinstance(data, Tables) else validation
-        frame = join(sides, table.roles.user, table.roles.item).frame
+        frame = join(sides, table.roles.user, table.roles.item, read_wide).wide
         return table, read_table(spec, frame, like=table)
     columns = table.rows.columns
     users = table.rows[USER] if USER in columns else None
@@ -79,11 +104,13 @@ def split_table(
 
 def concat_tables(first: Table, second: Table) -> Table:
     """Return the rows of both, with the columns that both have."""
-    shared = [name for name in first.frame.columns if name in second.frame.columns]
-    frame = pl.concat([first.frame.select(shared), second.frame.select(shared)], how="vertical_relaxed")
-    labels = pl.concat([pl.DataFrame(first.labels), pl.DataFrame(second.labels)], how="vertical_relaxed")
     rows = pl.concat([first.rows, second.rows], how="vertical_relaxed")
-    return Table(frame, {name: labels[name] for name in labels.columns}, first.roles, first.clock, rows)
+
+    def read(name: str) -> pl.Series:
+        both = [table.labels[name].alias("label").to_frame() for table in (first, second)]
+        return pl.concat(both, how="vertical_relaxed")["label"]
+
+    return Table(Stacked(first.frame, second.frame), Lazy(tuple(first.labels), read), first.roles, first.clock, rows)
 
 
 def frame_hash(frame: pl.DataFrame) -> str:

@@ -48,6 +48,17 @@ class TestFit:
         assert "Calibration of like" in text
         assert "like|stars.cosine" in text
 
+    def test_of_a_table_prepared_ahead_gives_the_same_scores(self, folder: Path, tmp_path: Path, fitted, split, monkeypatch):
+        monkeypatch.setenv("POLYREC_CACHE", str(tmp_path))
+        arguments = [folder / "spec.yaml", "--data", folder / "ratings.parquet"]
+        (prepared,) = run("prepare", *arguments).stdout.split()
+        assert Path(prepared).parent == tmp_path / "prepared"
+        run("fit", *arguments, "--out", tmp_path / "a", "--quiet")
+        assert polyrec.load(tmp_path / "a").predict(split[1]).equals(fitted.predict(split[1]))
+        assert [path.name for path in (tmp_path / "prepared").iterdir()] == [Path(prepared).name]
+        done = run("prepare", folder / "spec.yaml", "--data", folder / "spec.yaml", code=2)
+        assert "expected Parquet files" in done.stderr
+
     def test_leaves_no_checkpoint_behind(self, folder: Path):
         assert {path.name for path in folder.iterdir()} >= {"artifact"}
         assert not (folder / "artifact.checkpoint").exists()

@@ -15,12 +15,13 @@ from torch import distributed, multiprocessing
 
 from polyrec import Binary, Categorical, Fitted, FixedWeights, History, MMoE, Numeric, Recommender, Regression, Training, kinds
 from polyrec.balancing.balancer import Balancer
-from polyrec.fitting import _learn, _prepare
+from polyrec.fitting import _learn
 from polyrec.model import Model
 from polyrec.networks.network import Network
 from polyrec.networks.pepnet import PEPNet
 from polyrec.networks.stem import STEM
 from polyrec.objective import Objective
+from polyrec.preparing import prepare
 from polyrec.train.gradients import StepGradients
 from polyrec.train.ranks import Ranks
 from polyrec.train.step import Step
@@ -90,9 +91,9 @@ class TestGradients:
     def step(self, rows: pl.DataFrame) -> tuple[Model, dict[str, torch.Tensor], torch.Tensor]:
         spec = declaration()
         table = read_table(spec, rows)
-        learned = _learn(spec, table, None, Training(epochs=1), "", None, False, False, "")
+        learned = _learn(spec, prepare(spec, table), Training(epochs=1), "", None, False, False, "")
         model = learned.model
-        data = _prepare(spec, learned.feature_states, learned.task_states, table, table.log())
+        data = learned.stage.rows
         batch = data.batch(torch.arange(50))
         x_BD = model.encode(batch)
         found = Objective(spec.tasks).losses(model.decode(x_BD), batch.targets, batch.masks)
@@ -112,8 +113,8 @@ class TestGradients:
     def test_of_seven_tasks_have_the_gramian_and_norms_of_explicit_gradients(self, rows: pl.DataFrame, network: Network):
         spec = seven_tasks(network)
         table = read_table(spec, rows)
-        learned = _learn(spec, table, None, Training(epochs=1), "", None, False, False, "")
-        data = _prepare(spec, learned.feature_states, learned.task_states, table, table.log())
+        learned = _learn(spec, prepare(spec, table), Training(epochs=1), "", None, False, False, "")
+        data = learned.stage.rows
         batch, model = data.batch(torch.arange(50)), learned.model
         x_BD = model.encode(batch)
         found = Objective(spec.tasks).losses(model.decode(x_BD), batch.targets, batch.masks)
@@ -153,10 +154,10 @@ def test_a_weighted_sum_is_plain_backpropagation(rows: pl.DataFrame):
     spec = declaration(FixedWeights(weights={"stars": 0.5}))
     training = Training(epochs=1, batch_size=100, optimizer="sgd", learning_rate=0.1)
     table = read_table(spec, rows)
-    trained = _learn(spec, table, None, training, "", None, False, False, "")
-    untrained = _learn(spec, table, None, training.replace(learning_rate=1e-30), "", None, False, False, "")
+    trained = _learn(spec, prepare(spec, table), training, "", None, False, False, "")
+    untrained = _learn(spec, prepare(spec, table), training.replace(learning_rate=1e-30), "", None, False, False, "")
     model, objective = untrained.model.train(), Objective(spec.tasks)
-    data = _prepare(spec, untrained.feature_states, untrained.task_states, table, table.log())
+    data = untrained.stage.rows
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(training.seed * 100_003 + 1)
@@ -186,8 +187,8 @@ def test_sparse_adam_leaves_untouched_rows_alone(rows: pl.DataFrame):
     moved = {}
     for sparse in (True, False):
         training = Training(optimizer="adamw", weight_decay=0.1, learning_rate=0.1, sparse=sparse)
-        learned = _learn(spec, table, None, training.replace(epochs=1), "", None, False, False, "")
-        data = _prepare(spec, learned.feature_states, learned.task_states, table, table.log())
+        learned = _learn(spec, prepare(spec, table), training.replace(epochs=1), "", None, False, False, "")
+        data = learned.stage.rows
         step = Step(learned.model.train(), Objective(spec.tasks), FixedWeights().build(("like", "stars")), training, Ranks())
         users = learned.model.copies[0].shared["ids/4"].of("user_id")
         before = users.detach().clone()
@@ -304,8 +305,8 @@ def test_two_ranks_are_one(rows: pl.DataFrame, tmp_path: Path, sparse: bool):
 def test_a_step_without_labels_changes_nothing(rows: pl.DataFrame):
     spec = declaration()
     table = read_table(spec, rows.with_columns(rating=pl.when(pl.int_range(pl.len()) >= 100).then("rating")))
-    learned = _learn(spec, table, None, Training(epochs=1), "", None, False, False, "")
-    data = _prepare(spec, learned.feature_states, learned.task_states, table, table.log())
+    learned = _learn(spec, prepare(spec, table), Training(epochs=1), "", None, False, False, "")
+    data = learned.stage.rows
     balance = FixedWeights().build(("like", "stars"))
     step = Step(learned.model.train(), Objective(spec.tasks), balance, Training(optimizer="adam"), Ranks())
     before = {name: value.clone() for name, value in learned.model.state_dict().items()}

@@ -7,7 +7,7 @@ import sys
 import typer
 from pydantic import ValidationError
 
-from polyrec.cli import compare, datasets, demo, evaluate, export, fit, kinds, predict, recommend, schema, tune
+from polyrec.cli import compare, datasets, demo, evaluate, export, fit, kinds, predict, prepare, recommend, schema, tune
 from polyrec.cli.output import errors
 from polyrec.core.errors import UserError, describe
 
@@ -22,6 +22,7 @@ app = typer.Typer(
 for command in (
     demo.demo,
     fit.fit,
+    prepare.prepare,
     evaluate.evaluate,
     compare.compare,
     tune.tune,

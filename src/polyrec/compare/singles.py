@@ -9,9 +9,9 @@ import polars as pl
 import torch
 
 from polyrec.compare.tables import whole_state
-from polyrec.fitting import fit_features
 from polyrec.model import Model
 from polyrec.networks.network import Network
+from polyrec.preparing import fit_features
 from polyrec.recommender import Recommender
 from polyrec.tasks.task import Task
 

@@ -39,16 +39,29 @@ class Column(Protocol):
         """Gather the values of some rows."""
         ...
 
+    def at(self, rows_N: Tensor) -> Column:
+        """Return the column of some rows alone, in the order given."""
+        ...
+
+    def pieces(self, size: int) -> list[Input]:
+        """Return the values of all rows as they lie, `size` rows at a time; nothing is copied that can be a view."""
+        ...
+
 
 @dataclass(frozen=True)
 class Dense:
-    """One value, or one vector, a row: `values_N` of shape (N,) or (N, …); integers are widened on gathering."""
+    """One value, or one vector, a row: `values_N` of shape (N,) or (N, …); whole numbers have 32 bits, or 64."""
 
     values_N: Tensor
 
     def take(self, rows_B: Tensor) -> Tensor:
-        taken = self.values_N[rows_B]
-        return taken.long() if taken.dtype == torch.int32 else taken
+        return self.values_N.index_select(0, rows_B)
+
+    def at(self, rows_N: Tensor) -> Dense:
+        return Dense(self.take(rows_N))
+
+    def pieces(self, size: int) -> list[Input]:
+        return list(self.values_N.split(size))
 
 
 @dataclass(frozen=True)
@@ -60,6 +73,12 @@ class Indexed:
 
     def take(self, rows_B: Tensor) -> Tensor:
         return self.table_U[self.index_N[rows_B].long()]
+
+    def at(self, rows_N: Tensor) -> Indexed:
+        return Indexed(self.table_U, self.index_N[rows_N])
+
+    def pieces(self, size: int) -> list[Input]:
+        return [self.table_U[index_B.long()] for index_B in self.index_N.split(size)]
 
 
 @dataclass(frozen=True)
@@ -73,7 +92,16 @@ class Ragged:
         starts_B, lengths_B = self.offsets[rows_B], self.offsets[rows_B + 1] - self.offsets[rows_B]
         offsets_B = torch.cumsum(lengths_B, 0) - lengths_B
         within = torch.arange(int(lengths_B.sum())) - torch.repeat_interleave(offsets_B, lengths_B)
-        return Bag(self.values[torch.repeat_interleave(starts_B, lengths_B) + within].long(), offsets_B)
+        return Bag(self.values[torch.repeat_interleave(starts_B, lengths_B) + within], offsets_B)
+
+    def at(self, rows_N: Tensor) -> Ragged:
+        taken = self.take(rows_N)
+        return Ragged(taken.values, torch.cat([taken.offsets_B, torch.tensor([len(taken.values)])]))
+
+    def pieces(self, size: int) -> list[Input]:
+        starts_B = self.offsets[:-1].split(size)
+        ends = [*(int(own[0]) for own in starts_B[1:]), int(self.offsets[-1])]
+        return [Bag(self.values[int(own[0]) : end], own - own[0]) for own, end in zip(starts_B, ends, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -95,6 +123,12 @@ class Sequence:
         positions_BL = torch.where(mask_BL, ends_B[:, None] - back_L, 0)
         return Padded(self.elements.take(positions_BL.reshape(-1)), mask_BL)
 
+    def at(self, rows_N: Tensor) -> Sequence:
+        return Sequence(self.elements, self.ends_N[rows_N], self.lengths_N[rows_N])
+
+    def pieces(self, size: int) -> list[Input]:
+        return [self.take(rows_B) for rows_B in torch.arange(len(self.ends_N)).split(size)]
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -108,6 +142,34 @@ class Batch:
     masks: dict[str, Tensor]
     size: int
 
+    def split(self, size: int) -> list[Batch]:
+        """Return the batch in pieces of so many rows, of which the last may be smaller; all of it where that is enough."""
+        if self.size <= size:
+            return [self]
+        inputs = {name: _split(own, size) for name, own in self.inputs.items()}
+        targets = {name: own.split(size) for name, own in self.targets.items()}
+        masks = {name: own.split(size) for name, own in self.masks.items()}
+        return [
+            Batch(
+                {name: own[number] for name, own in inputs.items()},
+                {name: own[number] for name, own in targets.items()},
+                {name: own[number] for name, own in masks.items()},
+                min(size, self.size - start),
+            )
+            for number, start in enumerate(range(0, self.size, size))
+        ]
+
+
+def _split(values: Input, size: int) -> list[Input]:
+    """Return what an encoder receives in pieces of so many rows."""
+    if isinstance(values, Tensor):
+        return list(values.split(size))
+    if isinstance(values, Padded):
+        elements = _split(values.elements, size * values.mask_BL.shape[1])
+        return [Padded(own, mask_BL) for own, mask_BL in zip(elements, values.mask_BL.split(size), strict=True)]
+    offsets_B = torch.cat([values.offsets_B, torch.tensor([len(values.values)])])
+    return Ragged(values.values, offsets_B).pieces(size)
+
 
 @dataclass(frozen=True)
 class Constant:
@@ -118,3 +180,9 @@ class Constant:
 
     def take(self, rows_B: Tensor) -> Input:
         return self.column.take(torch.full_like(rows_B, self.row))
+
+    def at(self, rows_N: Tensor) -> Column:
+        return self.column.at(torch.full_like(rows_N, self.row))
+
+    def pieces(self, size: int) -> list[Input]:
+        raise NotImplementedError("a constant has no rows of its own")

@@ -22,3 +22,6 @@ CACHE_VARIABLE = "POLYREC_CACHE"
 
 FORMATS = ("onnx", "torch")
 """What a fitted recommender can be exported as."""
+
+PREPARED_VARIABLE = "POLYREC_PREPARED_GIB"
+"""Environment variable that bounds the size of all prepared tables together, in GiB; 0 keeps none."""

@@ -8,6 +8,7 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from polyrec.core.errors import UserError, nearest
+from polyrec.data.wide import WideTable
 
 
 def parse(sql: str, thing: str) -> pl.Expr:
@@ -45,7 +46,7 @@ def evaluate(frame: pl.DataFrame, sql: str, thing: str) -> pl.Series:
     return values
 
 
-def require_columns(frame: pl.DataFrame, columns: Iterable[str], thing: str) -> None:
+def require_columns(frame: WideTable, columns: Iterable[str], thing: str) -> None:
     """Raise `UserError` for the first column that the frame lacks."""
     for column in columns:
         if column not in frame.columns:

@@ -5,7 +5,7 @@ Shape letters: N rows, B rows of a batch.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -16,6 +16,8 @@ from polyrec.core.batch import Batch, Column
 from polyrec.core.errors import UserError
 from polyrec.data.expressions import require_columns
 from polyrec.data.histories import Log, history_column
+from polyrec.data.shuffle import epoch, random_order
+from polyrec.data.wide import WideTable
 from polyrec.features.feature import Feature, State
 from polyrec.features.history import History
 from polyrec.features.light_gcn import LightGCN
@@ -23,8 +25,8 @@ from polyrec.tasks.order import in_order
 from polyrec.tasks.product import Product
 from polyrec.tasks.task import Task
 
-TOGETHER = 32
-"""Rows of one group that are kept together in a batch, where a task compares rows within groups."""
+Ranges = Sequence[tuple[int, int]]
+"""Where some ranges of rows start and end."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,16 @@ class Prepared:
     """Groups whose rows are to meet in a batch; None where no task compares rows within groups."""
     items: Items = field(default_factory=lambda: Items(torch.zeros(0, dtype=torch.long), {}))
     """The items that negatives are drawn from; none where no task wants any."""
+    read_blocks: Callable[[Ranges, Prepared | None], Prepared] | None = None
+    """Reads ranges of rows into memory, after others that are there already, where the table is too large to be in memory as a
+    whole; None where it is not."""
+    ready: tuple[Tensor, Batch] | None = None
+    """Rows that are gathered already, and their batch."""
 
     def batch(self, rows_B: Tensor, items_M: Tensor | None = None) -> Batch:
         """Gather some rows and, after them, rows of some items that no label is observed for."""
+        if self.ready is not None and rows_B is self.ready[0] and items_M is None:
+            return self.ready[1]
         targets = {name: target[rows_B] for name, target in self.targets.items()}
         masks = {name: mask[rows_B] for name, mask in self.masks.items()}
         if items_M is not None:
@@ -59,19 +68,44 @@ class Prepared:
         inputs = {name: column.take(rows_B) for name, column in self.columns.items()}
         return Batch(inputs, targets, masks, len(rows_B))
 
+    def at(self, rows_N: Tensor) -> Prepared:
+        """Return some rows alone, in the order given and without items, in memory of their own."""
+        return Prepared(
+            {name: column.at(rows_N) for name, column in self.columns.items()},
+            {name: target.index_select(0, rows_N) for name, target in self.targets.items()},
+            {name: mask.index_select(0, rows_N) for name, mask in self.masks.items()},
+            len(rows_N),
+            None if self.group_N is None else self.group_N[rows_N],
+        )
+
+    def pieces(self, size: int) -> Iterator[tuple[Prepared, Tensor]]:
+        """Hand out all rows as they lie, `size` at a time, gathered already: the table and the rows in it."""
+        inputs = {name: column.pieces(size) for name, column in self.columns.items()}
+        targets = {name: target.split(size) for name, target in self.targets.items()}
+        masks = {name: mask.split(size) for name, mask in self.masks.items()}
+        for number, rows_B in enumerate(torch.arange(self.rows).split(size)):
+            batch = Batch(
+                {name: own[number] for name, own in inputs.items()},
+                {name: own[number] for name, own in targets.items()},
+                {name: own[number] for name, own in masks.items()},
+                len(rows_B),
+            )
+            gathered = Prepared(
+                self.columns, self.targets, self.masks, self.rows, self.group_N, self.items, ready=(rows_B, batch)
+            )
+            yield gathered, rows_B
+
     def order(self) -> Tensor:
         """Return a random order of the rows (N,); rows of one group stay together by up to `TOGETHER`."""
-        order_N = torch.randperm(self.rows)
-        if self.group_N is None or self.rows == 0:
-            return order_N
-        order_N = order_N[torch.argsort(self.group_N[order_N], stable=True)]
-        group_N = self.group_N[order_N]
-        place_N = torch.arange(self.rows)
-        is_first_N = torch.cat([torch.ones(1, dtype=torch.bool), group_N[1:] != group_N[:-1]])
-        first_N = torch.cummax(torch.where(is_first_N, place_N, 0), 0).values
-        block_N = torch.cumsum((place_N - first_N) % TOGETHER == 0, 0) - 1
-        key = torch.randperm(int(block_N[-1]) + 1)
-        return order_N[torch.argsort(key[block_N], stable=True)]
+        return random_order(self.rows, self.group_N)
+
+    def epoch(self, size: int, skip: int = 0) -> Iterator[tuple[Prepared, Tensor]]:
+        """Return one pass over all rows in random order, in batches of `size` of which the last may be smaller.
+
+        Each batch is a table and the rows in it, to be given to that table's `batch`. The order is that of torch's global
+        generator at the call, not of what is drawn while batches are taken. The first `skip` batches are left out, unread.
+        """
+        return epoch(self, size, skip)
 
     def batches(self, size: int, order_N: Tensor | None = None) -> Iterator[Batch]:
         """Gather all rows, `size` at a time, in the given order or as they lie."""
@@ -104,7 +138,7 @@ def encode_features(
     return columns
 
 
-def require_features(frame: pl.DataFrame, features: Sequence[Feature]) -> None:
+def require_features(frame: WideTable, features: Sequence[Feature]) -> None:
     """Raise `UserError` for the first column that a feature reads and the frame lacks."""
     for feature in features:
         require_columns(frame, feature.columns, f"feature {feature.name!r}")
@@ -119,10 +153,15 @@ def encode_labels(
         if task.name in labels:
             targets[task.name] = task.targets(labels[task.name], states[task.name])
             masks[task.name] = task.observed(labels[task.name], states[task.name])
+    complete_labels(tasks, targets, masks)
+    return targets, masks
+
+
+def complete_labels(tasks: Sequence[Task], targets: dict[str, Tensor], masks: dict[str, Tensor]) -> None:
+    """Complete the labels of tasks that come after others by what is known of those."""
     for task in in_order(tasks):
         if task.name in targets and isinstance(task.after, Product):
             _complete(task, targets, masks)
-    return targets, masks
 
 
 def _complete(task: Task, targets: dict[str, Tensor], masks: dict[str, Tensor]) -> None:

@@ -76,7 +76,7 @@ def _read_path(name: str, what: str) -> pl.DataFrame:
         remedy = "Read a database with Query(sql=…, uri=…)."
         raise UserError(what, expected="a path", found=f"a URI of {name.partition('://')[0]!r}", remedy=remedy)
     try:
-        paths = _find(name)
+        paths = find(name)
     except OSError as error:
         found = error.strerror or type(error).__name__
         raise UserError(f"{what} '{name:.80}'", expected="a path", found=found, remedy="Check the path.") from error
@@ -85,18 +85,24 @@ def _read_path(name: str, what: str) -> pl.DataFrame:
     frames = [(path, _read_file(path)) for path in paths]
     first_path, first = frames[0]
     for other_path, other in frames[1:]:
-        for column in dict.fromkeys((*first.columns, *other.columns)):
-            types = [frame.schema.get(column) for frame in (first, other)]
-            if types[0] != types[1]:
-                here, there = (f"{kind}" if kind is not None else "no such column" for kind in types)
-                found = f"{here} in '{first_path}' and {there} in '{other_path}'"
-                raise UserError(
-                    f"column {column!r}", expected="one type in all files", found=found, remedy="Write the files alike."
-                )
+        require_alike(first_path, first.schema, other_path, other.schema)
     return pl.concat([frame.select(first.columns) for _, frame in frames])
 
 
-def _find(name: str) -> list[Path]:
+def require_alike(first_path: Path, first: pl.Schema, other_path: Path, other: pl.Schema) -> None:
+    """Raise `UserError` where two files differ in their columns or in a column's type."""
+    for column in dict.fromkeys((*first, *other)):
+        types = [schema.get(column) for schema in (first, other)]
+        if types[0] != types[1]:
+            here, there = (f"{kind}" if kind is not None else "no such column" for kind in types)
+            found = f"{here} in '{first_path}' and {there} in '{other_path}'"
+            raise UserError(
+                f"column {column!r}", expected="one type in all files", found=found, remedy="Write the files alike."
+            )
+
+
+def find(name: str) -> list[Path]:
+    """Return the files that a path, a folder or a glob names."""
     path = Path(name)
     if path.is_dir():
         return sorted(child for child in path.iterdir() if child.suffix.lower() in _READERS and not child.name.startswith("."))

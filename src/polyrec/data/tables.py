@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import polars as pl
 
 from polyrec.core.errors import UserError
 from polyrec.data.expressions import require_columns
 from polyrec.data.sources import Source, read
+from polyrec.data.wide import WideTable
 
 
 @dataclass(frozen=True)
@@ -28,20 +30,72 @@ class Tables:
 class Joined:
     """The wide table, and the side tables as they were given."""
 
-    frame: pl.DataFrame
+    wide: WideTable
     users: pl.DataFrame | None
     items: pl.DataFrame | None
 
+    @property
+    def frame(self) -> pl.DataFrame:
+        """The wide table in memory."""
+        return self.wide if isinstance(self.wide, pl.DataFrame) else self.wide.select(self.wide.columns)
 
-def join(data: Source | Tables, user: str | None, item: str | None) -> Joined:
-    """Read the tables and join the side tables by their keys.
+
+@dataclass(frozen=True)
+class Looked:
+    """A table with the columns of a side table, looked up by key when they are asked for."""
+
+    wide: WideTable
+    side: pl.DataFrame
+    key: str
+    places: dict[str, pl.Series] = field(default_factory=dict)
+    """The row of the side table for each row, once it is known."""
+
+    @property
+    def columns(self) -> list[str]:
+        return self.wide.columns + [name for name in self.side.columns if name != self.key]
+
+    @property
+    def schema(self) -> pl.Schema:
+        return self.clear().schema
+
+    @property
+    def height(self) -> int:
+        return self.wide.height
+
+    def select(self, names: Sequence[str], /) -> pl.DataFrame:
+        own = [name for name in names if name in self.wide.columns]
+        frame = self.wide.select(own) if own else pl.DataFrame()
+        looked = [self.side[name].gather(self._place()) for name in names if name not in own]
+        return pl.DataFrame([*frame.get_columns(), *looked]).select(names)
+
+    def filter(self, mask: pl.Series, /) -> Looked:
+        return Looked(
+            self.wide.filter(mask), self.side, self.key, {name: own.filter(mask) for name, own in self.places.items()}
+        )
+
+    def clear(self) -> pl.DataFrame:
+        return self.wide.clear().hstack(self.side.clear().drop(self.key))
+
+    def _place(self) -> pl.Series:
+        if "row" not in self.places:
+            keys = pl.DataFrame({"key": self.wide.select([self.key])[self.key]})
+            numbered = pl.DataFrame({"key": self.side[self.key]}).with_row_index("row")
+            self.places["row"] = keys.join(numbered, on="key", how="left", maintain_order="left")["row"]
+        return self.places["row"]
+
+
+def join(
+    data: Source | Tables, user: str | None, item: str | None, read_wide: Callable[[Source, str], WideTable] | None = None
+) -> Joined:
+    """Read the tables and join the side tables by their keys; `read_wide` may open the interactions another way than `read`.
 
     Raises `UserError` where a key is absent, null, doubled or of another type than in the interactions, or where a column
     stands in two tables.
     """
+    read_wide = read_wide or (lambda source, what: read(source, what=what))
     if not isinstance(data, Tables):
-        return Joined(read(data), None, None)
-    frame = read(data.interactions, what="interactions")
+        return Joined(read_wide(data, "data"), None, None)
+    frame = read_wide(data.interactions, "interactions")
     users = None if data.users is None else read(data.users, what="user table")
     items = None if data.items is None else read(data.items, what="item table")
     for side, key, what in ((users, user, "user table"), (items, item, "item table")):
@@ -50,7 +104,7 @@ def join(data: Source | Tables, user: str | None, item: str | None) -> Joined:
     return Joined(frame, users, items)
 
 
-def _join(frame: pl.DataFrame, side: pl.DataFrame, key: str | None, what: str) -> pl.DataFrame:
+def _join(frame: WideTable, side: pl.DataFrame, key: str | None, what: str) -> WideTable:
     if key is None:
         remedy = "Declare a Categorical for the key on that side, or leave the table out."
         raise UserError(what, expected="a key to join it by", found="no key in the declaration", remedy=remedy)
@@ -79,4 +133,6 @@ def _join(frame: pl.DataFrame, side: pl.DataFrame, key: str | None, what: str) -
             found=f"it in the interactions and the {what}",
             remedy=remedy,
         )
-    return frame.join(side, on=key, how="left", maintain_order="left")
+    if isinstance(frame, pl.DataFrame):
+        return frame.join(side, on=key, how="left", maintain_order="left")
+    return Looked(frame, side, key)

@@ -78,7 +78,9 @@ class Numeric(_NumberFeature):
             scaled = (_log(known) if self.transform == "log" else known) - state["mean"][0]
             scaled = scaled / state["scale"][0]
         scaled[is_null] = 0.0
-        return Dense(torch.from_numpy(np.stack([scaled, is_null], 1).astype(np.float32)))
+        inputs = np.empty((len(scaled), 2), dtype=np.float32)
+        inputs[:, 0], inputs[:, 1] = scaled, is_null
+        return Dense(torch.from_numpy(inputs))
 
     def build(self, state: State) -> Encoder:
         return LinearEncoder(2, self.width)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
 
 VALUE = "value"
@@ -9,13 +10,24 @@ VALUE = "value"
 COUNT = "count"
 """Column of a vocabulary's state: how many training rows hold the value."""
 
+_WIDEST = 2**24
+"""Most numbers, from the lowest to the highest, that are counted and looked up by their place in an array."""
+
 
 def fit_vocabulary(values: pl.Series, minimum_count: int) -> pl.DataFrame:
     """Count the distinct values and keep those seen often enough.
 
     Order is by falling count, then by value, so that it never depends on the order of rows.
     """
-    counts = values.drop_nulls().alias(VALUE).value_counts(name=COUNT)
+    known = values.drop_nulls().alias(VALUE)
+    span = _span(known)
+    if span is not None and span[1] - span[0] < 2 * len(known):
+        counts_V = np.bincount(known.cast(pl.Int64).to_numpy() - span[0])
+        (places,) = counts_V.nonzero()
+        found = pl.Series(VALUE, places + span[0]).cast(values.dtype)
+        counts = pl.DataFrame({VALUE: found, COUNT: pl.Series(counts_V[places]).cast(pl.UInt32)})
+    else:
+        counts = known.value_counts(name=COUNT)
     return counts.filter(pl.col(COUNT) >= minimum_count).sort([COUNT, VALUE], descending=[True, False])
 
 
@@ -27,6 +39,27 @@ def lookup(values: pl.Series, state: pl.DataFrame) -> pl.Series:
     """
     known = state[VALUE]
     asked = values.cast(known.dtype, strict=False) if values.dtype != known.dtype else values
+    span, asked_span = _span(known), _span(asked)
+    if span is not None and asked_span is not None and span[1] - span[0] < 2 * (len(known) + len(asked)):
+        return _lookup_by_place(asked, known, *span)
     numbered = pl.DataFrame({VALUE: known, "number": pl.int_range(1, len(known) + 1, dtype=pl.Int32, eager=True)})
     joined = asked.alias(VALUE).to_frame().join(numbered, on=VALUE, how="left", maintain_order="left")
     return joined["number"].fill_null(0)
+
+
+def _lookup_by_place(asked: pl.Series, known: pl.Series, low: int, high: int) -> pl.Series:
+    """Return each whole number's place in the vocabulary from an array over the vocabulary's span, with zeros at both ends."""
+    numbers = np.zeros(high - low + 3, dtype=np.int32)
+    numbers[known.cast(pl.Int64).to_numpy() - (low - 1)] = np.arange(1, len(known) + 1, dtype=np.int32)
+    found = pl.Series(VALUE, numbers.take(asked.fill_null(low).cast(pl.Int64).to_numpy() - (low - 1), mode="clip"))
+    return found if asked.null_count() == 0 else found.zip_with(asked.is_not_null(), pl.Series([0], dtype=pl.Int32))
+
+
+def _span(values: pl.Series) -> tuple[int, int] | None:
+    """Return the lowest and highest of whole numbers; None where they lie too far apart for an array, or are none."""
+    if not values.dtype.is_integer():
+        return None
+    low, high = values.min(), values.max()
+    if not isinstance(low, int) or not isinstance(high, int):
+        return None
+    return (low, high) if high - low < _WIDEST and max(-low, high) < 2**62 else None

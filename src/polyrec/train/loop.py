@@ -108,9 +108,9 @@ def _epoch(step: Step, data: Prepared, training: Training, epoch: int) -> dict[s
     torch.manual_seed(training.seed * 100_003 + epoch)
     steps_an_epoch = -(-data.rows // training.batch_size)
     step.begin()
-    for number, rows_B in enumerate(data.order().split(training.batch_size)):
+    for number, (part, rows_B) in enumerate(data.epoch(training.batch_size)):
         step(
-            data, rows_B, (epoch - 1) * steps_an_epoch + number, training.epochs * steps_an_epoch, probe=number < training.probe
+            part, rows_B, (epoch - 1) * steps_an_epoch + number, training.epochs * steps_an_epoch, probe=number < training.probe
         )
     losses = step.mean_losses()
     step.balance.end_epoch(losses)

@@ -81,7 +81,7 @@ class Step:
         rows_B = self.ranks.share(rows_B)
         if self.weights_T is None or probe or self.negatives:
             self._balanced(self._gather(data, rows_B), number, probe)
-        elif self._weighted([data.batch(piece) for piece in rows_B.split(self.piece)], self.weights_T):
+        elif self._weighted(data.batch(rows_B).split(self.piece), self.weights_T):
             self._update()
 
     def _piece(self) -> int:

@@ -1,0 +1,26 @@
+"""`polyrec prepare`: turn Parquet into prepared columns ahead of a fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from polyrec.cli.sources import Data, Items, Users, Validation, source
+
+
+def prepare(
+    spec: Annotated[Path, typer.Argument(help="The declaration, in YAML.")],
+    data: Data,
+    validation: Validation = None,
+    users: Users = None,
+    items: Items = None,
+) -> None:
+    """Prepare Parquet files on disk, so that fits of the same data start at once; print the folder.
+
+    Example: polyrec prepare recommender.yaml --data ratings.parquet
+    """
+    from polyrec.recommender import Recommender
+
+    typer.echo(Recommender.from_yaml(spec).prepare(source(data, None, users, items), validation))

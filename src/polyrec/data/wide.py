@@ -1,0 +1,88 @@
+"""`WideTable`: a table that hands out columns, whether it lies in memory or not; and two tables, one below the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import polars as pl
+
+
+class WideTable(Protocol):
+    """What fitting asks of a table. A polars frame is one; so is a table whose columns are read when they are asked for."""
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the columns."""
+        ...
+
+    @property
+    def schema(self) -> pl.Schema:
+        """The types of the columns."""
+        ...
+
+    @property
+    def height(self) -> int:
+        """How many rows there are."""
+        ...
+
+    def select(self, names: Sequence[str], /) -> pl.DataFrame:
+        """Return some columns, in memory."""
+        ...
+
+    def filter(self, mask: pl.Series, /) -> WideTable:
+        """Return the rows where the mask is true."""
+        ...
+
+    def clear(self) -> pl.DataFrame:
+        """Return a frame with the columns and no row."""
+        ...
+
+
+@dataclass(frozen=True)
+class Stacked:
+    """Two tables, one below the other, with the columns that both have; types are widened where they differ."""
+
+    first: WideTable
+    second: WideTable
+
+    @property
+    def columns(self) -> list[str]:
+        return [name for name in self.first.columns if name in self.second.columns]
+
+    @property
+    def schema(self) -> pl.Schema:
+        return self.clear().schema
+
+    @property
+    def height(self) -> int:
+        return self.first.height + self.second.height
+
+    def select(self, names: Sequence[str], /) -> pl.DataFrame:
+        return pl.concat([self.first.select(names), self.second.select(names)], how="vertical_relaxed")
+
+    def filter(self, mask: pl.Series, /) -> Stacked:
+        above, below = mask[: self.first.height], mask[self.first.height :]
+        return Stacked(self.first.filter(above), self.second.filter(below))
+
+    def clear(self) -> pl.DataFrame:
+        own = self.columns
+        return pl.concat([self.first.clear().select(own), self.second.clear().select(own)], how="vertical_relaxed")
+
+
+@dataclass(frozen=True)
+class Lazy(Mapping[str, pl.Series]):
+    """Columns that are read each time that they are asked for, so that not all of them are in memory."""
+
+    names: tuple[str, ...]
+    read: Callable[[str], pl.Series]
+
+    def __getitem__(self, name: str) -> pl.Series:
+        return self.read(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
