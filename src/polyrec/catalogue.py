@@ -32,6 +32,9 @@ from polyrec.users import Users
 BATCH = 1024
 """Rows a forward pass; predictions are computed in pieces of this size."""
 
+_CACHED, _FEWEST = 2**18, 128
+"""Numbers of single precision in a megabyte, and rows below which the overhead of a pass shows."""
+
 
 class Catalogue:
     """Items, users and their past, as a fitted recommender knows them."""
@@ -104,7 +107,7 @@ class Catalogue:
         inputs = {name: column.take(first) for name, column in user.items()}
         fixed_F = self.model.encode(Batch(inputs, {}, {}, 1), self._sides.fixed)[0]
         pieces: list[dict[str, Tensor]] = []
-        for rows_B in rows_N.split(BATCH):
+        for rows_B in rows_N.split(self._piece):
             own_BO = self._vectors[rows_B]
             if self._sides.aimed:
                 columns = {**user, **self._item_columns}
@@ -129,6 +132,12 @@ class Catalogue:
         own_O, fixed_F = torch.cat([model.columns(sides.item), model.columns(sides.aimed)]), model.columns(sides.fixed)
         views = (model.get_buffer(f"visible_{number}") for number in range(len(model.views)))
         return [Beside(model.network, own_O, fixed_F, visible_D) for visible_D in views]
+
+    @cached_property
+    def _piece(self) -> int:
+        """Rows a pass: as many as keep what the first layers make of them within a core's cache."""
+        widest = max(network.width for network in self._networks)
+        return min(max(_CACHED // max(widest, 1), _FEWEST), BATCH)
 
     @cached_property
     def _vectors(self) -> Tensor:

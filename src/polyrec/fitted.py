@@ -38,20 +38,11 @@ if TYPE_CHECKING:
 class Fitted:
     """What `Recommender.fit` returns and `polyrec.load` reads: a model with all that it needs to answer."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, model: Model | None = None) -> None:
         self.parts = parts
         self.spec: Recommender = parts.spec
         self.roles = Roles(**parts.facts["roles"])
-        with torch.random.fork_rng(devices=[]):
-            self.model = Model(
-                self.spec.all_features,
-                parts.feature_states,
-                self.spec.tasks,
-                parts.task_states,
-                self.spec.network,
-                self.spec.views,
-            )
-        self.model.load_state_dict(dict(parts.weights))
+        self.model = _built(parts) if model is None else model
         self.model.eval()
 
     @property
@@ -287,3 +278,12 @@ def _flags(series: pl.Series) -> Tensor:
 def _best(scores: Tensor, k: int) -> Tensor:
     """Return where the k highest scores stand, the highest first; of equal ones the earlier."""
     return torch.argsort(scores, descending=True, stable=True)[:k]
+
+
+def _built(parts: Parts) -> Model:
+    """Return the model with the weights of the parts."""
+    spec = parts.spec
+    with torch.random.fork_rng(devices=[]):
+        model = Model(spec.all_features, parts.feature_states, spec.tasks, parts.task_states, spec.network, spec.views)
+    model.load_state_dict(dict(parts.weights))
+    return model

@@ -79,11 +79,11 @@ def fit(
         task_states=final.stage.tasks,
         calibration_states=calibration_states,
         frames=stage.frames,
-        weights={name: value.clone() for name, value in final.model.state_dict().items()},
+        weights=dict(final.model.state_dict()),
         facts=facts,
         card=write_card(spec, facts),
     )
-    return Fitted(parts)
+    return Fitted(parts, final.model)
 
 
 @dataclass(frozen=True)

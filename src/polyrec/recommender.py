@@ -25,6 +25,7 @@ from polyrec.data.wide import WideTable
 from polyrec.features.categorical import Categorical
 from polyrec.features.feature import Feature
 from polyrec.features.history import History
+from polyrec.features.id_feature import _IdFeature
 from polyrec.fusion.add import Add
 from polyrec.fusion.fusion import Fusion
 from polyrec.networks.mmoe import MMoE
@@ -52,15 +53,15 @@ class Roles:
 class Recommender(Spec):
     """Features, tasks, a shared network and a fusion: what `fit` turns into a `Fitted`.
 
-    A recommender for users who meet items has `user` and `item` features, the first Categorical of each being the key. Rows
-    that are something else (a loan, a patient) have `features` alone; beside the two sides `features` are those of the
+    A recommender for users who meet items has `user` and `item` features, the first of ids (Categorical, Hashed, Streamed) of
+    each being the key. Rows that are something else (a loan, a patient) have `features` alone; beside the two sides `features` are those of the
     encounter (an hour, a device).
     """
 
     user: tuple[Feature, ...] = ()
-    """What is known of the user, their history included; the first Categorical is the user's key."""
+    """What is known of the user, their history included; the first feature of ids is the user's key."""
     item: tuple[Feature, ...] = ()
-    """What is known of the item; the first Categorical is the item's key."""
+    """What is known of the item; the first feature of ids is the item's key."""
     features: tuple[Feature, ...] = ()
     """What is known of the row itself."""
     tasks: tuple[Task, ...] = Field(min_length=1)
@@ -167,8 +168,8 @@ class Recommender(Spec):
 
     @staticmethod
     def key(side: Iterable[Feature]) -> str | None:
-        """Return the column of the first Categorical of a side."""
-        return next((feature.columns[0] for feature in side if isinstance(feature, Categorical)), None)
+        """Return the column of the first feature of ids of a side: Categorical, Hashed or Streamed."""
+        return next((feature.columns[0] for feature in side if isinstance(feature, Categorical | _IdFeature)), None)
 
     def roles(self, frame: WideTable) -> Roles:
         """Find the columns of user, item and time in a training table."""

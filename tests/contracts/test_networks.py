@@ -180,6 +180,16 @@ class TestFeaturesThatAreTheSameInAllRows:
         assert all(state.shape == (0, shared.width) for state in empty.values())
 
 
+def test_operations_are_the_same_for_any_number_of_rows(network: Network):
+    """So that a network can be exported: nothing in it looks at how many rows there are, or at their values."""
+    shared, x_BD, rows = build(network, TASKS), inputs(network, TASKS, 5), {0: torch.export.Dim("rows")}
+    with torch.no_grad():
+        program = torch.export.export(shared, (x_BD, TASKS), dynamic_shapes=(rows, (None,) * len(TASKS)), strict=False).module()
+        x_BD = inputs(network, TASKS, 11)
+        found, expected = program(x_BD, TASKS), shared(x_BD, TASKS)
+    assert all(torch.allclose(found[task], expected[task], atol=1e-6) for task in TASKS)
+
+
 LINEAR_FIRST = {"SharedBottom", "CrossStitch", "MMoE", "CGC", "PLE", "AdaTT"}
 """Networks of the package that read the features by linear maps alone."""
 

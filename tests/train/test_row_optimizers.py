@@ -6,6 +6,7 @@ Shape letters: R rows of the table, W width, U rows reached at a step.
 import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -27,6 +28,11 @@ Touches = Sequence[Sequence[int]]
 patterns = st.lists(st.lists(st.integers(0, ROWS - 1), max_size=12), min_size=1, max_size=40)
 """Indices read at each step, repeated ones among them, or none."""
 EVERY = [pytest.param(kind, id=kind.__name__) for kind in (RowAdam, RowAdagrad, RowWiseAdagrad)]
+
+
+def step_of(optimizer: torch.optim.Optimizer) -> SimpleNamespace:
+    """Return what a checkpoint reads of a step."""
+    return SimpleNamespace(optimizers=[optimizer], sums_2T=torch.zeros(2, 1), random=torch.get_rng_state())
 
 
 def first_table(rows: int = ROWS) -> nn.Parameter:
@@ -247,10 +253,10 @@ class TestEvery:
 
         model, optimizer = model_and_optimizer()
         steps(model, optimizer, 0, 20)
-        save_checkpoint(tmp_path / "checkpoint", model, nn.Identity(), [optimizer], {}, Progress("same", []))
+        save_checkpoint(tmp_path / "checkpoint", model, nn.Identity(), step_of(optimizer), {}, Progress("same", []))
         steps(model, optimizer, 20, 40)
         again, resumed = model_and_optimizer()
-        load_checkpoint(tmp_path / "checkpoint", again, nn.Identity(), [resumed], "same")
+        load_checkpoint(tmp_path / "checkpoint", again, nn.Identity(), step_of(resumed), "same")
         steps(again, resumed, 20, 40)
         optimizer.catch_up()
         resumed.catch_up()

@@ -262,6 +262,30 @@ def test_a_resumed_training_is_an_uninterrupted_one(rows: pl.DataFrame, balancin
     assert_same(whole, resumed, tolerance=0)
 
 
+def test_an_epoch_resumed_midway_is_an_uninterrupted_one(rows: pl.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The training dies in the middle of the second epoch, two steps after a checkpoint, with dropout and id dropout drawn."""
+    spec = declaration()
+    user = (Categorical(name="user_id", width=4, id_dropout=0.2), *spec.user[1:])
+    spec = spec.replace(user=user, network=MMoE(experts=2, hidden=(6,), dropout=0.3))
+    training = Training(epochs=3, batch_size=50, learning_rate=0.01, patience=None, checkpoint_every=3, probe=4)
+    whole = spec.fit(rows, training=training, progress=False)
+    plain, calls = Step.__call__, []
+
+    def dying(step: Step, *of_batch: object, **more: object) -> None:
+        calls.append(len(calls))
+        if len(calls) == 17:
+            raise InterruptedError
+        plain(step, *of_batch, **more)
+
+    monkeypatch.setattr(Step, "__call__", dying)
+    with pytest.raises(InterruptedError):
+        spec.fit(rows, training=training, progress=False, checkpoint=tmp_path / "c")
+    resumed = spec.fit(rows, training=training, progress=False, checkpoint=tmp_path / "c", resume=True)
+    assert len(calls) == 17 + 33 - 14, "the two steps after the checkpoint are taken again, no others"
+    assert resumed.curves == whole.curves
+    assert_same(whole, resumed, tolerance=0)
+
+
 def fit_seven(rows: pl.DataFrame, balancing: Balancer, sparse: bool) -> Fitted:
     training = Training(epochs=1, batch_size=100, optimizer="sgd", learning_rate=0.02, patience=None, sparse=sparse)
     return seven_tasks().replace(balancing=balancing).fit(rows, training=training, progress=False)

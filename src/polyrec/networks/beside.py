@@ -24,8 +24,8 @@ class Beside:
     the features are given them whole. Features that are not visible count as zero; where all that is visible is the same in
     all rows, one row is computed.
 
-    The weights are those of the time when this is made. It may be used from several threads at once: each has a copy of the
-    maps that read features, and shares everything above them.
+    `width` is R, zero where something else reads the features. The weights are those of the time when this is made. It may be
+    used from several threads at once: each has a copy of the maps that read features, and shares everything above them.
     """
 
     def __init__(self, network: SharedNetwork, own_O: Tensor, fixed_F: Tensor, visible_D: Tensor) -> None:
@@ -33,6 +33,8 @@ class Beside:
         self.sees_own = bool(visible_D[own_O].any())
         self.readers = network.readers()
         self._of_thread = threading.local()
+        self.widths = [reader.numel() // reader.shape[1] for reader in self.readers]
+        self.width = sum(self.widths)
         if self.readers:
             maps_DR = torch.cat([reader.detach().movedim(1, 0).flatten(1) for reader in self.readers], 1) * visible_D[:, None]
             self.own_OR, self.fixed_FR = maps_DR[own_O], maps_DR[fixed_F]
@@ -59,8 +61,7 @@ class Beside:
         kept: dict[int, object] = {id(tensor): tensor for tensor in (*self.network.parameters(), *self.network.buffers())}
         network = copy.deepcopy(self.network, kept)
         maps_XR = torch.cat([self.own_OR, torch.zeros(1, self.own_OR.shape[1])])
-        widths = [reader.numel() // reader.shape[1] for reader in self.readers]
-        own = dict(zip(self.readers, maps_XR.split(widths, 1), strict=True))
+        own = dict(zip(self.readers, maps_XR.split(self.widths, 1), strict=True))
         for name, parameter in [*network.named_parameters()]:
             if parameter in own:
                 rest = parameter.movedim(1, 0).shape[1:]

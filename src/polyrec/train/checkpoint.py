@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from torch import Tensor, nn, optim
 
 from polyrec.core.errors import UserError
 from polyrec.core.files import replacing_folder
+from polyrec.train.step import Step
 
 
 @dataclass
@@ -27,20 +27,24 @@ class Progress:
     best_epoch: int = 0
     """Epoch of the highest utility, counted from 1; 0 before the first."""
     best_utility: float = float("-inf")
+    steps: int = 0
+    """Steps taken of the epoch that is under way; 0 between epochs."""
+    probed: dict[str, list[float]] = field(default_factory=dict)
+    """What was probed in the epoch that is under way."""
 
 
 def save_checkpoint(
     folder: Path,
     model: nn.Module,
     balance: nn.Module,
-    optimizers: Sequence[optim.Optimizer],
-    best: dict[str, Tensor],
+    step: Step,
+    best: dict[str, Tensor] | None,
     progress: Progress,
 ) -> None:
     """Write a checkpoint, whole or not at all: the one before it stays until this one is on disk."""
     moments = {
         f"{number}/{index}/{name}": torch.as_tensor(value)
-        for number, optimizer in enumerate(optimizers)
+        for number, optimizer in enumerate(step.optimizers)
         for index, own in optimizer.state_dict()["state"].items()
         for name, value in own.items()
         if value is not None
@@ -49,14 +53,16 @@ def save_checkpoint(
         save_file(_contiguous(model.state_dict()), temporary / "model.safetensors")
         save_file(_contiguous(balance.state_dict()), temporary / "balance.safetensors")
         save_file(_contiguous(moments), temporary / "optimizer.safetensors")
-        save_file(_contiguous(best), temporary / "best.safetensors")
+        save_file({"sums": step.sums_2T.clone(), "random": step.random}, temporary / "epoch.safetensors")
+        if best is not None:
+            save_file(_contiguous(best), temporary / "best.safetensors")
         (temporary / "progress.json").write_text(json.dumps(asdict(progress), indent=1), encoding="utf-8")
 
 
 def load_checkpoint(
-    folder: Path, model: nn.Module, balance: nn.Module, optimizers: Sequence[optim.Optimizer], fingerprint: str
-) -> tuple[dict[str, Tensor], Progress]:
-    """Put model, balancer and optimiser back where the checkpoint left them; return the best weights and the progress.
+    folder: Path, model: nn.Module, balance: nn.Module, step: Step, fingerprint: str
+) -> tuple[dict[str, Tensor] | None, Progress]:
+    """Put model, balancer and step back where the checkpoint left them; return the best weights, if any, and the progress.
 
     Raises `UserError` where the checkpoint was made by another declaration, training or data.
     """
@@ -71,14 +77,17 @@ def load_checkpoint(
         raise UserError(thing, expected="a checkpoint of this very run", found=found, remedy=remedy)
     model.load_state_dict(load_file(folder / "model.safetensors"))
     balance.load_state_dict(load_file(folder / "balance.safetensors"))
-    moments: list[dict[int, dict[str, Any]]] = [{} for _ in optimizers]
+    moments: list[dict[int, dict[str, Any]]] = [{} for _ in step.optimizers]
     for key, value in load_file(folder / "optimizer.safetensors").items():
         number, index, name = key.split("/", 2)
         moments[int(number)].setdefault(int(index), {})[name] = value
-    for optimizer, own in zip(optimizers, moments, strict=True):
+    for optimizer, own in zip(step.optimizers, moments, strict=True):
         optimizer.load_state_dict({**optimizer.state_dict(), "state": own})
         _lay_out_alike(optimizer)
-    return load_file(folder / "best.safetensors"), progress
+    epoch = load_file(folder / "epoch.safetensors")
+    step.sums_2T, step.random = epoch["sums"], epoch["random"]
+    best = folder / "best.safetensors"
+    return load_file(best) if best.exists() else None, progress
 
 
 def _lay_out_alike(optimizer: optim.Optimizer) -> None:

@@ -72,15 +72,22 @@ def train(
     ranks = Ranks()
     step = Step(model, objective, balance, training, ranks)
     balance.start(objective.constants(data.targets, data.masks))
-    state, best = checkpoint.Progress(fingerprint, []), _copy(model)
+    state = checkpoint.Progress(fingerprint, [])
+    best: dict[str, Tensor] | None = None
+    writes = checkpoint_folder is not None and ranks.rank == 0
+
+    def save() -> None:
+        if checkpoint_folder is not None and ranks.rank == 0:
+            checkpoint.save_checkpoint(checkpoint_folder, model, balance, step, best, state)
+
     if resume and checkpoint_folder is not None and checkpoint_folder.exists():
-        best, state = checkpoint.load_checkpoint(checkpoint_folder, model, balance, step.optimizers, fingerprint)
+        best, state = checkpoint.load_checkpoint(checkpoint_folder, model, balance, step, fingerprint)
     with torch.random.fork_rng(devices=[]), fastest_products(), kept_memory(), _bar(progress and ranks.rank == 0) as bar:
         last = min(training.epochs, stop_after or training.epochs)
         line = bar.add_task(title, total=last, completed=len(state.curves), note="")
         while len(state.curves) < last and not _is_stale(state, training):
             epoch = len(state.curves) + 1
-            entry = _epoch(step, data, training, epoch)
+            entry = _epoch(step, data, training, epoch, state, save)
             if judge is None:
                 state.best_epoch = epoch
             else:
@@ -89,29 +96,39 @@ def train(
                 if state.best_epoch == 0 and math.isnan(entry["utility"]):
                     raise _undefined(entry)
                 if entry["utility"] > state.best_utility:
-                    state.best_epoch, state.best_utility, best = epoch, entry["utility"], _copy(model)
+                    state.best_epoch, state.best_utility = epoch, entry["utility"]
+                    best = None if epoch == last and not writes else _copy(model)
             state.curves.append(entry)
-            if checkpoint_folder is not None and ranks.rank == 0:
-                checkpoint.save_checkpoint(checkpoint_folder, model, balance, step.optimizers, best, state)
+            save()
             if on_epoch is not None:
                 on_epoch(epoch, entry)
             bar.update(line, advance=1, note=f"utility {entry['utility']:.4f}" if judge else "")
-    if judge is not None:
+    if best is not None:
         model.load_state_dict(best)
     model.eval()
     return Run(state.curves, state.best_epoch)
 
 
-def _epoch(step: Step, data: Prepared, training: Training, epoch: int) -> dict[str, float]:
-    """Pass once over the rows; return each task's mean loss over its counted rows, seen as the weights moved."""
+def _epoch(
+    step: Step, data: Prepared, training: Training, epoch: int, state: checkpoint.Progress, save: Callable[[], None]
+) -> dict[str, float]:
+    """Pass over the rows, or those still to come; return each task's mean loss over the epoch, seen as the weights moved."""
     step.model.train()
     torch.manual_seed(training.seed * 100_003 + epoch)
-    steps_an_epoch = -(-data.rows // training.batch_size)
-    step.begin()
-    for number, (part, rows_B) in enumerate(data.epoch(training.batch_size)):
-        step(
-            part, rows_B, (epoch - 1) * steps_an_epoch + number, training.epochs * steps_an_epoch, probe=number < training.probe
-        )
+    steps = -(-data.rows // training.batch_size)
+    batches = enumerate(data.epoch(training.batch_size, skip=state.steps), state.steps)
+    if state.steps == 0:
+        step.begin()
+    else:
+        torch.set_rng_state(step.random)
+        step.gradients = state.probed
+    for number, (part, rows_B) in batches:
+        step(part, rows_B, (epoch - 1) * steps + number, training.epochs * steps, probe=number < training.probe)
+        if training.checkpoint_every is not None and (number + 1) % training.checkpoint_every == 0 and number + 1 < steps:
+            state.steps, state.probed, step.random = number + 1, step.gradients, torch.get_rng_state()
+            save()
+    state.steps = 0
+    step.settle()
     losses = step.mean_losses()
     step.balance.end_epoch(losses)
     return {f"{name}.loss": loss for name, loss in losses.items()} | step.probed()

@@ -64,6 +64,8 @@ class Step:
         self.weights_T = None if known is None else torch.tensor([known[task.name] for task in objective.tasks])
         lower = training.precision == "bfloat16"
         self.precision = partial(torch.autocast, "cpu", torch.bfloat16) if lower else nullcontext
+        self.random = torch.get_rng_state()
+        """Where torch's generator stood when a checkpoint was last written within an epoch."""
         self.begin()
 
     def begin(self) -> None:

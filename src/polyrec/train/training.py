@@ -57,6 +57,9 @@ class Training(Spec):
     """Whether tables of ids are updated in the rows that a batch touches only, at a cost that does not grow with the tables.
     Unset, wherever the optimiser can: not RMSProp, nor with momentum or an L2 penalty, which move every row at every step. With
     SGD and Adagrad the result is that of the dense update; how Adam by rows relates to dense Adam says `RowAdam`."""
+    checkpoint_every: int | None = Field(default=None, ge=1)
+    """Steps after which a checkpoint is written within an epoch, where `fit` is given a folder for them; unset, one is written
+    after each epoch only."""
     probe: int = Field(default=0, ge=0)
     """Batches an epoch at which the gradients of the tasks are compared: their cosines and norms are then among the curves."""
     seed: int = Field(default=0, ge=0, lt=2**31)
