@@ -135,10 +135,10 @@ class TestGraph:
         assert not torch.allclose(remembered, raw(fitted, rows)["stars"])
 
     def test_has_its_tables_updated_whole(self, spec: Recommender, rows: pl.DataFrame):
-        fitted = spec.fit(rows, training=TRAINING.replace(sparse=True), progress=False)
+        fitted = spec.fit(rows, training=TRAINING.replace(tables="rows"), progress=False)
         assert len(fitted.model.tables()) == 1
         assert fitted.model.tables_by_rows() == []
-        dense = spec.fit(rows, training=TRAINING.replace(sparse=False), progress=False)
+        dense = spec.fit(rows, training=TRAINING.replace(tables="dense"), progress=False)
         torch.testing.assert_close(raw(fitted, rows), raw(dense, rows))
 
     def test_is_saved_and_loaded(self, spec: Recommender, rows: pl.DataFrame, tmp_path):

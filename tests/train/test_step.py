@@ -176,7 +176,7 @@ def test_a_weighted_sum_is_plain_backpropagation(rows: pl.DataFrame):
 @pytest.mark.parametrize("balancing", BALANCERS)
 def test_sparse_updates_are_dense_updates(rows: pl.DataFrame, balancing: Balancer, optimizer: str):
     dense = fit(rows, balancing, optimizer=optimizer, epochs=1)
-    sparse = fit(rows, balancing, optimizer=optimizer, epochs=1, sparse=True)
+    sparse = fit(rows, balancing, optimizer=optimizer, epochs=1, tables="rows")
     assert_same(dense, sparse)
 
 
@@ -186,7 +186,7 @@ def test_sparse_adam_leaves_untouched_rows_alone(rows: pl.DataFrame):
     table = read_table(spec, rows)
     moved = {}
     for sparse in (True, False):
-        training = Training(optimizer="adamw", weight_decay=0.1, learning_rate=0.1, sparse=sparse)
+        training = Training(optimizer="adamw", weight_decay=0.1, learning_rate=0.1, tables="rows" if sparse else "dense")
         learned = _learn(spec, prepare(spec, table), training.replace(epochs=1), "", None, False, False, "")
         data = learned.stage.rows
         step = Step(learned.model.train(), Objective(spec.tasks), FixedWeights().build(("like", "stars")), training, Ranks())
@@ -203,11 +203,11 @@ def test_sparse_adam_leaves_untouched_rows_alone(rows: pl.DataFrame):
 @pytest.mark.parametrize("settings", [{"optimizer": "rmsprop"}, {"momentum": 0.9}, {"optimizer": "adam", "weight_decay": 0.1}])
 def test_sparse_updates_that_would_move_every_row_are_refused(settings: dict[str, object]):
     with pytest.raises(ValueError, match="sparse"):
-        Training(sparse=True, **{"optimizer": "sgd"} | settings)
+        Training(tables="rows", **{"optimizer": "sgd"} | settings)
 
 
 def test_clipping_is_the_same_for_sparse_and_dense(rows: pl.DataFrame):
-    assert_same(fit(rows, gradient_clip=0.05), fit(rows, gradient_clip=0.05, sparse=True))
+    assert_same(fit(rows, gradient_clip=0.05), fit(rows, gradient_clip=0.05, tables="rows"))
     assert not np.allclose(fit(rows, gradient_clip=0.05).predict(rows)["stars"], fit(rows).predict(rows)["stars"])
 
 
@@ -287,7 +287,7 @@ def test_an_epoch_resumed_midway_is_an_uninterrupted_one(rows: pl.DataFrame, tmp
 
 
 def fit_seven(rows: pl.DataFrame, balancing: Balancer, sparse: bool) -> Fitted:
-    training = Training(epochs=1, batch_size=100, optimizer="sgd", learning_rate=0.02, patience=None, sparse=sparse)
+    training = Training(epochs=1, batch_size=100, optimizer="sgd", learning_rate=0.02, patience=None, tables="rows" if sparse else "dense")
     return seven_tasks().replace(balancing=balancing).fit(rows, training=training, progress=False)
 
 
@@ -300,7 +300,7 @@ def _rank(rank: int, folder: str, balancing: Sequence[str], sparse: bool) -> Non
     distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     rows = pl.read_parquet(Path(folder) / "rows.parquet")
     for number, text in enumerate(balancing):
-        fitted = fit(rows, Balancer.from_yaml(text), sparse=sparse)
+        fitted = fit(rows, Balancer.from_yaml(text), tables="rows" if sparse else "dense")
         if rank == 0:
             fitted.save(Path(folder) / str(number))
     for balancer in SORTS:
@@ -321,7 +321,7 @@ def test_two_ranks_are_one(rows: pl.DataFrame, tmp_path: Path, sparse: bool):
     rows.write_parquet(tmp_path / "rows.parquet")
     multiprocessing.spawn(_rank, (str(tmp_path), texts, sparse), nprocs=2)
     for number, balancer in enumerate(balancers):
-        assert_same(fit(rows, balancer, sparse=sparse), Fitted.load(tmp_path / str(number)), tolerance=1e-4)
+        assert_same(fit(rows, balancer, tables="rows" if sparse else "dense"), Fitted.load(tmp_path / str(number)), tolerance=1e-4)
     for balancer in SORTS:
         assert_same(fit_seven(rows, balancer, sparse), Fitted.load(tmp_path / type(balancer).__name__), tolerance=1e-4)
 

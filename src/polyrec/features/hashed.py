@@ -17,6 +17,7 @@ from polyrec.core.batch import Dense, Input
 from polyrec.features.feature import Encoder, State
 from polyrec.features.hashing import hash_rows
 from polyrec.features.id_feature import _IdFeature
+from polyrec.layers.shared_table import FIRST_DEVIATION
 
 
 class Hashed(_IdFeature):
@@ -78,7 +79,7 @@ class HashedEncoder(Encoder):
     def __init__(self, rows: int, hashes: int, width: int) -> None:
         super().__init__()
         self.table = nn.Embedding(rows * hashes + 1, width // hashes)
-        nn.init.normal_(self.table.weight, std=width**-0.5)
+        nn.init.normal_(self.table.weight, std=FIRST_DEVIATION)
 
     def forward(self, values: Input) -> Tensor:
         assert isinstance(values, Tensor)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from polyrec.core.batch import Bag, Input, Ragged
 from polyrec.features.feature import Encoder, State, _ColumnFeature
 from polyrec.features.vocabulary import fit_vocabulary, lookup
+from polyrec.layers.shared_table import FIRST_DEVIATION
 
 
 class MultiCategorical(_ColumnFeature):
@@ -64,7 +65,7 @@ class BagEncoder(Encoder):
     def __init__(self, rows: int, width: int, pooling: Literal["mean", "sum"]) -> None:
         super().__init__()
         self.table = nn.EmbeddingBag(rows, width, mode=pooling)
-        nn.init.normal_(self.table.weight, std=width**-0.5)
+        nn.init.normal_(self.table.weight, std=FIRST_DEVIATION)
 
     def forward(self, values: Input) -> Tensor:
         assert isinstance(values, Bag)

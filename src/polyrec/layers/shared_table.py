@@ -11,6 +11,10 @@ import torch
 from torch import Tensor, nn
 
 
+FIRST_DEVIATION = 0.01
+"""Standard deviation of the first weights of a table: so small that what no batch has taught says next to nothing."""
+
+
 class SharedTable(nn.Module):
     """The learned tables of several id features of one width, one below the other in a single `nn.Embedding`.
 
@@ -27,7 +31,7 @@ class SharedTable(nn.Module):
             self.starts[name] = total
             total += count
         self.table = nn.Embedding(total, width)
-        nn.init.normal_(self.table.weight, std=width**-0.5)
+        nn.init.normal_(self.table.weight, std=FIRST_DEVIATION)
 
     def __call__(self, names: Sequence[str], ids: Sequence[Tensor]) -> Tensor:
         return super().__call__(names, ids)

@@ -12,6 +12,7 @@ from torch import nn, optim
 from polyrec.train.quick_adam import QuickAdam
 from polyrec.train.row_adagrad import RowAdagrad
 from polyrec.train.row_adam import RowAdam
+from polyrec.train.row_wise_adagrad import RowWiseAdagrad
 from polyrec.train.training import ScheduleName, Training
 
 
@@ -44,14 +45,16 @@ def build_optimizers(
 
 
 def _for_rows(tables: Sequence[nn.Parameter], training: Training) -> optim.Optimizer:
-    rate = training.learning_rate
+    rate, decay = training.learning_rate, training.weight_decay
+    if training.tables == "row_wise_adagrad":
+        return RowWiseAdagrad(tables, training.table_learning_rate, weight_decay=decay)
     match training.optimizer:
         case "sgd":
             return optim.SGD(tables, rate)
         case "adagrad":
             return RowAdagrad(tables, rate)
         case _:
-            return RowAdam(tables, rate, weight_decay=training.weight_decay, drift=True)
+            return RowAdam(tables, rate, weight_decay=decay, drift=True)
 
 
 def clip_gradients(parameters: Iterable[nn.Parameter], longest: float) -> None:

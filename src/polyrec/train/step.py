@@ -54,7 +54,7 @@ class Step:
         rows = [parameter for table in tables for parameter in table.parameters()]
         self.parameters = list(model.parameters())
         self.optimizers = build_optimizers(self.parameters, rows, list(balance.parameters()), training)
-        self.rate = training.learning_rate
+        self.share = 1.0
         self.negatives = max(task.uniform_negatives for task in objective.tasks)
         self.free = [*self.parameters, *balance.parameters()]
         self.piece = self._piece()
@@ -97,13 +97,13 @@ class Step:
         return max(PIECE // max(sum(own.numel() for own in biases), 1), _FEWEST)
 
     def _set_rate(self, number: int, steps: int) -> None:
-        rate = self.training.learning_rate * step_size(number, steps, self.training.schedule, self.training.warmup)
-        if rate == self.rate:
+        share = step_size(number, steps, self.training.schedule, self.training.warmup)
+        if share == self.share:
             return
-        self.rate = rate
+        self.share = share
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = optimizer.defaults["lr"] * share
 
     def _weighted(self, pieces: Sequence[Batch], weights_T: Tensor) -> bool:
         """Add up the gradients of the weighted sum of mean losses over pieces of a batch; return whether it has any label."""

@@ -10,6 +10,7 @@ from polyrec.core.spec import Spec
 from polyrec.data.splits import RandomSplit, Split
 
 OptimizerName = Literal["sgd", "adam", "adamw", "rmsprop", "adagrad"]
+TablesName = Literal["row_wise_adagrad", "rows", "dense"]
 ScheduleName = Literal["constant", "linear", "cosine"]
 
 
@@ -29,13 +30,14 @@ class Training(Spec):
     learning_rate: float = Field(default=1e-3, gt=0)
     """Step size at its highest."""
     weight_decay: float = Field(default=0.0, ge=0)
-    """L2 penalty (for AdamW: decoupled decay) on every weight."""
+    """L2 penalty on every weight; for AdamW, and on tables under row-wise Adagrad, decoupled decay."""
     momentum: float = Field(default=0.0, ge=0, lt=1)
     """Momentum of SGD and RMSProp; the others do not read it."""
-    schedule: ScheduleName = "constant"
-    """How the step size falls from its highest to zero over the whole budget."""
+    schedule: TablesName = Literal["row_wise_adagrad", "rows", "dense"]
+ScheduleName = "constant"
+    """How step sizes fall from their highest to zero over the whole budget."""
     warmup: float = Field(default=0.0, ge=0, le=1)
-    """Share of the budget over which the step size rises from zero."""
+    """Share of the budget over which step sizes rise from zero."""
     gradient_clip: float | None = Field(default=None, gt=0)
     """Longest norm of the gradient of all weights together; unset, it is not clipped."""
     patience: int | None = Field(default=3, ge=1)
@@ -53,10 +55,13 @@ class Training(Spec):
     """Number format of the forward pass; weights, gradients of the tasks and the optimiser's state are float32 either way."""
     compile: bool = False
     """Whether network and heads are compiled by `torch.compile`, which wants a C++ compiler and takes a minute at first."""
-    sparse: bool | None = None
-    """Whether tables of ids are updated in the rows that a batch touches only, at a cost that does not grow with the tables.
-    Unset, wherever the optimiser can: not RMSProp, nor with momentum or an L2 penalty, which move every row at every step. With
-    SGD and Adagrad the result is that of the dense update; how Adam by rows relates to dense Adam says `RowAdam`."""
+    tables: TablesName = "row_wise_adagrad"
+    """How the tables of ids are updated. `row_wise_adagrad` (Mudigere et al., ISCA 2022): by steps of its own, in the rows that a
+    batch touches only, with one number of state a row. `rows`: by the optimiser, in these rows only; with SGD and Adagrad the
+    result is that of the dense update, how Adam by rows relates to dense Adam says `RowAdam`. `dense`: by the optimiser, in
+    every row at every step."""
+    table_learning_rate: float = Field(default=0.05, gt=0)
+    """Highest step size of `row_wise_adagrad`: a row is touched in few steps, and Adagrad's shrink from the first on."""
     checkpoint_every: int | None = Field(default=None, ge=1)
     """Steps after which a checkpoint is written within an epoch, where `fit` is given a folder for them; unset, one is written
     after each epoch only."""
@@ -66,23 +71,19 @@ class Training(Spec):
     """Seed of the split, of the first weights, of the order of rows and of dropout."""
 
     @model_validator(mode="after")
-    def _sparse_can_be(self) -> Self:
-        if self.sparse and not self._can_update_rows:
+    def _rows_can_be(self) -> Self:
+        penalty = self.weight_decay > 0 and self.optimizer != "adamw"
+        if self.tables == "rows" and (self.optimizer == "rmsprop" or self.momentum > 0 or penalty):
             raise ValueError(
-                "sparse updates know no momentum, no RMSProp and no L2 penalty, which would move every row. Set momentum and "
-                "weight_decay to zero, use adamw, whose decay is made good row by row, or leave sparse off."
+                "RMSProp, momentum and an L2 penalty move every row of a table at every step. Set momentum and weight_decay to "
+                "zero, use adamw, whose decay is made good row by row, or update tables by row_wise_adagrad or dense."
             )
         return self
 
     @property
     def updates_rows(self) -> bool:
         """Whether tables are updated in the rows that a batch touches only."""
-        return self._can_update_rows if self.sparse is None else self.sparse
-
-    @property
-    def _can_update_rows(self) -> bool:
-        penalty = self.weight_decay > 0 and self.optimizer != "adamw"
-        return not (self.optimizer == "rmsprop" or self.momentum > 0 or penalty)
+        return self.tables != "dense"
 
     @field_validator("optimizer", mode="before")
     @classmethod
