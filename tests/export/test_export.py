@@ -100,7 +100,7 @@ DECLARATIONS = {
 
 def declare(**others: object) -> Recommender:
     defaults = {"item": ITEM, "tasks": (LIKE, STARS), "network": MMoE(experts=2, hidden=(8,))}
-    return Recommender(**(defaults | {"training": Training(epochs=1, batch_size=256, learning_rate=0.01)} | others))
+    return Recommender(**(defaults | {"training": Training(epochs=8, batch_size=128, learning_rate=0.02)} | others))
 
 
 @pytest.fixture(scope="module", params=DECLARATIONS)

@@ -73,16 +73,16 @@ def shapes(batch: Batch, features: Sequence[Feature]) -> dict[str, tuple[str | i
 
 
 def _tensor(values: Input) -> Tensor:
-    """Return one tensor for a value, a vector or several values a row."""
+    """Return one tensor for a value, a vector or several values a row; numbers of ids have 64 bits."""
     if isinstance(values, Tensor):
-        return values
+        return values if values.is_floating_point() else values.long()
     assert isinstance(values, Bag), "a history of histories is refused when declared"
     ends_B = torch.cat([values.offsets_B[1:], torch.tensor([len(values.values)])])
     lengths_B = ends_B - values.offsets_B
     place_V = torch.arange(max(int(lengths_B.max()) if len(lengths_B) else 0, FEWEST))
     is_real_BV = place_V < lengths_B[:, None]
     filled_BV = torch.full(is_real_BV.shape, NONE)
-    filled_BV[is_real_BV] = values.values
+    filled_BV[is_real_BV] = values.values.long()
     return filled_BV
 
 

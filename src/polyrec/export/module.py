@@ -32,6 +32,8 @@ class ExportedModel(nn.Module):
         super().__init__()
         self.parts, self.objective = parts, Objective(parts.spec.tasks)
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        for parameter in self.model.parameters():
+            parameter.data = parameter.data.contiguous()
         for encoders in self.model.copies:
             assert isinstance(encoders, Encoders)
             for name in encoders.encoders:
