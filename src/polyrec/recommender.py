@@ -54,8 +54,8 @@ class Recommender(Spec):
     """Features, tasks, a shared network and a fusion: what `fit` turns into a `Fitted`.
 
     A recommender for users who meet items has `user` and `item` features, the first of ids (Categorical, Hashed, Streamed) of
-    each being the key. Rows that are something else (a loan, a patient) have `features` alone; beside the two sides `features` are those of the
-    encounter (an hour, a device).
+    each being the key. Rows that are something else (a loan, a patient) have `features` alone; beside the two sides `features`
+    are those of the encounter (an hour, a device).
     """
 
     user: tuple[Feature, ...] = ()

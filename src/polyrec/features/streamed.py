@@ -15,6 +15,7 @@ from polyrec.features.feature import Encoder, State
 from polyrec.features.id_feature import _IdFeature
 from polyrec.features.stream_vocabulary import ROW, update_vocabulary
 from polyrec.features.vocabulary import lookup
+from polyrec.layers.shared_table import FIRST_DEVIATION
 
 
 class Streamed(_IdFeature):
@@ -79,4 +80,4 @@ class StreamedEncoder(Encoder):
     @torch.no_grad()
     def recycle(self, rows: Tensor) -> None:
         """Draw the weights of some rows anew, as those of a new table."""
-        self.table.weight[rows] = torch.randn(len(rows), self.table.embedding_dim) * self.table.embedding_dim**-0.5
+        self.table.weight[rows] = torch.randn(len(rows), self.table.embedding_dim) * FIRST_DEVIATION

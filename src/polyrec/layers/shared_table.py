@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-
 FIRST_DEVIATION = 0.01
 """Standard deviation of the first weights of a table: so small that what no batch has taught says next to nothing."""
 

@@ -33,8 +33,7 @@ class Training(Spec):
     """L2 penalty on every weight; for AdamW, and on tables under row-wise Adagrad, decoupled decay."""
     momentum: float = Field(default=0.0, ge=0, lt=1)
     """Momentum of SGD and RMSProp; the others do not read it."""
-    schedule: TablesName = Literal["row_wise_adagrad", "rows", "dense"]
-ScheduleName = "constant"
+    schedule: ScheduleName = "constant"
     """How step sizes fall from their highest to zero over the whole budget."""
     warmup: float = Field(default=0.0, ge=0, le=1)
     """Share of the budget over which step sizes rise from zero."""
@@ -56,8 +55,8 @@ ScheduleName = "constant"
     compile: bool = False
     """Whether network and heads are compiled by `torch.compile`, which wants a C++ compiler and takes a minute at first."""
     tables: TablesName = "row_wise_adagrad"
-    """How the tables of ids are updated. `row_wise_adagrad` (Mudigere et al., ISCA 2022): by steps of its own, in the rows that a
-    batch touches only, with one number of state a row. `rows`: by the optimiser, in these rows only; with SGD and Adagrad the
+    """How the tables of ids are updated. `row_wise_adagrad` (Mudigere et al., ISCA 2022): by steps of its own, in the rows that
+    a batch touches only, with one number of state a row. `rows`: by the optimiser, in these rows only; with SGD and Adagrad the
     result is that of the dense update, how Adam by rows relates to dense Adam says `RowAdam`. `dense`: by the optimiser, in
     every row at every step."""
     table_learning_rate: float = Field(default=0.05, gt=0)
