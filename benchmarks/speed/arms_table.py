@@ -24,6 +24,7 @@ ARMS = {
     "torch-rechub": Arm("rechub", ("W2", "W3", "W4", "W5"), "torch-rechub"),
     "deepctr-torch": Arm("deepctr", ("W2", "W3", "W4", "W5"), "deepctr-torch"),
     "fuxictr": Arm("fuxi", ("W2", "W3", "W4", "W5"), "fuxictr"),
+    "fuxictr-ray": Arm("fuxi", ("W5",), "fuxictr", {"ray": True}),
     "nextrec": Arm("nextrec_arm", ("W2", "W3", "W4", "W5"), "nextrec"),
     "nextrec-stream": Arm("nextrec_arm", ("W5",), "nextrec", {"stream": True}),
     "keras": Arm("keras_arm", ("W1",), "keras"),

@@ -7,7 +7,7 @@ import numpy as np
 
 def auc(labels: np.ndarray, scores: np.ndarray) -> float:
     """Return the probability that a positive is scored above a negative, ties counting half."""
-    values, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
     ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
     positive = labels > 0.5
     hits, misses = int(positive.sum()), int((~positive).sum())

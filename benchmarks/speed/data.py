@@ -1,9 +1,9 @@
 """The data: drawn from a planted model in pieces, so that any number of rows needs little memory.
 
-Ids follow Zipf's law. Each value has a latent vector (a hash of column and value, so that no table of them is held); the logit
-of task t adds up, over columns, the vector's direction of the task, products of the vectors of some pairs of columns, numbers and
-a product of numbers. Labels are drawn from the logit's sigmoid, and the AUC of the sigmoid itself is told as Bayes AUC: no model
-can be expected to do better. Piece n of a seed is the same whatever the number of rows.
+Ids follow Zipf's law. Each value has a latent vector (a hash of column and value, so that no table of them is held). The logit
+of task t adds up: over columns, the vector in the task's direction; products of the vectors of some pairs of columns; numbers and
+a product of two of them. Labels are drawn from the logit's sigmoid, and the AUC of the sigmoid itself is told as Bayes AUC: no
+model can be expected to do better. Piece n of a seed is the same whatever the number of rows.
 
 Shape letters: N rows, K latent factors, T tasks.
 """
@@ -31,7 +31,7 @@ FACTORS = 4
 ZIPF = 1.05
 PAIRS = ((0, 1), (2, 3), (0, 6), (1, 7), (8, 9))
 """Columns whose latent vectors interact, as far as there are so many."""
-LOGIT, PAIR_SHARE, NUMBER_SHARE = 1.9, 0.3, 0.1
+LOGIT, PAIR_SHARE, NUMBER_SHARE = 1.9, 0.66, 0.06
 """Standard deviation of the logit, and the shares of its variance that come from pairs and from numbers."""
 VALIDATION = 2_000
 """Rows of the small file that a trainer may want to validate on."""
@@ -118,7 +118,11 @@ def _table(piece: Piece, shape: Shape) -> pa.Table:
 
 def _write(folder: Path, part: str, shape: Shape, rows: int, first: int, arrays: bool) -> list[Piece]:
     """Write a part as Parquet and, where asked, as arrays, lists padded with 0 and their values counted from 1."""
-    sizes = {"ids": (len(shape.vocabularies), np.int32), "numbers": (shape.numbers, np.float32), "labels": (shape.tasks, np.float32)}
+    sizes = {
+        "ids": (len(shape.vocabularies), np.int32),
+        "numbers": (shape.numbers, np.float32),
+        "labels": (shape.tasks, np.float32),
+    }
     sizes |= {"bags": (LONGEST, np.int32)} if shape.bag else {}
     opened = {
         name: np.lib.format.open_memmap(folder / f"{part}.{name}.npy", "w+", kind, (rows, width))
@@ -140,7 +144,7 @@ def _write(folder: Path, part: str, shape: Shape, rows: int, first: int, arrays:
 
 
 def make(shape: Shape, arrays: bool = True) -> Path:
-    """Return the folder of a data set: `train`, `validation` and `test`, as Parquet and as arrays; drawn where it is not there."""
+    """Return the folder of a data set: `train`, `validation`, `test`, as Parquet and as arrays; drawn where not there."""
     key = hashlib.sha256(json.dumps([VERSION, PIECE, LOGIT, PAIR_SHARE, NUMBER_SHARE, ZIPF, plain(shape)]).encode()).hexdigest()
     folder = CACHE / "data" / f"{key[:12]}{'' if arrays else '-parquet'}"
     if (folder / "facts.json").exists():

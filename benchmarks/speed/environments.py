@@ -18,16 +18,27 @@ CACHE = Path(os.environ.get("POLYREC_BENCHMARKS", Path(platformdirs.user_cache_d
 TORCH = ("torch==2.13.0",)
 REQUIREMENTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "torch-rechub": (TORCH, ("torch-rechub==0.9.0", "pyarrow")),
-    "deepctr-torch": (TORCH, ("deepctr-torch==0.3.0", "setuptools<81", "pyarrow")),
+    "deepctr-torch": (TORCH, ("deepctr-torch==0.3.0", "requests", "pyarrow")),
     "fuxictr": (TORCH, ("fuxictr==2.3.10", "pyarrow")),
     "nextrec": (TORCH, ("nextrec==0.6.14", "pyarrow")),
     "keras": (("tensorflow-cpu", "keras"),),
 }
 """What pip installs for a peer, one call of pip after the other: torch first, so that nothing fetches a CUDA build."""
-SHOWN = ("torch", "torch-rechub", "deepctr-torch", "fuxictr", "nextrec", "keras", "tensorflow-cpu", "tensorflow", "numpy", "pyarrow")
+SHOWN = (
+    "torch",
+    "torch-rechub",
+    "deepctr-torch",
+    "fuxictr",
+    "nextrec",
+    "keras",
+    "tensorflow-cpu",
+    "tensorflow",
+    "numpy",
+    "pyarrow",
+)
 
 
-class NotInstalled(Exception):
+class InstallationError(Exception):
     """A peer's environment could not be built; says pip's last line."""
 
 
@@ -42,7 +53,7 @@ def interpreter(peer: str | None) -> Path:
     if (folder / "installed").exists():
         return python
     if failed.exists():
-        raise NotInstalled(f"{failed.read_text().strip()} (delete {failed} to try again)")
+        raise InstallationError(f"{failed.read_text().strip()} (delete {failed} to try again)")
     shutil.rmtree(folder, ignore_errors=True)
     venv.create(folder, with_pip=True)
     with (folder / "pip.log").open("w") as log:
@@ -52,7 +63,7 @@ def interpreter(peer: str | None) -> Path:
                 lines = (folder / "pip.log").read_text().strip().splitlines()
                 last = next((line for line in reversed(lines) if line.startswith("ERROR")), lines[-1])
                 failed.write_text(last)
-                raise NotInstalled(last)
+                raise InstallationError(last)
     (folder / "installed").touch()
     return python
 
@@ -67,5 +78,5 @@ if __name__ == "__main__":
     for name in sys.argv[1:] or REQUIREMENTS:
         try:
             print(name, interpreter(name), flush=True)
-        except NotInstalled as error:
+        except InstallationError as error:
             print(name, "not installed:", error, flush=True)

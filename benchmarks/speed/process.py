@@ -14,7 +14,7 @@ from speed.environments import CACHE, interpreter
 SPEED = Path(__file__).parent
 
 
-class Died(Exception):
+class WorkerError(Exception):
     """A worker ended without an answer; says the last line that it wrote."""
 
 
@@ -27,7 +27,9 @@ class Worker:
         folder = CACHE / "logs"
         folder.mkdir(parents=True, exist_ok=True)
         self.log = folder / f"{name}.log"
-        counts = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"), f"{threads}")
+        counts = dict.fromkeys(
+            ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"), f"{threads}"
+        )
         path = os.pathsep.join(filter(None, (str(SPEED.parent), os.environ.get("PYTHONPATH"))))
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
@@ -41,7 +43,7 @@ class Worker:
             )
 
     def ask(self, run: str, job: dict[str, Any]) -> dict[str, Any]:
-        """Run a job and return its answer; raises `Died` where there is none."""
+        """Run a job and return its answer; raises `WorkerError` where there is none."""
         assert self.process.stdin is not None and self.process.stdout is not None
         try:
             self.process.stdin.write(json.dumps({"run": run, "job": {**self.arm.options, **job}}) + "\n")
@@ -52,7 +54,7 @@ class Worker:
         if not line:
             code = self.process.wait()
             said = self.log.read_text(errors="replace").strip().splitlines()
-            raise Died(f"ended with status {code}: {said[-1] if said else 'without a word'} ({self.log})")
+            raise WorkerError(f"ended with status {code}: {said[-1] if said else 'without a word'} ({self.log})")
         return json.loads(line)
 
     def close(self) -> None:

@@ -2,8 +2,8 @@
 
 With `dense` the table is a parameter like any other and `Adam(fused=True)` moves all of it at every step.
 
-Shape letters: B rows, C id columns, W embedding width, D input width, E experts, H and K widths of their layers, T tasks, R rows
-of the table, U distinct rows of a batch, L longest list.
+Shape letters: B rows, C id columns, W embedding width, D input width, E experts, H and K widths of their layers, T tasks, L
+longest list.
 """
 
 from __future__ import annotations
