@@ -10,7 +10,7 @@ from typing import Any
 from speed import data
 from speed.arms_table import ARMS
 from speed.environments import InstallationError
-from speed.process import WorkerError, Worker
+from speed.process import Worker, WorkerError
 from speed.rounds import Tell, spread
 from speed.sections import Plan
 from speed.workloads import W2, Shape, Size, plain

@@ -1,9 +1,9 @@
 """The data: drawn from a planted model in pieces, so that any number of rows needs little memory.
 
 Ids follow Zipf's law. Each value has a latent vector (a hash of column and value, so that no table of them is held). The logit
-of task t adds up: over columns, the vector in the task's direction; products of the vectors of some pairs of columns; numbers and
-a product of two of them. Labels are drawn from the logit's sigmoid, and the AUC of the sigmoid itself is told as Bayes AUC: no
-model can be expected to do better. Piece n of a seed is the same whatever the number of rows.
+of a task adds up: over columns, the vector in the task's direction; products of the vectors of some pairs of columns; numbers,
+and a product of two of them. Labels are drawn from the logit's sigmoid, and the AUC of the sigmoid itself is told as Bayes AUC:
+no model can be expected to do better. Piece n of a seed is the same whatever the number of rows.
 
 Shape letters: N rows, K latent factors, T tasks.
 """

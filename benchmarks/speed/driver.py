@@ -26,7 +26,7 @@ from speed.arms_table import ARMS, Arm
 from speed.curves import measure, points
 from speed.environments import InstallationError
 from speed.plot import plot
-from speed.process import WorkerError, Worker
+from speed.process import Worker, WorkerError
 from speed.roofline import roofline
 from speed.rounds import Rounds
 from speed.sections import FULL, SHORT, WORKLOADS, Plan, Workload

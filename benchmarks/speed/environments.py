@@ -18,7 +18,7 @@ CACHE = Path(os.environ.get("POLYREC_BENCHMARKS", Path(platformdirs.user_cache_d
 TORCH = ("torch==2.13.0",)
 REQUIREMENTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "torch-rechub": (TORCH, ("torch-rechub==0.9.0", "pyarrow")),
-    "deepctr-torch": (TORCH, ("deepctr-torch==0.3.0", "requests", "pyarrow")),
+    "deepctr-torch": (TORCH, ("deepctr-torch==0.3.0", "requests", "pandas", "pyarrow")),
     "fuxictr": (TORCH, ("fuxictr==2.3.10", "pyarrow")),
     "nextrec": (TORCH, ("nextrec==0.6.14", "pyarrow")),
     "keras": (("tensorflow-cpu", "keras"),),

@@ -8,7 +8,7 @@ from typing import Any
 
 from speed.arms_table import ARMS
 from speed.environments import InstallationError, versions
-from speed.process import WorkerError, Worker
+from speed.process import Worker, WorkerError
 from speed.sections import Plan, Workload
 
 Tell = Callable[[str], None]
@@ -29,7 +29,7 @@ def summary(workload: Workload, answers: Sequence[Mapping[str, Any]]) -> dict[st
     """Return the figures of one variant of one arm over the rounds."""
     told: dict[str, Any] = {workload.unit: spread([workload.figure(dict(answer)) for answer in answers])}
     told["peak_mb"] = max(answer["peak_mb"] for answer in answers)
-    for name in ("auc", "first_batch_seconds", "wall_seconds"):
+    for name in ("auc", "first_batch_seconds", "after_first", "wall_seconds"):
         if name in answers[0]:
             told[name] = spread([answer[name] for answer in answers])
     if "auc" in told:

@@ -9,6 +9,7 @@ longest list.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from speed.arms.bare_rows import RowAdam
-from speed.arrays import Arrays, arrays
+from speed.arrays import Arrays, arrays, from_parquet
 from speed.auc import mean_auc
 from speed.clock import Clock
+from speed.columns import first_and_rest
 from speed.workloads import Shape, Size, shape_of, size_of
 
 
@@ -136,15 +138,10 @@ def rank(job: dict[str, Any]) -> dict[str, Any]:
 
 def load(job: dict[str, Any]) -> dict[str, Any]:
     """From Parquet to shuffled batches: pyarrow reads columns, torch gathers rows."""
-    from speed.arrays import from_parquet
-
     torch.set_num_threads(job["threads"])
-    with Clock() as first:
+
+    def batches() -> Iterator[int]:
         data = from_parquet(job["data"], shape_of(job))
-        batches = iter(torch.randperm(len(data.labels)).split(job["batch"]))
-        taken = [data.at(next(batches))]
-    with Clock() as clock:
-        for rows_B in batches:
-            taken[0] = data.at(rows_B)
-    samples = len(data.labels)
-    return clock.told(samples=samples - job["batch"], first_batch_seconds=first.wall_seconds, first_batch_cpu=first.cpu_seconds)
+        return (len(data.at(rows_B).labels) for rows_B in torch.randperm(len(data.labels)).split(job["batch"]))
+
+    return first_and_rest(Clock, batches)

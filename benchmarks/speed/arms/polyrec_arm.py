@@ -96,8 +96,7 @@ def polyrec_loader(path: Path, spec: Recommender, batch: int) -> Iterator[int]:
 
 
 def load(job: dict[str, Any]) -> dict[str, Any]:
-    """From the file to shuffled batches, the second time that the file is met."""
+    """From the file to shuffled batches."""
     torch.set_num_threads(job["threads"])
     spec = _recommender(job)
-    next(polyrec_loader(_file(job, "train"), spec, job["batch"]))
     return first_and_rest(Clock, lambda: polyrec_loader(_file(job, "train"), spec, job["batch"]))
