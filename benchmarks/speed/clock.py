@@ -22,11 +22,11 @@ class Clock:
 
     def __enter__(self) -> Self:
         self._tree = _descendants() if self.tree else 0.0
-        self._cpu, self._wall = _own(), time.perf_counter()
+        self._cpu, self._wall = cpu_seconds(), time.perf_counter()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.cpu_seconds, self.wall_seconds = _own() - self._cpu, time.perf_counter() - self._wall
+        self.cpu_seconds, self.wall_seconds = cpu_seconds() - self._cpu, time.perf_counter() - self._wall
         if self.tree:
             self.cpu_seconds += _descendants() - self._tree
 
@@ -35,7 +35,7 @@ class Clock:
         return {"cpu_seconds": self.cpu_seconds, "wall_seconds": self.wall_seconds, **more}
 
 
-def _own() -> float:
+def cpu_seconds() -> float:
     """Return user and system time of this process, to the microsecond, and of the children that it has waited for."""
     times = os.times()
     return time.process_time() + times.children_user + times.children_system

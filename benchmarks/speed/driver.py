@@ -14,6 +14,8 @@ import datetime
 import json
 import os
 import platform
+import re
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -48,12 +50,20 @@ def machine() -> dict[str, Any]:
     return {"cpu": models[0] if models else platform.processor(), "cores": os.cpu_count(), "load_before": load}
 
 
+def commit() -> str | None:
+    """Return what the figures were made with; a plus stands for changes that are not committed."""
+    git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty=+", "--abbrev=12"]
+    told = subprocess.run(git, capture_output=True, text=True, check=False)
+    return told.stdout.strip() or None
+
+
 def run_workload(workload: Workload, plan: Plan, arms: list[str], out: Path, document: dict[str, Any]) -> None:
     """Run the rounds of a workload, and write what is known after each."""
     names = [name for name in arms if workload.name in ARMS[name].workloads]
     if not names:
         return
     folder = workload.data(plan)
+    version = re.search('__version__ = "(.+)"', (ROOT / "src" / "polyrec" / "__init__.py").read_text())
     facts: dict[str, Any] = {
         "title": workload.title,
         "unit": workload.unit,
@@ -62,7 +72,7 @@ def run_workload(workload: Workload, plan: Plan, arms: list[str], out: Path, doc
         "seeds": [plan.seed + number for number in range(plan.rounds)],
         "data": data.facts(folder),
         "model": plain(workload.size),
-        "python": platform.python_version(),
+        "polyrec": {"version": version.group(1) if version else None, "commit": commit()},
         "machine": machine(),
     }
     jobs = workload.jobs(plan, folder)
@@ -122,6 +132,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0, help="seed of the data and of the first round")
     parser.add_argument("--out", type=Path, help="JSON file; the picture stands beside it")
+    parser.add_argument("--draw", action="store_true", help="run nothing: draw and tell what the file holds")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON instead of tables")
     told = parser.parse_args()
     plan = replace(FULL if told.full else SHORT, threads=told.threads, seed=told.seed)
@@ -133,7 +144,7 @@ def main() -> None:
     arms = chosen(told.arms, list(ARMS), "arm")
     out = told.out or ROOT / ("docs/results" if told.full else "artifact/speed") / "speed.json"
     document: dict[str, Any] = json.loads(out.read_text()) if out.exists() else {"workloads": {}}
-    for name in only:
+    for name in [] if told.draw else only:
         try:
             if name == "curves":
                 run_curves(plan, told.full, arms, out, document)
@@ -145,5 +156,5 @@ def main() -> None:
     if told.json:
         json.dump(document, sys.stdout, indent=1)
     else:
-        tables(document, Console())
+        tables(document, Console(width=None if sys.stdout.isatty() else 132))
         print(f"Wrote {out} and {out.with_suffix('.png')}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -17,13 +18,14 @@ CACHE = Path(os.environ.get("POLYREC_BENCHMARKS", Path(platformdirs.user_cache_d
 """Where environments and generated data lie."""
 TORCH = ("torch==2.13.0",)
 REQUIREMENTS: dict[str, tuple[tuple[str, ...], ...]] = {
-    "torch-rechub": (TORCH, ("torch-rechub==0.9.0", "pyarrow")),
-    "deepctr-torch": (TORCH, ("deepctr-torch==0.3.0", "requests", "pandas", "pyarrow")),
-    "fuxictr": (TORCH, ("fuxictr==2.3.10", "pyarrow")),
-    "nextrec": (TORCH, ("nextrec==0.6.14", "pyarrow")),
+    "torch-rechub": (TORCH, ("torch-rechub==0.9.0", "pyarrow", *TORCH)),
+    "deepctr-torch": (TORCH, ("deepctr-torch==0.3.0", "requests", "pandas", "pyarrow", *TORCH)),
+    "fuxictr": (TORCH, ("fuxictr==2.3.10", "pyarrow", *TORCH)),
+    "nextrec": (TORCH, ("nextrec==0.6.14", "pyarrow", *TORCH)),
     "keras": (("tensorflow-cpu", "keras"),),
 }
-"""What pip installs for a peer, one call of pip after the other: torch first, so that nothing fetches a CUDA build."""
+"""What pip installs for a peer, one call of pip after the other: torch first, so that nothing fetches a CUDA build,
+and again beside the peer, so that what comes with it does not replace it."""
 SHOWN = (
     "torch",
     "torch-rechub",
@@ -70,8 +72,10 @@ def interpreter(peer: str | None) -> Path:
 
 def versions(python: Path) -> dict[str, str]:
     """Return the versions of the packages of interest in an environment."""
-    told = subprocess.run([python, "-m", "pip", "list", "--format=json"], capture_output=True, text=True, check=True)
-    return {row["name"]: row["version"] for row in json.loads(told.stdout) if row["name"] in SHOWN}
+    ask = "import importlib.metadata as m, json; print(json.dumps([(d.name, d.version) for d in m.distributions()]))"
+    told = subprocess.run([python, "-c", ask], capture_output=True, text=True, check=True)
+    known = {name.lower().replace("_", "-"): version for name, version in json.loads(told.stdout)}
+    return {"python": platform.python_version(), **{name: known[name] for name in SHOWN if name in known}}
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ def bars(axes: Axes, name: str, told: Mapping[str, Any]) -> None:
             "roofline", (limit, 1), xycoords=("data", "axes fraction"), ha="right", va="bottom", fontsize=7, color="#b03030"
         )
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.tick_params(axis="x", labelsize=7)
     axes.set_xlabel(unit, fontsize=8)
     axes.set_title(f"{name}: {told['title']}", fontsize=9, loc="left", pad=12)
 
@@ -58,35 +59,36 @@ def curve(axes: Axes, memory: Axes, name: str, points: list[Mapping[str, Any]]) 
     places = [point["at"] for point in points]
     for own_axes in (axes, memory):
         own_axes.set_xscale("log")
-        own_axes.set_xticks(places, [EngFormatter(sep="")(place) for place in places], fontsize=7)
+        own_axes.set_xticks(places, [EngFormatter(sep="")(place) for place in places])
         own_axes.minorticks_off()
         own_axes.set_ylim(bottom=0)
         own_axes.yaxis.set_major_formatter(EngFormatter(sep=""))
-        own_axes.tick_params(axis="y", labelsize=7)
+        own_axes.tick_params(labelsize=7)
     axes.set_title(f"by {name}", fontsize=9, loc="left")
     axes.legend(frameon=False, fontsize=6)
 
 
 def plot(document: Mapping[str, Any], path: Path) -> None:
     """Draw what the document holds."""
-    workloads = document["workloads"]
+    workloads = [*document["workloads"].items()]
     points = document.get("curves", {}).get("points", [])
     grown = [name for name in CURVES if any(point["curve"] == name for point in points)]
-    rows = -(-len(workloads) // 2)
-    heights = [3.4] * rows + [2.2, 2.0] * bool(grown)
+    pairs = [workloads[at : at + 2] for at in range(0, len(workloads), 2)]
+    heights = [1 + 0.2 * max(sum(map(len, told["arms"].values())) for _, told in pair) for pair in pairs] + [4.2] * bool(grown)
     if not heights:
         return
-    figure = Figure(figsize=(11, sum(heights)), layout="constrained")
+    figure = Figure(figsize=(12, sum(heights)), layout="constrained")
     FigureCanvasAgg(figure)
-    outer = figure.add_gridspec(len(heights), 1, height_ratios=heights)
-    for place, (name, told) in enumerate(workloads.items()):
-        bars(figure.add_subplot(outer[place // 2].subgridspec(1, 2)[place % 2]), name, told)
-    for column, name in enumerate(grown):
-        above, below = (figure.add_subplot(outer[row].subgridspec(1, len(grown))[column]) for row in (rows, rows + 1))
-        curve(above, below, name, [point for point in points if point["curve"] == name])
-        if column == 0:
-            above.set_ylabel("samples per CPU-second", fontsize=8)
-            below.set_ylabel("peak MB", fontsize=8)
+    parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
+    for part, pair in zip(parts, pairs, strict=False):
+        for axes, (name, told) in zip(part.subplots(1, len(pair), squeeze=False)[0], pair, strict=True):
+            bars(axes, name, told)
+    if grown:
+        panels = parts[-1].subplots(2, len(grown), sharex="col", squeeze=False)
+        for above, below, name in zip(*panels, grown, strict=True):
+            curve(above, below, name, [point for point in points if point["curve"] == name])
+        panels[0, 0].set_ylabel("samples per CPU-second", fontsize=8)
+        panels[1, 0].set_ylabel("peak MB", fontsize=8)
     for axes in figure.axes:
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=150)

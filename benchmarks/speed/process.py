@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -58,9 +59,9 @@ class Worker:
         return json.loads(line)
 
     def close(self) -> None:
-        """End the process."""
+        """End the process, which may have ended by itself."""
         assert self.process.stdin is not None and self.process.stdout is not None
-        if self.process.poll() is None:
+        with contextlib.suppress(BrokenPipeError):
             self.process.stdin.close()
-            self.process.wait(timeout=60)
+        self.process.wait(timeout=60)
         self.process.stdout.close()

@@ -46,8 +46,8 @@ class Workload:
     more_is_better: bool = True
 
     def shaped(self, plan: Plan) -> Shape:
-        """Return the shape with the plan's rows; W1 has a fifth of them."""
-        return replace(self.shape, rows=max(plan.rows // 5, 5_000) if self.name == "W1" else plan.rows, seed=plan.seed)
+        """Return the shape with the plan's rows; W1 has half of them."""
+        return replace(self.shape, rows=plan.rows // 2 if self.name == "W1" else plan.rows, seed=plan.seed)
 
     def jobs(self, plan: Plan, folder: Path) -> dict[str, dict[str, Any]]:
         """Return the jobs of a round by the name of their variant."""
@@ -55,7 +55,8 @@ class Workload:
         batches = batches[:1] if self.run != "train" else batches
         common = {"data": str(folder), "shape": plain(self.shaped(plan)), "size": plain(self.size), "threads": plan.threads}
         if self.run == "rank":
-            common |= {"candidates": CANDIDATES, "repeats": WARM + plan.repeats}
+            asked = {"candidates": CANDIDATES, "repeats": WARM + plan.repeats}
+            return {f"{CANDIDATES} candidates": {**common, **asked, "batch": batches[0]}}
         return {f"batch {batch}": {**common, "batch": batch} for batch in batches}
 
     def data(self, plan: Plan) -> Path:
