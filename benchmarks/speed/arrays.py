@@ -43,7 +43,7 @@ def from_parquet(folder: str, shape: Shape, part: str = "train") -> Arrays:
     table = pq.read_table(Path(folder) / f"{part}.parquet", use_threads=False)
 
     def tensor(names: list[str], kind: type) -> Tensor:
-        block = np.empty((len(table), len(names)), kind)
+        block: np.ndarray = np.empty((len(table), len(names)), kind)
         for at, name in enumerate(names):
             block[:, at] = table[name].to_numpy()
         return torch.from_numpy(block)

@@ -25,8 +25,8 @@ def from_pandas(folder: str, shape: Shape, part: str = "train") -> tuple[dict[st
     import pandas as pd
 
     frame = pd.read_parquet(Path(folder) / f"{part}.parquet")
-    x = {name: frame[name].values for name in (*ids(shape), *numbers(shape))}
-    return x, frame[labels(shape)].values.astype(np.float32)
+    x = {name: frame[name].to_numpy() for name in (*ids(shape), *numbers(shape))}
+    return x, frame[labels(shape)].to_numpy().astype(np.float32)
 
 
 def first_and_rest(clock: Any, make: Any) -> dict[str, Any]:

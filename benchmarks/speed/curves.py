@@ -38,10 +38,10 @@ class Point:
 
 
 def points(plan: Plan, full: bool) -> Iterator[Point]:
-    """Return the places: rows up to twenty times the plan's, the rest at half of them."""
-    base = replace(W2, rows=plan.rows // 2, seed=plan.seed)
+    """Return the places: all rows and up to twenty times as many, the other curves at the rows of a round."""
+    base = replace(W2, rows=plan.rows, seed=plan.seed)
     for times in (1, 2, 5, 10, 20) if full else (1, 5):
-        yield Point("rows", times * plan.rows, replace(base, rows=times * plan.rows), Size())
+        yield Point("rows", times * plan.all_rows, replace(base, rows=times * plan.all_rows), Size())
     for count in (10_000, 100_000, 1_000_000, 10_000_000) if full else (10_000, 1_000_000):
         vocabularies = (count,) * 2 + (min(count, 100_000),) * 4 + (1_000,) * 14
         yield Point("vocabulary", count, replace(base, vocabularies=vocabularies), Size())

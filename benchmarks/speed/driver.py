@@ -62,7 +62,6 @@ def run_workload(workload: Workload, plan: Plan, arms: list[str], out: Path, doc
     names = [name for name in arms if workload.name in ARMS[name].workloads]
     if not names:
         return
-    folder = workload.data(plan)
     version = re.search('__version__ = "(.+)"', (ROOT / "src" / "polyrec" / "__init__.py").read_text())
     facts: dict[str, Any] = {
         "title": workload.title,
@@ -70,21 +69,20 @@ def run_workload(workload: Workload, plan: Plan, arms: list[str], out: Path, doc
         "when": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "plan": vars(plan),
         "seeds": [plan.seed + number for number in range(plan.rounds)],
-        "data": data.facts(folder),
+        "data": data.facts(data.make(workload.shaped(plan))),
         "model": plain(workload.size),
         "polyrec": {"version": version.group(1) if version else None, "commit": commit()},
         "machine": machine(),
     }
-    jobs = workload.jobs(plan, folder)
     if workload.name in LIMITS.workloads:
         limits = Worker("limits", LIMITS, plan.threads)
-        measured = limits.ask("measure", next(iter(jobs.values())))
+        measured = limits.ask("measure", next(iter(workload.jobs(plan, 0).values())))
         facts["roofline"] = roofline(workload.shaped(plan), workload.size, measured)
         limits.close()
     rounds = Rounds(workload, plan, names, TOLD.log)
     try:
         for number in range(plan.rounds):
-            rounds.run(jobs, number)
+            rounds.run(number)
             document["workloads"][workload.name] = {**facts, "rounds": number + 1, **rounds.told()}
             write(out, document)
     finally:
@@ -126,8 +124,10 @@ def main() -> None:
     mode.add_argument("--full", action="store_true", help="hours; writes to docs/results")
     parser.add_argument("--only", help="workloads, of W1,W2,W3,W4,W5,curves")
     parser.add_argument("--arms", help=f"arms, of {','.join(ARMS)}")
-    parser.add_argument("--rows", type=int, help="training rows")
+    parser.add_argument("--rows", type=int, help="training rows of a round")
     parser.add_argument("--rounds", type=int)
+    parser.add_argument("--all-rows", type=int, help="rows of W5, of the curve of rows, and where quality is told")
+    parser.add_argument("--quality", type=int, help="rounds in which W2 is trained on all rows, too")
     parser.add_argument("--batches", help="batch sizes of W2 and W3, such as 4096,1024")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0, help="seed of the data and of the first round")
@@ -136,7 +136,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print the figures as JSON instead of tables")
     told = parser.parse_args()
     plan = replace(FULL if told.full else SHORT, threads=told.threads, seed=told.seed)
-    given = {"rows": told.rows, "rounds": told.rounds}
+    given = {name: getattr(told, name) for name in ("rows", "rounds", "all_rows", "quality")}
     plan = replace(plan, **{name: value for name, value in given.items() if value is not None})
     if told.batches:
         plan = replace(plan, batches=tuple(int(batch) for batch in told.batches.split(",")))

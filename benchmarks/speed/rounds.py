@@ -54,9 +54,9 @@ class Rounds:
             except InstallationError as error:
                 self.failed[name] = f"not installed: {error}"
 
-    def run(self, jobs: Mapping[str, dict[str, Any]], number: int) -> None:
+    def run(self, number: int) -> None:
         """Run every job on every arm that still lives; the seed of a round is the plan's seed plus its number."""
-        for variant, job in jobs.items():
+        for variant, job in self.workload.jobs(self.plan, number).items():
             for name in [name for name in self.workers if name not in self.failed]:
                 self.tell(f"{self.workload.name}: round {number + 1}, {variant}, {name}")
                 try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from speed import data
@@ -20,17 +19,20 @@ class Plan:
     """How much is run."""
 
     rows: int
+    """Training rows of a round."""
     rounds: int
     batches: tuple[int, ...]
-    small_batches: tuple[int, ...] = (32, 4096)
-    """Batch sizes of W1."""
+    all_rows: int
+    """Rows of W5, of the first place on the curve of rows, and of the trainings that quality is told of."""
+    quality: int
+    """Rounds, from the first on, in which W2 is trained on all rows, too, at the first batch size: its AUC is quality."""
     repeats: int = 50
     seed: int = 0
     threads: int = 1
 
 
-SHORT = Plan(rows=40_000, rounds=2, batches=(4096,), repeats=10)
-FULL = Plan(rows=1_000_000, rounds=5, batches=(4096, 1024))
+SHORT = Plan(rows=40_000, rounds=2, batches=(4096,), all_rows=40_000, quality=0, repeats=10)
+FULL = Plan(rows=200_000, rounds=5, batches=(4096, 1024), all_rows=1_000_000, quality=2)
 
 
 @dataclass(frozen=True)
@@ -43,25 +45,29 @@ class Workload:
     shape: Shape
     size: Size
     unit: str = "samples per CPU-second"
-    more_is_better: bool = True
+    batches: tuple[int, ...] | None = None
+    """Batch sizes; unset, the plan's."""
 
-    def shaped(self, plan: Plan) -> Shape:
-        """Return the shape with the plan's rows; W1 has half of them."""
-        return replace(self.shape, rows=plan.rows // 2 if self.name == "W1" else plan.rows, seed=plan.seed)
+    def shaped(self, plan: Plan, whole: bool = False) -> Shape:
+        """Return the shape with the plan's rows; the fewer are the first of the `whole`."""
+        rows = plan.all_rows if whole or self.run == "load" else plan.rows
+        return replace(self.shape, rows=rows, seed=plan.seed)
 
-    def jobs(self, plan: Plan, folder: Path) -> dict[str, dict[str, Any]]:
-        """Return the jobs of a round by the name of their variant."""
-        batches = plan.small_batches if self.name == "W1" else plan.batches
-        batches = batches[:1] if self.run != "train" else batches
-        common = {"data": str(folder), "shape": plain(self.shaped(plan)), "size": plain(self.size), "threads": plan.threads}
+    def jobs(self, plan: Plan, number: int) -> dict[str, dict[str, Any]]:
+        """Return the jobs of a round by the name of their variant; draws the data that are not there."""
+        batches = self.batches or plan.batches
         if self.run == "rank":
-            asked = {"candidates": CANDIDATES, "repeats": WARM + plan.repeats}
-            return {f"{CANDIDATES} candidates": {**common, **asked, "batch": batches[0]}}
-        return {f"batch {batch}": {**common, "batch": batch} for batch in batches}
+            more = {"candidates": CANDIDATES, "repeats": WARM + plan.repeats}
+            return {f"{CANDIDATES} candidates": {**self._job(plan, batches[0]), **more}}
+        jobs = {f"batch {batch}": self._job(plan, batch) for batch in (batches if self.run == "train" else batches[:1])}
+        if self.name == "W2" and number < plan.quality:
+            jobs[f"batch {batches[0]}, {plan.all_rows:,} rows"] = self._job(plan, batches[0], whole=True)
+        return jobs
 
-    def data(self, plan: Plan) -> Path:
-        """Return the folder of the data, drawn where it is not there."""
-        return data.make(self.shaped(plan))
+    def _job(self, plan: Plan, batch: int, whole: bool = False) -> dict[str, Any]:
+        shape = self.shaped(plan, whole)
+        given = {"shape": plain(shape), "size": plain(self.size), "threads": plan.threads, "batch": batch}
+        return {"data": str(data.make(shape)), **given}
 
     def figure(self, answer: dict[str, Any]) -> float:
         """Return the figure of one answer, in the workload's unit."""
@@ -71,9 +77,9 @@ class Workload:
 
 
 WORKLOADS = {
-    "W1": Workload("W1", "Two tasks, two ids, one shared layer of 64", "train", W1, TWO_TOWERS),
+    "W1": Workload("W1", "Two tasks, two ids, one shared layer of 64", "train", W1, TWO_TOWERS, batches=(32, 4096)),
     "W2": Workload("W2", "MMoE, 20 id columns, 10 numbers, 3 tasks", "train", W2, Size()),
     "W3": Workload("W3", "W2 with a column of 1 to 50 ids", "train", W3, Size()),
-    "W4": Workload("W4", "Score 500 candidates of one user", "rank", W2, Size(), "CPU ms a call", more_is_better=False),
+    "W4": Workload("W4", "Score 500 candidates of one user", "rank", W2, Size(), "CPU ms a call"),
     "W5": Workload("W5", "From Parquet to shuffled batches", "load", W2, Size(), "rows per CPU-second"),
 }

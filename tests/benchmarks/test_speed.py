@@ -31,19 +31,18 @@ def speed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]
 
 @pytest.fixture(scope="module")
 def tiny(speed: SimpleNamespace) -> SimpleNamespace:
-    """A workload of two thousand rows, its plan, folder and jobs."""
+    """A workload of two thousand rows, its plan and its job."""
     shape = replace(speed.workloads.W2, vocabularies=(500, 500, 50), numbers=2, test_rows=2000)
     size = speed.workloads.Size(width=4, experts=2, hidden=(8, 4), tower=(4,))
     workload = replace(speed.sections.WORKLOADS["W2"], shape=shape, size=size)
-    plan = speed.sections.Plan(rows=2000, rounds=2, batches=(500,))
-    folder = workload.data(plan)
-    return SimpleNamespace(workload=workload, plan=plan, folder=folder, jobs=workload.jobs(plan, folder))
+    plan = speed.sections.Plan(rows=2000, rounds=2, batches=(500,), all_rows=3000, quality=1)
+    return SimpleNamespace(workload=workload, plan=plan, job=workload.jobs(plan, 1)["batch 500"])
 
 
 class TestWorkers:
     def test_the_plain_loop_answers_with_times_samples_memory_and_auc(self, speed: SimpleNamespace, tiny: SimpleNamespace):
         worker = speed.process.Worker("bare", speed.arms_table.ARMS["bare"])
-        answer = worker.ask("train", {**tiny.jobs["batch 500"], "seed": 0})
+        answer = worker.ask("train", {**tiny.job, "seed": 0})
         worker.close()
         assert answer["samples"] == 2000
         assert 0 < answer["cpu_seconds"] < 60
@@ -55,7 +54,7 @@ class TestWorkers:
     def test_a_worker_that_dies_is_told_of_with_its_last_line(self, speed: SimpleNamespace, tiny: SimpleNamespace):
         worker = speed.process.Worker("bare", speed.arms_table.ARMS["bare"])
         with pytest.raises(speed.process.WorkerError, match=r"status 1: KeyError: 'ids'"):
-            worker.ask("train", {**tiny.jobs["batch 500"], "seed": 0, "data": "nowhere"})
+            worker.ask("train", {**tiny.job, "seed": 0, "data": "nowhere"})
         worker.close()
 
     def test_an_arm_that_dies_leaves_the_others_to_go_on(
@@ -65,13 +64,14 @@ class TestWorkers:
         said: list[str] = []
         rounds = speed.rounds.Rounds(tiny.workload, tiny.plan, ["lost", "bare"], said.append)
         for number in range(2):
-            rounds.run(tiny.jobs, number)
+            rounds.run(number)
         rounds.close()
         told = rounds.told()
         assert "ModuleNotFoundError: No module named 'speed.arms.no_such_module'" in told["failed"]["lost"]
         rate = told["arms"]["bare"]["batch 500"]["samples per CPU-second"]
         assert len(rate["runs"]) == 2
         assert rate["lowest"] <= rate["median"] <= rate["highest"]
+        assert len(told["arms"]["bare"]["batch 500, 3,000 rows"]["auc"]["runs"]) == 1
         assert sum("lost" in line and "round" in line for line in said) == 1
 
 
@@ -98,10 +98,10 @@ class TestDriver:
 
 class TestData:
     def test_the_file_holds_the_rows_of_the_arrays(self, tiny: SimpleNamespace):
-        frame = pl.read_parquet(tiny.folder / "train.parquet")
+        frame = pl.read_parquet(Path(tiny.job["data"]) / "train.parquet")
         assert frame.shape == (2000, 3 + 2 + 3)
-        np.testing.assert_array_equal(frame.select("id0", "id1", "id2"), np.load(tiny.folder / "train.ids.npy"))
-        np.testing.assert_array_equal(frame.select("y0", "y1", "y2"), np.load(tiny.folder / "train.labels.npy"))
+        np.testing.assert_array_equal(frame.select("id0", "id1", "id2"), np.load(Path(tiny.job["data"]) / "train.ids.npy"))
+        np.testing.assert_array_equal(frame.select("y0", "y1", "y2"), np.load(Path(tiny.job["data"]) / "train.labels.npy"))
 
     def test_more_rows_begin_with_the_fewer(self, speed: SimpleNamespace):
         shape = replace(speed.workloads.W1, seed=3)

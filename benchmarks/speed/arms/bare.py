@@ -41,8 +41,8 @@ class Net(nn.Module):
         self.first, self.first_bias = _layer(width, self.experts * size.hidden[0])
         stack = [_layer(self.experts, *pair) for pair in itertools.pairwise(size.hidden)]
         towers = [_layer(tasks, *pair) for pair in itertools.pairwise((size.hidden[-1], *size.tower, 1))]
-        self.stack, self.stack_biases = (nn.ParameterList(part) for part in zip(*stack, strict=True)) if stack else ([], [])
-        self.towers, self.tower_biases = (nn.ParameterList(part) for part in zip(*towers, strict=True))
+        self.stack, self.stack_biases = (nn.ParameterList(pair[at] for pair in stack) for at in (0, 1))
+        self.towers, self.tower_biases = (nn.ParameterList(pair[at] for pair in towers) for at in (0, 1))
         self.gate = nn.Linear(width, tasks * size.experts, bias=False) if size.experts else None
 
     def forward(self, x_BD: Tensor) -> Tensor:

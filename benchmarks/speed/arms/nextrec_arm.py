@@ -50,8 +50,8 @@ def _model(job: dict[str, Any]) -> MMOE:
 def _frame(job: dict[str, Any], part: str, rows: int | None = None) -> tuple[pd.DataFrame, np.ndarray]:
     shape = shape_of(job)
     x, y = columns(job["data"], part, shape, rows)
-    x = {name: column if column.ndim == 1 else list(column) for name, column in x.items()}
-    return pd.DataFrame({**x, **{name: y[:, at] for at, name in enumerate(labels(shape))}}), y
+    listed = {name: column if column.ndim == 1 else list(column) for name, column in x.items()}
+    return pd.DataFrame({**listed, **{name: y[:, at] for at, name in enumerate(labels(shape))}}), y
 
 
 def train(job: dict[str, Any]) -> dict[str, Any]:

@@ -28,7 +28,9 @@ def _recommender(job: dict[str, Any], sides: bool = False) -> Recommender:
     features += [Numeric(name=name, width=1) for name in numbers(shape)]
     if shape.bag:
         features.append(MultiCategorical(name="bag", width=size.width))
-    parts = {"user": tuple(features[::2]), "item": tuple(features[1::2])} if sides else {"features": tuple(features)}
+    parts: dict[str, Any] = (
+        {"user": tuple(features[::2]), "item": tuple(features[1::2])} if sides else {"features": tuple(features)}
+    )
     network = MMoE(experts=size.experts, hidden=size.hidden) if size.experts else SharedBottom(hidden=size.hidden)
     return Recommender(
         **parts,
