@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,8 @@ class Worker:
         counts = dict.fromkeys(
             ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"), f"{threads}"
         )
-        path = os.pathsep.join(filter(None, (str(SPEED.parent), os.environ.get("PYTHONPATH"))))
+        path = os.pathsep.join([str(SPEED.parent), *([str(SPEED.parents[1] / "src")] if arm.peer is None else [])])
+        self.folder = tempfile.TemporaryDirectory(prefix="polyrec-speed-")
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 [self.python, "-m", "speed.worker", arm.module],
@@ -39,7 +41,7 @@ class Worker:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
-                cwd=folder,
+                cwd=self.folder.name,
                 env={**os.environ, **counts, "PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": "", "KERAS_BACKEND": "tensorflow"},
             )
 
@@ -69,3 +71,4 @@ class Worker:
             self.process.kill()
             self.process.wait()
         self.process.stdout.close()
+        self.folder.cleanup()
