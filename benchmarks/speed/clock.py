@@ -14,21 +14,21 @@ class Clock:
     """A stretch of code: `with Clock() as clock: ...`; then `cpu_seconds` and `wall_seconds`.
 
     CPU is user and system time of this process and of the children that it has waited for, such as a loader's workers.
-    With `tree` it is also that of all descendants that still live, such as Ray's processes.
+    With `tree` it is also that of all descendants that live at the end, such as Ray's processes.
     """
 
     def __init__(self, tree: bool = False) -> None:
         self.tree = tree
 
     def __enter__(self) -> Self:
-        self._tree = _descendants() if self.tree else 0.0
+        self._tree = _descendants() if self.tree else {}
         self._cpu, self._wall = cpu_seconds(), time.perf_counter()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.cpu_seconds, self.wall_seconds = cpu_seconds() - self._cpu, time.perf_counter() - self._wall
         if self.tree:
-            self.cpu_seconds += _descendants() - self._tree
+            self.cpu_seconds += sum(spent - self._tree.get(number, 0.0) for number, spent in _descendants().items())
 
     def told(self, **more: Any) -> dict[str, Any]:
         """Return both times, and more, as an answer."""
@@ -41,8 +41,8 @@ def cpu_seconds() -> float:
     return time.process_time() + times.children_user + times.children_system
 
 
-def _descendants() -> float:
-    """Return user and system time of all living descendants and of the children that they have waited for."""
+def _descendants() -> dict[int, float]:
+    """Return user and system time of each living descendant, by its number, and of the children that it has waited for."""
     parents, spent = {}, {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -55,7 +55,7 @@ def _descendants() -> float:
     while new:
         new = {number for number, parent in parents.items() if parent in new}
         found |= new
-    return sum(spent[number] for number in found) / os.sysconf("SC_CLK_TCK")
+    return {number: spent[number] / os.sysconf("SC_CLK_TCK") for number in found}
 
 
 def peak_mb() -> float:

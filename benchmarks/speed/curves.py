@@ -57,9 +57,10 @@ def measure(point: Point, plan: Plan, names: Sequence[str], rounds: int, tell: T
     """Return samples per CPU-second and per second, and peak memory, by arm."""
     arms = [name for name in point.arms() if name in names]
     folder = data.make(point.shape, arrays=any(name != "polyrec" for name in arms))
+    shape = data.tables(point.shape, folder, plan.whole_tables) if set(arms) - {"polyrec"} else point.shape
     job = {
         "data": str(folder),
-        "shape": plain(point.shape),
+        "shape": plain(shape),
         "size": plain(point.size),
         "batch": BATCH,
         "threads": point.threads,

@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from speed.auc import mean_auc
 from speed.environments import CACHE
+from speed.numbering import number
 from speed.workloads import LONGEST, Shape, ids, labels, numbers, plain
 
 PIECE = 250_000
@@ -35,7 +36,7 @@ LOGIT, PAIR_SHARE, NUMBER_SHARE = 1.9, 0.66, 0.06
 """Standard deviation of the logit, and the shares of its variance that come from pairs and from numbers."""
 VALIDATION = 2_000
 """Rows of the small file that a trainer may want to validate on."""
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -71,14 +72,14 @@ def _zipf(generator: np.random.Generator, size: int, rows: int) -> np.ndarray:
     return np.minimum(ranks.astype(np.int64) - 1, size - 1) * 7_654_321 % size
 
 
-def draw(shape: Shape, number: int, rows: int) -> Piece:
-    """Draw piece `number` of a data set; only its first `rows` rows where it is the last."""
-    generator = np.random.default_rng((shape.seed, number))
+def draw(shape: Shape, place: int, rows: int) -> Piece:
+    """Draw piece `place` of a data set; only its first `rows` rows where it is the last."""
+    generator = np.random.default_rng((shape.seed, place))
     planted = np.random.default_rng((shape.seed, 2**32))
     columns = [_zipf(generator, size, rows) for size in shape.vocabularies]
     numbers_NX = generator.standard_normal((rows, shape.numbers), np.float32)
     logit_NT = np.zeros((rows, shape.tasks), np.float32)
-    latent = [_normals(column, place) for place, column in enumerate(columns)]
+    latent = [_normals(column, at) for at, column in enumerate(columns)]
     pairs = [pair for pair in PAIRS if max(pair) < len(columns)]
     id_share = 1 - PAIR_SHARE - (NUMBER_SHARE if shape.numbers else 0)
     for latent_NK in latent:
@@ -154,9 +155,24 @@ def make(shape: Shape, arrays: bool = True) -> Path:
     _write(folder, "validation", shape, VALIDATION, 2**20, arrays)
     last = _write(folder, "test", replace(shape, rows=0), shape.test_rows, 2**20 + 1, arrays)
     bayes = mean_auc(last[0].labels_NT, last[0].chances_NT)
-    facts = {"shape": plain(shape), "bayes_auc": bayes, "positive": last[0].labels_NT.mean(0).tolist()}
+    facts: dict[str, Any] = {"shape": plain(shape), "bayes_auc": bayes, "positive": last[0].labels_NT.mean(0).tolist()}
+    if arrays:
+        facts["known"] = number(folder, "ids", ("train", "validation", "test"))
+    if arrays and shape.bag:
+        facts["known_in_lists"] = number(folder, "bags", ("train", "validation", "test"))[0]
     (folder / "facts.json").write_text(json.dumps(facts, indent=1) + "\n")
     return folder
+
+
+def tables(shape: Shape, folder: Path, whole: bool) -> Shape:
+    """Return the shape with the rows of each table in the place of its vocabulary, number 0 being all unknown ids.
+
+    Tables have a row for each id of the training rows; with `whole`, for each id that there is.
+    """
+    if whole:
+        return replace(shape, vocabularies=tuple(count + 1 for count in shape.vocabularies))
+    known = facts(folder)
+    return replace(shape, vocabularies=tuple(count + 1 for count in known["known"]), bag=known.get("known_in_lists", 0))
 
 
 def facts(folder: Path) -> dict[str, Any]:

@@ -129,13 +129,14 @@ def main() -> None:
     parser.add_argument("--all-rows", type=int, help="rows of W5, of the curve of rows, and where quality is told")
     parser.add_argument("--quality", type=int, help="rounds in which W2 is trained on all rows, too")
     parser.add_argument("--batches", help="batch sizes of W2 and W3, such as 4096,1024")
+    parser.add_argument("--whole-tables", action="store_true", help="peers and bare: a row for every id that there is")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0, help="seed of the data and of the first round")
     parser.add_argument("--out", type=Path, help="JSON file; the picture stands beside it")
     parser.add_argument("--draw", action="store_true", help="run nothing: draw and tell what the file holds")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON instead of tables")
     told = parser.parse_args()
-    plan = replace(FULL if told.full else SHORT, threads=told.threads, seed=told.seed)
+    plan = replace(FULL if told.full else SHORT, threads=told.threads, seed=told.seed, whole_tables=told.whole_tables)
     given = {name: getattr(told, name) for name in ("rows", "rounds", "all_rows", "quality")}
     plan = replace(plan, **{name: value for name, value in given.items() if value is not None})
     if told.batches:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-from speed.workloads import Shape, Size
+from speed.workloads import LONGEST, Shape, Size
 
 PASSES = 3
 """Products of a layer: forward, by the weights, by the input."""
@@ -15,7 +15,7 @@ TOUCHES = 10
 
 def flops(shape: Shape, size: Size) -> int:
     """Return the floating-point operations of a training step, a sample."""
-    width = len(shape.vocabularies) * size.width + shape.numbers
+    width = (len(shape.vocabularies) + bool(shape.bag)) * size.width + shape.numbers
     layers = [width * size.experts * size.hidden[0]]
     layers += [size.experts * first * second for first, second in itertools.pairwise(size.hidden)]
     layers.append(shape.tasks * size.experts * (width + size.hidden[-1]))
@@ -25,7 +25,8 @@ def flops(shape: Shape, size: Size) -> int:
 
 def traffic(shape: Shape, size: Size) -> int:
     """Return the bytes of tables that a training step moves, a sample."""
-    return len(shape.vocabularies) * size.width * 4 * TOUCHES
+    rows = len(shape.vocabularies) + ((1 + LONGEST) // 2 if shape.bag else 0)
+    return rows * size.width * 4 * TOUCHES
 
 
 def roofline(shape: Shape, size: Size, measured: dict[str, Any]) -> dict[str, float]:

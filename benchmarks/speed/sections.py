@@ -29,6 +29,8 @@ class Plan:
     repeats: int = 50
     seed: int = 0
     threads: int = 1
+    whole_tables: bool = False
+    """Whether peers and the plain loop hold a row for every id that there is, not only for those of the training rows."""
 
 
 SHORT = Plan(rows=40_000, rounds=2, batches=(4096,), all_rows=40_000, quality=0, repeats=10)
@@ -65,9 +67,10 @@ class Workload:
         return jobs
 
     def _job(self, plan: Plan, batch: int, whole: bool = False) -> dict[str, Any]:
-        shape = self.shaped(plan, whole)
+        folder = data.make(self.shaped(plan, whole))
+        shape = data.tables(self.shaped(plan, whole), folder, plan.whole_tables)
         given = {"shape": plain(shape), "size": plain(self.size), "threads": plan.threads, "batch": batch}
-        return {"data": str(data.make(shape)), **given}
+        return {"data": str(folder), **given}
 
     def figure(self, answer: dict[str, Any]) -> float:
         """Return the figure of one answer, in the workload's unit."""

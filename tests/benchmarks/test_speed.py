@@ -100,8 +100,19 @@ class TestData:
     def test_the_file_holds_the_rows_of_the_arrays(self, tiny: SimpleNamespace):
         frame = pl.read_parquet(Path(tiny.job["data"]) / "train.parquet")
         assert frame.shape == (2000, 3 + 2 + 3)
-        np.testing.assert_array_equal(frame.select("id0", "id1", "id2"), np.load(Path(tiny.job["data"]) / "train.ids.npy"))
+        numbers = np.load(Path(tiny.job["data"]) / "train.ids.npy")
+        for at, name in enumerate(("id0", "id1", "id2")):
+            assert numbers[:, at].min() == 1
+            np.testing.assert_array_equal(numbers[:, at], frame[name].rank("dense"))
+            assert tiny.job["shape"]["vocabularies"][at] == 1 + frame[name].n_unique()
         np.testing.assert_array_equal(frame.select("y0", "y1", "y2"), np.load(Path(tiny.job["data"]) / "train.labels.npy"))
+
+    def test_ids_that_no_training_row_has_are_number_0(self, tiny: SimpleNamespace):
+        train, test = (pl.read_parquet(Path(tiny.job["data"]) / f"{part}.parquet") for part in ("train", "test"))
+        numbers = np.load(Path(tiny.job["data"]) / "test.ids.npy")
+        unknown = ~test["id0"].is_in(train["id0"].unique().implode())
+        assert 0 < unknown.sum() < 1000
+        np.testing.assert_array_equal(numbers[:, 0] == 0, unknown)
 
     def test_more_rows_begin_with_the_fewer(self, speed: SimpleNamespace):
         shape = replace(speed.workloads.W1, seed=3)

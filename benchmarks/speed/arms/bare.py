@@ -88,7 +88,7 @@ class Loop:
         if bags_BL is not None:
             mask_BL = (bags_BL > self.offsets[-2]).float()
             summed_BW = torch.einsum("blw,bl->bw", vectors[ids_BC.numel() :].view(*bags_BL.shape, self.width), mask_BL)
-            x_BD = torch.cat([x_BD, summed_BW / mask_BL.sum(1, keepdim=True)], 1)
+            x_BD = torch.cat([x_BD, summed_BW / mask_BL.sum(1, keepdim=True).clamp(min=1)], 1)
         return self.net(torch.cat([x_BD, numbers_BX], 1)), touched, vectors
 
     def epoch(self, data: Arrays, batch: int) -> None:
