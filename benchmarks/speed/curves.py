@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,11 +10,12 @@ from speed import data
 from speed.arms_table import ARMS
 from speed.environments import InstallationError
 from speed.process import Worker, WorkerError
-from speed.rounds import Tell, spread
+from speed.rounds import Tell
 from speed.sections import Plan
 from speed.workloads import W2, Shape, Size, plain
 
 BATCH = 4096
+UNITS = {"CPU-second": "cpu_seconds", "second": "wall_seconds"}
 LARGEST_ARRAYS = 5_000_000
 """Rows up to which the plain loop takes part: it holds them all in memory."""
 
@@ -38,10 +38,10 @@ class Point:
 
 
 def points(plan: Plan, full: bool) -> Iterator[Point]:
-    """Return the places: all rows and up to twenty times as many, the other curves at the rows of a round."""
-    base = replace(W2, rows=plan.rows, seed=plan.seed)
+    """Return the places: the plan's rows and up to twenty times as many; the other curves have a quarter of them."""
+    base = replace(W2, rows=plan.rows // 4, seed=plan.seed)
     for times in (1, 2, 5, 10, 20) if full else (1, 5):
-        yield Point("rows", times * plan.all_rows, replace(base, rows=times * plan.all_rows), Size())
+        yield Point("rows", times * plan.rows, replace(base, rows=times * plan.rows), Size())
     for count in (10_000, 100_000, 1_000_000, 10_000_000) if full else (10_000, 1_000_000):
         vocabularies = (count,) * 2 + (min(count, 100_000),) * 4 + (1_000,) * 14
         yield Point("vocabulary", count, replace(base, vocabularies=vocabularies), Size())
@@ -53,7 +53,7 @@ def points(plan: Plan, full: bool) -> Iterator[Point]:
         yield Point("threads", threads, base, Size(), threads)
 
 
-def measure(point: Point, plan: Plan, names: Sequence[str], rounds: int, tell: Tell) -> dict[str, Any]:
+def measure(point: Point, plan: Plan, names: Sequence[str], tell: Tell) -> dict[str, Any]:
     """Return samples per CPU-second and per second, and peak memory, by arm."""
     arms = [name for name in point.arms() if name in names]
     folder = data.make(point.shape, arrays=any(name != "polyrec" for name in arms))
@@ -65,24 +65,17 @@ def measure(point: Point, plan: Plan, names: Sequence[str], rounds: int, tell: T
         "batch": BATCH,
         "threads": point.threads,
     }
-    told: dict[str, list[dict[str, Any]]] = {}
+    figures: dict[str, dict[str, float]] = {}
     failed: dict[str, str] = {}
-    for number in range(rounds):
-        for name in [name for name in arms if name not in failed]:
-            tell(f"curves: {point.curve} {point.at:,}, {name}")
-            try:
-                worker = Worker(f"curves-{name}", ARMS[name], point.threads)
-                told.setdefault(name, []).append(worker.ask("train", {**job, "seed": plan.seed + number}))
-                worker.close()
-            except (WorkerError, InstallationError) as error:
-                failed[name] = str(error)
-    figures = {
-        name: {
-            "samples per CPU-second": spread([answer["samples"] / answer["cpu_seconds"] for answer in answers]),
-            "samples per second": spread([answer["samples"] / answer["wall_seconds"] for answer in answers]),
-            "peak_mb": statistics.median(answer["peak_mb"] for answer in answers),
-        }
-        for name, answers in told.items()
-        if answers
-    }
+    for name in arms:
+        tell(f"curves: {point.curve} {point.at:,}, {name}")
+        try:
+            worker = Worker(f"curves-{name}", ARMS[name], point.threads)
+            answer = worker.ask("train", {**job, "seed": plan.seed})
+            worker.close()
+        except (WorkerError, InstallationError) as error:
+            failed[name] = str(error)
+            continue
+        rates = {f"samples per {unit}": answer["samples"] / answer[spent] for unit, spent in UNITS.items()}
+        figures[name] = {**{unit: float(f"{rate:.5g}") for unit, rate in rates.items()}, "peak_mb": answer["peak_mb"]}
     return {"curve": point.curve, "at": point.at, "arms": figures, "failed": failed}

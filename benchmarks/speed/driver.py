@@ -76,7 +76,7 @@ def run_workload(workload: Workload, plan: Plan, arms: list[str], out: Path, doc
     }
     if workload.name in LIMITS.workloads:
         limits = Worker("limits", LIMITS, plan.threads)
-        measured = limits.ask("measure", next(iter(workload.jobs(plan, 0).values())))
+        measured = limits.ask("measure", next(iter(workload.jobs(plan).values())))
         facts["roofline"] = roofline(workload.shaped(plan), workload.size, measured)
         limits.close()
     rounds = Rounds(workload, plan, names, TOLD.log)
@@ -94,7 +94,7 @@ def run_curves(plan: Plan, full: bool, arms: list[str], out: Path, document: dic
     names = [name for name in arms if "curves" in ARMS[name].workloads]
     found: list[dict[str, Any]] = []
     for point in points(plan, full) if names else ():
-        found.append(measure(point, plan, names, 1 if not full else min(plan.rounds, 3), TOLD.log))
+        found.append(measure(point, plan, names, TOLD.log))
         document["curves"] = {"plan": vars(plan), "machine": machine(), "points": found}
         write(out, document)
 
@@ -124,10 +124,8 @@ def main() -> None:
     mode.add_argument("--full", action="store_true", help="hours; writes to docs/results")
     parser.add_argument("--only", help="workloads, of W1,W2,W3,W4,W5,curves")
     parser.add_argument("--arms", help=f"arms, of {','.join(ARMS)}")
-    parser.add_argument("--rows", type=int, help="training rows of a round")
+    parser.add_argument("--rows", type=int, help="training rows of W2 and W5; of the others a quarter")
     parser.add_argument("--rounds", type=int)
-    parser.add_argument("--all-rows", type=int, help="rows of W5, of the curve of rows, and where quality is told")
-    parser.add_argument("--quality", type=int, help="rounds in which W2 is trained on all rows, too")
     parser.add_argument("--batches", help="batch sizes of W2 and W3, such as 4096,1024")
     parser.add_argument("--whole-tables", action="store_true", help="peers and bare: a row for every id that there is")
     parser.add_argument("--threads", type=int, default=1)
@@ -137,7 +135,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print the figures as JSON instead of tables")
     told = parser.parse_args()
     plan = replace(FULL if told.full else SHORT, threads=told.threads, seed=told.seed, whole_tables=told.whole_tables)
-    given = {name: getattr(told, name) for name in ("rows", "rounds", "all_rows", "quality")}
+    given = {name: getattr(told, name) for name in ("rows", "rounds")}
     plan = replace(plan, **{name: value for name, value in given.items() if value is not None})
     if told.batches:
         plan = replace(plan, batches=tuple(int(batch) for batch in told.batches.split(",")))

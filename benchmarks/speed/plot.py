@@ -49,12 +49,8 @@ def curve(axes: Axes, memory: Axes, name: str, points: list[Mapping[str, Any]]) 
     for arm in dict.fromkeys(arm for point in points for arm in point["arms"]):
         own = [(point["at"], point["arms"][arm]) for point in points if arm in point["arms"]]
         at = [place for place, _ in own]
-        rates = [figures["samples per CPU-second"] for _, figures in own]
-        spread = [[rate["median"] - rate["lowest"] for rate in rates], [rate["highest"] - rate["median"] for rate in rates]]
         colour = COLOURS.get(arm, PEER)
-        axes.errorbar(
-            at, [rate["median"] for rate in rates], yerr=spread, fmt="o-", markersize=3, capsize=2, color=colour, label=arm
-        )
+        axes.plot(at, [figures["samples per CPU-second"] for _, figures in own], "o-", markersize=3, color=colour, label=arm)
         memory.plot(at, [figures["peak_mb"] for _, figures in own], "o-", markersize=3, color=colour)
     places = [point["at"] for point in points]
     for own_axes in (axes, memory):

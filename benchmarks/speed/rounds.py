@@ -56,7 +56,7 @@ class Rounds:
 
     def run(self, number: int) -> None:
         """Run every job on every arm that still lives; the seed of a round is the plan's seed plus its number."""
-        for variant, job in self.workload.jobs(self.plan, number).items():
+        for variant, job in self.workload.jobs(self.plan).items():
             for name in [name for name in self.workers if name not in self.failed]:
                 self.tell(f"{self.workload.name}: round {number + 1}, {variant}, {name}")
                 try:

@@ -19,13 +19,9 @@ class Plan:
     """How much is run."""
 
     rows: int
-    """Training rows of a round."""
+    """Training rows of W2 and W5; of the others a quarter."""
     rounds: int
     batches: tuple[int, ...]
-    all_rows: int
-    """Rows of W5, of the first place on the curve of rows, and of the trainings that quality is told of."""
-    quality: int
-    """Rounds, from the first on, in which W2 is trained on all rows, too, at the first batch size: its AUC is quality."""
     repeats: int = 50
     seed: int = 0
     threads: int = 1
@@ -33,8 +29,8 @@ class Plan:
     """Whether peers and the plain loop hold a row for every id that there is, not only for those of the training rows."""
 
 
-SHORT = Plan(rows=40_000, rounds=2, batches=(4096,), all_rows=40_000, quality=0, repeats=10)
-FULL = Plan(rows=200_000, rounds=5, batches=(4096, 1024), all_rows=1_000_000, quality=2)
+SHORT = Plan(rows=40_000, rounds=2, batches=(4096,), repeats=10)
+FULL = Plan(rows=1_000_000, rounds=5, batches=(4096, 1024))
 
 
 @dataclass(frozen=True)
@@ -49,26 +45,24 @@ class Workload:
     unit: str = "samples per CPU-second"
     batches: tuple[int, ...] | None = None
     """Batch sizes; unset, the plan's."""
+    share: int = 1
+    """What the plan's rows are divided by."""
 
-    def shaped(self, plan: Plan, whole: bool = False) -> Shape:
-        """Return the shape with the plan's rows; the fewer are the first of the `whole`."""
-        rows = plan.all_rows if whole or self.run == "load" else plan.rows
-        return replace(self.shape, rows=rows, seed=plan.seed)
+    def shaped(self, plan: Plan) -> Shape:
+        """Return the shape with the plan's rows and seed."""
+        return replace(self.shape, rows=plan.rows // self.share, seed=plan.seed)
 
-    def jobs(self, plan: Plan, number: int) -> dict[str, dict[str, Any]]:
+    def jobs(self, plan: Plan) -> dict[str, dict[str, Any]]:
         """Return the jobs of a round by the name of their variant; draws the data that are not there."""
         batches = self.batches or plan.batches
         if self.run == "rank":
             more = {"candidates": CANDIDATES, "repeats": WARM + plan.repeats}
             return {f"{CANDIDATES} candidates": {**self._job(plan, batches[0]), **more}}
-        jobs = {f"batch {batch}": self._job(plan, batch) for batch in (batches if self.run == "train" else batches[:1])}
-        if self.name == "W2" and number < plan.quality:
-            jobs[f"batch {batches[0]}, {plan.all_rows:,} rows"] = self._job(plan, batches[0], whole=True)
-        return jobs
+        return {f"batch {batch}": self._job(plan, batch) for batch in (batches if self.run == "train" else batches[:1])}
 
-    def _job(self, plan: Plan, batch: int, whole: bool = False) -> dict[str, Any]:
-        folder = data.make(self.shaped(plan, whole))
-        shape = data.tables(self.shaped(plan, whole), folder, plan.whole_tables)
+    def _job(self, plan: Plan, batch: int) -> dict[str, Any]:
+        folder = data.make(self.shaped(plan))
+        shape = data.tables(self.shaped(plan), folder, plan.whole_tables)
         given = {"shape": plain(shape), "size": plain(self.size), "threads": plan.threads, "batch": batch}
         return {"data": str(folder), **given}
 
@@ -80,9 +74,9 @@ class Workload:
 
 
 WORKLOADS = {
-    "W1": Workload("W1", "Two tasks, two ids, one shared layer of 64", "train", W1, TWO_TOWERS, batches=(32, 4096)),
+    "W1": Workload("W1", "Two tasks, two ids, one shared layer of 64", "train", W1, TWO_TOWERS, batches=(32, 4096), share=4),
     "W2": Workload("W2", "MMoE, 20 id columns, 10 numbers, 3 tasks", "train", W2, Size()),
-    "W3": Workload("W3", "W2 with a column of 1 to 50 ids", "train", W3, Size()),
-    "W4": Workload("W4", "Score 500 candidates of one user", "rank", W2, Size(), "CPU ms a call"),
+    "W3": Workload("W3", "W2 with a column of 1 to 50 ids", "train", W3, Size(), share=4),
+    "W4": Workload("W4", "Score 500 candidates of one user", "rank", W2, Size(), "CPU ms a call", share=4),
     "W5": Workload("W5", "From Parquet to shuffled batches", "load", W2, Size(), "rows per CPU-second"),
 }

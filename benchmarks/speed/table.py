@@ -56,7 +56,7 @@ def curves(told: Mapping[str, Any]) -> Table:
         table.add_column(heading, justify="left" if heading in ("curve", "arm") else "right", no_wrap=True)
     for point in told["points"]:
         for arm, own in point["arms"].items():
-            rates = (shown(own[name]) for name in ("samples per CPU-second", "samples per second"))
+            rates = (f"{own[name]:,.0f}" for name in ("samples per CPU-second", "samples per second"))
             table.add_row(point["curve"], f"{point['at']:,}", arm, *rates, f"{own['peak_mb']:,.0f}")
         for arm, why in point["failed"].items():
             table.add_row(point["curve"], f"{point['at']:,}", arm, why, "", "", style="red")
