@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench bench-quality clean
 
 demo: .venv/installed
 	$(BIN)/polyrec demo --out artifact/demo
@@ -16,7 +16,11 @@ lint: .venv/installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Speed beside that of others: some minutes, or hours and the figures of docs/results with BENCH=--full.
 bench: .venv/installed
+	$(BIN)/python benchmarks/speed $(BENCH)
+
+bench-quality: .venv/installed
 	$(BIN)/python benchmarks/movielens.py
 
 # torch goes in first: where the pinned CPU build is at hand it satisfies the others, which would fetch a CUDA build.
