@@ -1,4 +1,7 @@
-"""The rates of this machine for the roofline: float32 products of the model's shapes, and a copy, each by itself."""
+"""The rates of this machine for the roofline: float32 products of the model's shapes, and a copy, each by itself.
+
+Products are timed by torch's own choice and by ours, and the faster counts.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,13 @@ from typing import Any
 
 import torch
 
+from polyrec.train.allocation import kept_memory
+from polyrec.train.products import fastest_products
 from speed.clock import Clock
 from speed.workloads import shape_of, size_of
+
+ROWS = 1024
+"""Rows of the products: in larger blocks, fetching memory from the system costs more than the products gain."""
 
 COPIED = 256 * 2**20
 """Bytes of the copy, far more than any cache holds."""
@@ -32,7 +40,7 @@ def _seconds(work: Callable[[], object], least: float = 0.5) -> float:
 def measure(job: dict[str, Any]) -> dict[str, Any]:
     """Return floating-point operations and bytes a CPU-second."""
     torch.set_num_threads(job["threads"])
-    shape, size, batch = shape_of(job), size_of(job), job["batch"]
+    shape, size, batch = shape_of(job), size_of(job), min(job["batch"], ROWS)
     width = len(shape.vocabularies) * size.width + shape.numbers
     first, second = size.hidden[:2]
     x, w, g = torch.randn(batch, width), torch.randn(width, size.experts * first), torch.randn(batch, size.experts * first)
@@ -44,7 +52,10 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
 
     source, target = torch.ones(COPIED // 4), torch.empty(COPIED // 4)
     done = 2 * 3 * batch * size.experts * first * (width + second)
+    plain = _seconds(products)
+    with fastest_products(), kept_memory():
+        fastest = _seconds(products)
     return {
-        "flops_per_second": done / _seconds(products),
+        "flops_per_second": done / min(plain, fastest),
         "bytes_per_second": 2 * COPIED / _seconds(lambda: target.copy_(source)),
     }

@@ -10,11 +10,7 @@ import polars as pl
 import torch
 
 from polyrec import Binary, Categorical, MMoE, MultiCategorical, Numeric, Recommender, SharedBottom, Training
-from polyrec.data.labels import fit_task
-from polyrec.data.prepared import Prepared, encode_features, encode_labels
-from polyrec.data.sources import read
-from polyrec.fitting import fit_features
-from polyrec.training_table import read_table
+from polyrec.compiling import Stages
 from speed.auc import mean_auc
 from speed.clock import Clock, cpu_seconds
 from speed.columns import first_and_rest
@@ -86,18 +82,14 @@ def rank(job: dict[str, Any]) -> dict[str, Any]:
     return {"times": times}
 
 
-def polyrec_loader(path: Path, spec: Recommender, batch: int) -> Iterator[int]:
-    """Prepare a table and gather shuffled batches; yields the rows of each."""
-    table = read_table(spec, read(path))
-    states = fit_features(spec, table.frame)
-    columns = encode_features(table.frame, spec.all_features, states, None, None)
-    tasks = {task.name: fit_task(task, table.labels[task.name]) for task in spec.tasks}
-    prepared = Prepared(columns, *encode_labels(table.labels, spec.tasks, tasks), table.frame.height)
-    return (part.size for part in prepared.batches(batch, prepared.order()))
+def polyrec_loader(job: dict[str, Any]) -> Iterator[int]:
+    """Prepare a table, or find it prepared, and gather shuffled batches; yields the rows of each."""
+    files, training = (str(_file(job, "train")), str(_file(job, "validation"))), _training(job)
+    rows = Stages(_recommender(job), *files, training, ahead=True).selection().rows
+    return (part.batch(rows_B).size for part, rows_B in rows.epoch(job["batch"]))
 
 
 def load(job: dict[str, Any]) -> dict[str, Any]:
     """From the file to shuffled batches."""
     torch.set_num_threads(job["threads"])
-    spec = _recommender(job)
-    return first_and_rest(Clock, lambda: polyrec_loader(_file(job, "train"), spec, job["batch"]))
+    return first_and_rest(Clock, lambda: polyrec_loader(job))
