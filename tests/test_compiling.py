@@ -421,7 +421,8 @@ class TestTooLargeForMemory:
 
 
 _MEASURED = """
-import resource, sys
+import re, sys
+from pathlib import Path
 import polars as pl
 import torch
 from polyrec import Binary, Categorical, Numeric, Recommender
@@ -431,7 +432,7 @@ columns = [f"c{i}" for i in range(12)]
 spec = Recommender(
     features=(*(Categorical(name=name) for name in columns), Numeric(name="n")), tasks=(Binary(name="y", label="y"),)
 )
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+peak = lambda: 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 pl.read_parquet(sys.argv[1], n_rows=100_000)
 before = peak()
 if sys.argv[2] == "prepared":

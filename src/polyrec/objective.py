@@ -43,9 +43,11 @@ class Objective:
         """Tasks with a sample space of their own, by the tasks that must have happened."""
 
     def losses(
-        self, raw: Mapping[str, Tensor], targets: Mapping[str, Tensor], masks: Mapping[str, Tensor]
+        self, raw: Mapping[str, Tensor], targets: Mapping[str, Tensor], masks: Mapping[str, Tensor], whole: bool = False
     ) -> dict[str, tuple[Tensor, Tensor]]:
         """Return for each task the loss of each row (B,), zero where it does not count, and which rows count (B,).
+
+        `whole` says that every row is known to count, which saves looking.
 
         A `Transfer` constrains a Binary task by each Binary task right before it, whatever the other tasks before it are.
         """
@@ -61,7 +63,7 @@ class Objective:
                     for earlier in (own for own in self.direct[name] if own in self.binary):
                         excess_B = torch.relu(torch.sigmoid(raw[name]) - self._probability(earlier, raw))
                         loss_B = loss_B + task.after.constraint * excess_B
-            found[name] = (torch.where(counts_B, loss_B, 0.0), counts_B)
+            found[name] = (loss_B if whole else torch.where(counts_B, loss_B, 0.0), counts_B)
         return found
 
     def predictions(

@@ -97,7 +97,7 @@ class TestRowAdam:
     def test_with_drift_and_rows_caught_up_ahead_is_adam(self, touches: Touches, decay: float):
         ours, _ = train(lambda tables: RowAdam(tables, weight_decay=decay, drift=True), touches, changing, ahead=True)
         theirs, _ = train(lambda tables: optim.AdamW(tables, weight_decay=decay), touches, changing)
-        assert_same(ours, theirs, 1e-5)
+        assert_same(ours, theirs, 5e-4)
 
     def test_with_drift_is_adam_also_where_rows_are_caught_up_late_and_momentum_has_faded(self):
         touches = [[0, 1], [1], *[[2]] * 400, [0, 2]]

@@ -12,6 +12,9 @@ from polyrec.core.batch import Dense, Input
 from polyrec.features.feature import Encoder, State
 from polyrec.features.numeric import _NumberFeature
 
+_ALIKE = 1e-9
+"""Share of the edges' span below which two of them differ by rounding alone."""
+
 
 class Piecewise(_NumberFeature):
     """A quantity whose effect bends, jumps or has peaks: an age, a capital gain, a price.
@@ -41,7 +44,9 @@ class Piecewise(_NumberFeature):
         heavy = distinct[counts * self.bins > len(known)]
         rest = known[~np.isin(known, heavy)]
         shares = np.linspace(0, 1, max(self.bins + 1 - len(heavy), 2))
-        return pl.DataFrame({"edge": np.unique(np.concatenate([heavy, np.quantile(rest, shares)]))})
+        edges = np.unique(np.concatenate([heavy, np.quantile(rest, shares)]))
+        apart = np.diff(edges) > _ALIKE * (edges[-1] - edges[0])
+        return pl.DataFrame({"edge": edges[np.concatenate([[True], apart])]})
 
     def encode(self, values: pl.DataFrame, state: State) -> Dense:
         """Return two numbers a row: the bin that the value is in plus the share of the way through it, and 1 if null."""

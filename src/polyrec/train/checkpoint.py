@@ -85,7 +85,8 @@ def load_checkpoint(
         optimizer.load_state_dict({**optimizer.state_dict(), "state": own})
         _lay_out_alike(optimizer)
     epoch = load_file(folder / "epoch.safetensors")
-    step.sums_2T, step.random = epoch["sums"], epoch["random"]
+    step.sums_2T.copy_(epoch["sums"])
+    step.random = epoch["random"]
     best = folder / "best.safetensors"
     return load_file(best) if best.exists() else None, progress
 

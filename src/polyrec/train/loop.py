@@ -70,7 +70,8 @@ def train(
     group of `torch.distributed` is open, each process trains on its share of every batch and the first one writes.
     """
     ranks = Ranks()
-    step = Step(model, objective, balance, training, ranks)
+    whole = all(bool(data.masks[task.name].all()) and not task.relates_rows for task in objective.tasks)
+    step = Step(model, objective, balance, training, ranks, whole)
     balance.start(objective.constants(data.targets, data.masks))
     state = checkpoint.Progress(fingerprint, [])
     best: dict[str, Tensor] | None = None
@@ -82,7 +83,12 @@ def train(
 
     if resume and checkpoint_folder is not None and checkpoint_folder.exists():
         best, state = checkpoint.load_checkpoint(checkpoint_folder, model, balance, step, fingerprint)
-    with torch.random.fork_rng(devices=[]), fastest_products(), kept_memory(), _bar(progress and ranks.rank == 0) as bar:
+    with (
+        torch.random.fork_rng(devices=[]),
+        fastest_products(step.size),
+        kept_memory(),
+        _bar(progress and ranks.rank == 0) as bar,
+    ):
         last = min(training.epochs, stop_after or training.epochs)
         line = bar.add_task(title, total=last, completed=len(state.curves), note="")
         while len(state.curves) < last and not _is_stale(state, training):

@@ -8,10 +8,15 @@ from functools import cache
 
 import torch
 
+LARGE = 2**23
+"""Multiplications of a step from which on oneDNN is the faster."""
+
 
 @contextmanager
-def fastest_products() -> Iterator[None]:
+def fastest_products(size: int) -> Iterator[None]:
     """Let torch multiply float32 matrices on the CPU by oneDNN for the time being, where that loses nothing.
+
+    `size` is the number of multiplications of a step: in few, oneDNN's calls cost more than they gain.
 
     Torch multiplies by MKL, which leaves half the width of the vector units unused on some processors that are not Intel's.
     It takes oneDNN instead where factors may be rounded to bfloat16 (`torch.backends.mkldnn.matmul.fp32_precision`); but
@@ -20,7 +25,7 @@ def fastest_products() -> Iterator[None]:
     """
     setting = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]  # set on the module as an object
     before = setting.fp32_precision
-    if before == "none" and _are_exact():
+    if before == "none" and size >= LARGE and _are_exact():
         setting.fp32_precision = "bf16"
     try:
         yield

@@ -42,10 +42,13 @@ class Step:
     of the total, in two pieces, so that losses can be added up over processes in between.
 
     Where the weights are known beforehand and no row's loss depends on other rows, a batch of many rows goes through
-    the model in pieces whose gradients are added up: the same step, up to rounding and to the dropout drawn.
+    the model in pieces whose gradients are added up: the same step, up to rounding and to the dropout drawn. `whole` says that
+    every label of every row counts, which saves looking at every step.
     """
 
-    def __init__(self, model: Model, objective: Objective, balance: Balance, training: Training, ranks: Ranks) -> None:
+    def __init__(
+        self, model: Model, objective: Objective, balance: Balance, training: Training, ranks: Ranks, whole: bool = False
+    ) -> None:
         self.model, self.objective, self.balance = model, objective, balance
         self.training, self.ranks = training, ranks
         tables = model.tables_by_rows()
@@ -58,6 +61,7 @@ class Step:
         self.negatives = max(task.uniform_negatives for task in objective.tasks)
         self.free = [*self.parameters, *balance.parameters()]
         self.piece = self._piece()
+        self.whole, self.ones_T = whole, torch.ones(len(objective.tasks))
         self.decode = torch.compile(model.decode) if training.compile else model.decode
         self.places = {task.name: place for place, task in enumerate(objective.tasks)}
         known = balance.known_weights()
@@ -71,6 +75,7 @@ class Step:
     def begin(self) -> None:
         """Forget the losses and gradients seen."""
         self.sums_2T = torch.zeros(2, len(self.objective.tasks), dtype=torch.float64)
+        self.sum_T, self.count_T = self.sums_2T.unbind()
         self.gradients: dict[str, list[float]] = {}
 
     def __call__(self, data: Prepared, rows_B: Tensor, number: int, steps: int, probe: bool) -> None:
@@ -85,6 +90,12 @@ class Step:
             self._balanced(self._gather(data, rows_B), number, probe)
         elif self._weighted(data.batch(rows_B).split(self.piece), self.weights_T):
             self._update()
+
+    @property
+    def size(self) -> int:
+        """Multiplications of a step's forward pass, about: rows times weights outside tables."""
+        tables = {id(table.weight) for table in self.model.tables()}
+        return self.training.batch_size * sum(own.numel() for own in self.parameters if id(own) not in tables)
 
     def _piece(self) -> int:
         """Return how many rows go through the model at a time."""
@@ -107,24 +118,27 @@ class Step:
 
     def _weighted(self, pieces: Sequence[Batch], weights_T: Tensor) -> bool:
         """Add up the gradients of the weighted sum of mean losses over pieces of a batch; return whether it has any label."""
-        counts = [self._counts(piece) for piece in pieces]
-        counts_T = self.ranks.sum(counts[0] if len(counts) == 1 else torch.stack(counts).sum(0))
-        if not counts_T.any():
+        counts_T = self._counts(pieces)
+        if not self.whole and not counts_T.any():
             return False
         share_T = weights_T / counts_T.clamp(min=1)
         for piece in pieces:
             raw = self._raw(self._encode(piece))
-            losses = self.objective.losses(raw, piece.targets, piece.masks)
-            sums_T = torch.stack([loss_B.sum() for loss_B, _ in losses.values()])
-            torch.dot(sums_T, share_T).backward()
-            self.sums_2T[0] += sums_T.detach() if self.ranks.count == 1 else self.ranks.sum(sums_T.detach())
-        self.sums_2T[1] += counts_T
+            losses = self.objective.losses(raw, piece.targets, piece.masks, self.whole)
+            torch.autograd.backward(
+                [loss_B for loss_B, _ in losses.values()], [share.expand(piece.size) for share in share_T.unbind()]
+            )
+            self.sum_T.add_(self.ranks.sum(torch.stack([loss_B.detach().sum() for loss_B, _ in losses.values()])))
+        self.count_T.add_(counts_T)
         return True
 
-    def _counts(self, batch: Batch) -> Tensor:
-        """Return how many rows each task's mean loss is over, (T,)."""
-        counts = [counted(task, batch.targets[task.name], batch.masks[task.name]).sum() for task in self.objective.tasks]
-        return torch.stack(counts).float()
+    def _counts(self, pieces: Sequence[Batch]) -> Tensor:
+        """Return how many rows of a batch, over all ranks, each task's mean loss is over, (T,)."""
+        if self.whole and self.ranks.count == 1:
+            return self.ones_T * sum(piece.size for piece in pieces)
+        tasks = self.objective.tasks
+        counts = [counted(task, own.targets[task.name], own.masks[task.name]).sum() for own in pieces for task in tasks]
+        return self.ranks.sum(torch.stack(counts).view(len(pieces), len(tasks)).sum(0).float())
 
     def _balanced(self, batch: Batch, number: int, probe: bool) -> None:
         """Take a step whose weights the balance finds from the losses."""
