@@ -15,6 +15,7 @@ from torch import distributed, multiprocessing
 
 from polyrec import Binary, Categorical, Fitted, FixedWeights, History, MMoE, Numeric, Recommender, Regression, Training, kinds
 from polyrec.balancing.balancer import Balancer
+from polyrec.core.errors import UserError
 from polyrec.fitting import _learn
 from polyrec.model import Model
 from polyrec.networks.network import Network
@@ -268,6 +269,18 @@ def test_a_resumed_training_is_an_uninterrupted_one(rows: pl.DataFrame, balancin
     resumed = spec.fit(rows, training=training, progress=False, checkpoint=tmp_path / "c", resume=True)
     assert [entry["utility"] for entry in resumed.curves] == [entry["utility"] for entry in whole.curves]
     assert_same(whole, resumed, tolerance=0)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")  # of a module of torch's own that compiling loads
+def test_a_compiled_network_learns_the_same(rows: pl.DataFrame):
+    assert_same(fit(rows, epochs=1, tables="rows"), fit(rows, epochs=1, tables="rows", compile=True), tolerance=1e-4)
+
+
+def test_compiling_without_a_compiler_is_refused(rows: pl.DataFrame, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(UserError, match="none of g\\+\\+, clang"):
+        fit(rows, epochs=1, compile=True)
 
 
 def test_an_epoch_resumed_midway_is_an_uninterrupted_one(rows: pl.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -9,18 +9,32 @@ from typing import Any
 import polars as pl
 import torch
 
-from polyrec import Binary, Categorical, MMoE, MultiCategorical, Numeric, Recommender, SharedBottom, Training
+from polyrec import Binary, Categorical, Hashed, MMoE, MultiCategorical, Numeric, Recommender, SharedBottom, Training
 from polyrec.compiling import Stages
 from speed.auc import mean_auc
 from speed.clock import Clock, cpu_seconds
 from speed.columns import first_and_rest
 from speed.workloads import ids, labels, numbers, shape_of, size_of
 
+SMALL = 1_000
+"""Rows of a table up to which the training rows hold all ids."""
+
 
 def _recommender(job: dict[str, Any], sides: bool = False) -> Recommender:
-    """Return the declaration; with `sides` every other feature is the item's, the rest the user's."""
+    """Return the declaration; with `sides` every other feature is the item's, the rest the user's.
+
+    A `hashed` job has tables of as many rows as there are ids, not of those alone that the training rows hold.
+    """
     shape, size = shape_of(job), size_of(job)
     features: list[Any] = [Categorical(name=name, width=size.width) for name in ids(shape)]
+    if job.get("hashed"):
+        large = zip(ids(shape), shape.vocabularies, strict=True)
+        features = [
+            Hashed(name=name, width=size.width, rows=rows, hashes=1)
+            if rows > SMALL
+            else Categorical(name=name, width=size.width)
+            for name, rows in large
+        ]
     features += [Numeric(name=name, width=1) for name in numbers(shape)]
     if shape.bag:
         features.append(MultiCategorical(name="bag", width=size.width))

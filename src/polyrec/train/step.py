@@ -5,8 +5,11 @@ Shape letters: B rows, M items drawn, T tasks, D width of all features together.
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from itertools import combinations
@@ -16,6 +19,7 @@ from torch import Tensor, nn
 
 from polyrec.balancing.balancer import Balance
 from polyrec.core.batch import Batch
+from polyrec.core.errors import UserError
 from polyrec.data.prepared import Prepared
 from polyrec.model import Model
 from polyrec.objective import Objective, counted
@@ -62,7 +66,7 @@ class Step:
         self.free = [*self.parameters, *balance.parameters()]
         self.piece = self._piece()
         self.whole, self.ones_T = whole, torch.ones(len(objective.tasks))
-        self.decode = torch.compile(model.decode) if training.compile else model.decode
+        self.decode = _compiled(model) if training.compile else model.decode
         self.places = {task.name: place for place, task in enumerate(objective.tasks)}
         known = balance.known_weights()
         self.weights_T = None if known is None else torch.tensor([known[task.name] for task in objective.tasks])
@@ -227,3 +231,21 @@ class Step:
             _, losses, _ = self._losses(batch)
         values: Mapping[str, Tensor] = {name: self.ranks.sum(loss) for name, loss in losses.items()}
         self.balance.look_back(values)
+
+
+def _compiled(model: Model) -> Callable[[Tensor], dict[str, Tensor]]:
+    """Return network and heads, compiled at their first call; batches of other sizes share what was compiled."""
+    compilers = [os.environ.get("CXX", "g++"), "g++", "clang++"]
+    if not any(shutil.which(name) for name in compilers):
+        found = "none of " + ", ".join(dict.fromkeys(compilers))
+        raise UserError(
+            "`compile`", expected="a C++ compiler", found=found, remedy="Install one, name it in CXX, or leave it off."
+        )
+    compiled = torch.compile(model.decode, dynamic=True)
+
+    def decode(x_BD: Tensor) -> dict[str, Tensor]:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The .grad attribute of a Tensor that is not a leaf")  # torch's own look
+            return compiled(x_BD)
+
+    return decode
