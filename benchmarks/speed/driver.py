@@ -65,7 +65,7 @@ def run_workload(workload: Workload, plan: Plan, arms: list[str], out: Path, doc
     version = re.search('__version__ = "(.+)"', (ROOT / "src" / "polyrec" / "__init__.py").read_text())
     facts: dict[str, Any] = {
         "title": workload.title,
-        "unit": workload.unit,
+        "unit": "auc" if plan.quality else workload.unit,
         "when": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "plan": vars(plan),
         "seeds": [plan.seed + number for number in range(plan.rounds)],
@@ -83,10 +83,18 @@ def run_workload(workload: Workload, plan: Plan, arms: list[str], out: Path, doc
     try:
         for number in range(plan.rounds):
             rounds.run(number)
-            document["workloads"][workload.name] = {**facts, "rounds": number + 1, **rounds.told()}
+            document["workloads"][key(workload, plan)] = {**facts, "rounds": number + 1, **rounds.told()}
             write(out, document)
     finally:
         rounds.close()
+
+
+def key(workload: Workload, plan: Plan) -> str:
+    """Return the name under which figures are kept: tables of all ids there are, of those of the training rows, or quality."""
+    if plan.quality:
+        return f"{workload.name} quality"
+    has_tables = workload.name in ("W2", "W3")
+    return f"{workload.name} equal tables" if has_tables and not plan.whole_tables else workload.name
 
 
 def run_curves(plan: Plan, full: bool, arms: list[str], out: Path, document: dict[str, Any]) -> None:
@@ -128,13 +136,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--batches", help="batch sizes of W2 and W3, such as 4096,1024")
     parser.add_argument("--whole-tables", action="store_true", help="peers and bare: a row for every id that there is")
+    parser.add_argument("--quality", action="store_true", help="tell AUC alone, for a run on a machine that is busy otherwise")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0, help="seed of the data and of the first round")
     parser.add_argument("--out", type=Path, help="JSON file; the picture stands beside it")
     parser.add_argument("--draw", action="store_true", help="run nothing: draw and tell what the file holds")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON instead of tables")
     told = parser.parse_args()
-    plan = replace(FULL if told.full else SHORT, threads=told.threads, seed=told.seed, whole_tables=told.whole_tables)
+    plan = replace(FULL if told.full else SHORT, threads=told.threads, seed=told.seed, quality=told.quality)
+    plan = replace(plan, whole_tables=told.whole_tables)
     given = {name: getattr(told, name) for name in ("rows", "rounds")}
     plan = replace(plan, **{name: value for name, value in given.items() if value is not None})
     if told.batches:

@@ -11,6 +11,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
+from speed.table import digits
+
 COLOURS = {"polyrec": "#1b6ca8", "polyrec-steady": "#66a3d2", "bare": "#444444", "bare-dense": "#999999"}
 PEER = "#d9a05b"
 CURVES = ("rows", "vocabulary", "tasks", "experts", "threads")
@@ -27,11 +29,13 @@ def bars(axes: Axes, name: str, told: Mapping[str, Any]) -> None:
     for place, (arm, _, value) in enumerate(lines):
         errors = [[value["median"] - value["lowest"]], [value["highest"] - value["median"]]]
         axes.barh(place, value["median"], xerr=errors, color=COLOURS.get(arm, PEER), ecolor="black", capsize=2)
-        label = f" {value['median']:,.1f}" if "ms" in unit else f" {value['median']:,.0f}"
+        label = f" {value['median']:,.{digits(unit)}f}"
         axes.text(value["highest"], place, label, va="center", fontsize=7)
     axes.set_yticks(range(len(lines)), [f"{arm}, {variant}" if several else arm for arm, variant, _ in lines], fontsize=7)
     axes.invert_yaxis()
     axes.margins(x=0.2)
+    if unit == "auc":
+        axes.set_xlim(left=0.6)
     if "roofline" in told:
         limit = told["roofline"]["samples_per_cpu_second"]
         axes.axvline(limit, color="#b03030", linestyle="--", linewidth=1)

@@ -25,6 +25,8 @@ class Plan:
     repeats: int = 50
     seed: int = 0
     threads: int = 1
+    quality: bool = False
+    """Whether AUC alone is told."""
     whole_tables: bool = False
     """Whether peers and the plain loop hold a row for every id that there is, not only for those of the training rows."""
 

@@ -16,13 +16,18 @@ def shown(value: Mapping[str, Any], digits: int = 0) -> str:
     return f"{median} [{lowest}–{highest}]"
 
 
+def digits(unit: str) -> int:
+    """Return how many digits after the point a unit is told with."""
+    return 4 if unit == "auc" else 1 if "ms" in unit else 0
+
+
 def workload(name: str, told: Mapping[str, Any]) -> Table:
     """Return the table of a workload: a line an arm and variant, and the arms that did not run."""
     unit, data = told["unit"], told["data"]
     rows = f"{data['shape']['rows']:,} rows, {told['rounds']} rounds, Bayes AUC {data['bayes_auc']:.3f}"
     table = Table(title=f"{name}: {told['title']} ({rows})", title_justify="left")
     columns: dict[str, Callable[[Mapping[str, Any]], str]] = {
-        unit: lambda own: shown(own[unit], 1 if "ms" in unit else 0),
+        unit: lambda own: shown(own[unit], digits(unit)),
         "peak MB": lambda own: f"{own['peak_mb']:,.0f}",
         "mean AUC": lambda own: f"{own['auc']['mean']:.4f}",
         "first batch, s": lambda own: shown(own["first_batch_seconds"], 2),
