@@ -27,7 +27,7 @@ from speed import data
 from speed.arms_table import ARMS, Arm
 from speed.curves import measure, points
 from speed.environments import InstallationError
-from speed.plot import plot
+from speed.plot import CURVES, plot
 from speed.process import Worker, WorkerError
 from speed.roofline import roofline
 from speed.rounds import Rounds
@@ -97,11 +97,11 @@ def key(workload: Workload, plan: Plan) -> str:
     return f"{workload.name} equal tables" if has_tables and not plan.whole_tables else workload.name
 
 
-def run_curves(plan: Plan, full: bool, arms: list[str], out: Path, document: dict[str, Any]) -> None:
+def run_curves(plan: Plan, full: bool, arms: list[str], chosen_curves: list[str], out: Path, document: dict[str, Any]) -> None:
     """Run the points of the curves, and write what is known after each."""
     names = [name for name in arms if "curves" in ARMS[name].workloads]
     found: list[dict[str, Any]] = []
-    for point in points(plan, full) if names else ():
+    for point in (point for point in points(plan, full) if point.curve in chosen_curves) if names else ():
         found.append(measure(point, plan, names, TOLD.log))
         document["curves"] = {"plan": vars(plan), "machine": machine(), "points": found}
         write(out, document)
@@ -131,6 +131,7 @@ def main() -> None:
     mode.add_argument("--short", action="store_true", help="some minutes (the default); writes to artifact/speed")
     mode.add_argument("--full", action="store_true", help="hours; writes to docs/results")
     parser.add_argument("--only", help="workloads, of W1,W2,W3,W4,W5,curves")
+    parser.add_argument("--curves", help=f"curves, of {','.join(CURVES)}")
     parser.add_argument("--arms", help=f"arms, of {','.join(ARMS)}")
     parser.add_argument("--rows", type=int, help="training rows of W2 and W5; of the others a quarter")
     parser.add_argument("--rounds", type=int)
@@ -156,7 +157,7 @@ def main() -> None:
     for name in [] if told.draw else only:
         try:
             if name == "curves":
-                run_curves(plan, told.full, arms, out, document)
+                run_curves(plan, told.full, arms, chosen(told.curves, list(CURVES), "curve"), out, document)
             else:
                 run_workload(WORKLOADS[name], plan, arms, out, document)
         except (WorkerError, InstallationError) as error:

@@ -5,11 +5,8 @@ Shape letters: B rows, M items drawn, T tasks, D width of all features together.
 
 from __future__ import annotations
 
-import os
-import shutil
 import sys
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from itertools import combinations
@@ -19,10 +16,10 @@ from torch import Tensor, nn
 
 from polyrec.balancing.balancer import Balance
 from polyrec.core.batch import Batch
-from polyrec.core.errors import UserError
 from polyrec.data.prepared import Prepared
 from polyrec.model import Model
 from polyrec.objective import Objective, counted
+from polyrec.train.compiled import CompiledGradients
 from polyrec.train.gradients import StepGradients
 from polyrec.train.optimizers import build_optimizers, clip_gradients, step_size
 from polyrec.train.ranks import Ranks
@@ -66,7 +63,7 @@ class Step:
         self.free = [*self.parameters, *balance.parameters()]
         self.piece = self._piece()
         self.whole, self.ones_T = whole, torch.ones(len(objective.tasks))
-        self.decode = _compiled(model) if training.compile else model.decode
+        self.compiled = CompiledGradients(model, objective, whole) if training.compile else None
         self.places = {task.name: place for place, task in enumerate(objective.tasks)}
         known = balance.known_weights()
         self.weights_T = None if known is None else torch.tensor([known[task.name] for task in objective.tasks])
@@ -127,14 +124,19 @@ class Step:
             return False
         share_T = weights_T / counts_T.clamp(min=1)
         for piece in pieces:
-            raw = self._raw(self._encode(piece))
-            losses = self.objective.losses(raw, piece.targets, piece.masks, self.whole)
-            torch.autograd.backward(
-                [loss_B for loss_B, _ in losses.values()], [share.expand(piece.size) for share in share_T.unbind()]
-            )
-            self.sum_T.add_(self.ranks.sum(torch.stack([loss_B.detach().sum() for loss_B, _ in losses.values()])))
+            self.sum_T.add_(self.ranks.sum(self._differentiate(piece, share_T)))
         self.count_T.add_(counts_T)
         return True
+
+    def _differentiate(self, batch: Batch, share_T: Tensor) -> Tensor:
+        """Add the gradients of the sum of losses, each times its share; return the sums of the losses, (T,)."""
+        x_BD = self._encode(batch)
+        if self.compiled is not None and batch.size == min(self.piece, self.training.batch_size):
+            return self.compiled(x_BD, batch.targets, batch.masks, share_T)
+        losses = self.objective.losses(self._raw(x_BD), batch.targets, batch.masks, self.whole)
+        rows = [loss_B for loss_B, _ in losses.values()]
+        torch.autograd.backward(rows, [share.expand(batch.size) for share in share_T.unbind()])
+        return torch.stack([loss_B.detach().sum() for loss_B in rows])
 
     def _counts(self, pieces: Sequence[Batch]) -> Tensor:
         """Return how many rows of a batch, over all ranks, each task's mean loss is over, (T,)."""
@@ -199,7 +201,7 @@ class Step:
 
     def _raw(self, x_BD: Tensor) -> dict[str, Tensor]:
         with self.precision():
-            return {name: value.float() for name, value in self.decode(x_BD).items()}
+            return {name: value.float() for name, value in self.model.decode(x_BD).items()}
 
     def _losses(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor], Tensor]:
         """Return the features side by side, this process's part of each present task's mean loss over the batch, and how many
@@ -231,21 +233,3 @@ class Step:
             _, losses, _ = self._losses(batch)
         values: Mapping[str, Tensor] = {name: self.ranks.sum(loss) for name, loss in losses.items()}
         self.balance.look_back(values)
-
-
-def _compiled(model: Model) -> Callable[[Tensor], dict[str, Tensor]]:
-    """Return network and heads, compiled at their first call; batches of other sizes share what was compiled."""
-    compilers = [os.environ.get("CXX", "g++"), "g++", "clang++"]
-    if not any(shutil.which(name) for name in compilers):
-        found = "none of " + ", ".join(dict.fromkeys(compilers))
-        raise UserError(
-            "`compile`", expected="a C++ compiler", found=found, remedy="Install one, name it in CXX, or leave it off."
-        )
-    compiled = torch.compile(model.decode, dynamic=True)
-
-    def decode(x_BD: Tensor) -> dict[str, Tensor]:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="The .grad attribute of a Tensor that is not a leaf")  # torch's own look
-            return compiled(x_BD)
-
-    return decode
