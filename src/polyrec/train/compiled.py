@@ -45,11 +45,13 @@ class CompiledGradients:
         self.function = torch.compile(grad(weighted, argnums=(0, 1), has_aux=True), fullgraph=True, dynamic=False)
 
     def __call__(self, x_BD: Tensor, targets: Mapping[str, Tensor], masks: Mapping[str, Tensor], share_T: Tensor) -> Tensor:
-        """Add the gradients of the sum of losses, each times its share, to the weights'; return the sums of the losses, (T,)."""
+        """Add the gradients of the sum of losses, each times its share, to the weights'; return the losses' sums, (T,)."""
         with torch.no_grad():
             weights = [weight.detach() for weight in self.weights]
             (above, x_gradient_BD), sums_T = self.function(weights, x_BD.detach(), dict(targets), dict(masks), share_T)
             for weight, gradient in zip(self.weights, above, strict=True):
+                if gradient.stride() != weight.stride():  # fused optimisers read both in the order of memory
+                    gradient = torch.empty_like(weight).copy_(gradient)
                 weight.grad = gradient if weight.grad is None else weight.grad.add_(gradient)
         x_BD.backward(x_gradient_BD)
         return sums_T
