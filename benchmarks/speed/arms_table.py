@@ -19,6 +19,7 @@ class Arm:
 ARMS = {
     "polyrec": Arm("polyrec_arm", ("W1", "W2", "W3", "W4", "W5", "curves")),
     "polyrec-steady": Arm("polyrec_arm", ("W1", "W2", "W3"), options={"steady": True}),
+    "polyrec-compiled": Arm("polyrec_arm", ("W1",), options={"steady": True, "compile": True}),
     "polyrec-bfloat16": Arm("polyrec_arm", ("W2",), options={"precision": "bfloat16"}),
     "bare": Arm("bare", ("W1", "W2", "W3", "W4", "W5", "curves")),
     "bare-dense": Arm("bare", ("W2", "curves"), options={"dense": True}),
