@@ -54,10 +54,9 @@ def _file(job: dict[str, Any], part: str) -> Path:
 
 
 def _training(job: dict[str, Any], **more: Any) -> Training:
+    more |= {"compile": job.get("compile", False)}
     rates = {"batch_size": job["batch"], "learning_rate": size_of(job).learning_rate, "seed": job["seed"]}
-    return Training(
-        **{"epochs": 1, "precision": job.get("precision", "float32"), "compile": job.get("compile", False), **rates, **more}
-    )
+    return Training(**{"epochs": 1, "precision": job.get("precision", "float32"), **rates, **more})
 
 
 def train(job: dict[str, Any]) -> dict[str, Any]:
