@@ -74,7 +74,7 @@ def run_workload(workload: Workload, plan: Plan, arms: list[str], out: Path, doc
         "polyrec": {"version": version.group(1) if version else None, "commit": commit()},
         "machine": machine(),
     }
-    if workload.name in LIMITS.workloads:
+    if workload.name in LIMITS.workloads and not plan.quality:
         limits = Worker("limits", LIMITS, plan.threads)
         measured = limits.ask("measure", next(iter(workload.jobs(plan).values())))
         facts["roofline"] = roofline(workload.shaped(plan), workload.size, measured)

@@ -42,7 +42,8 @@ def bars(axes: Axes, name: str, told: Mapping[str, Any]) -> None:
         axes.annotate(
             "roofline", (limit, 1), xycoords=("data", "axes fraction"), ha="right", va="bottom", fontsize=7, color="#b03030"
         )
-    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    if unit != "auc":
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.tick_params(axis="x", labelsize=7)
     axes.set_xlabel(unit, fontsize=8)
     axes.set_title(f"{name}: {told['title']}", fontsize=9, loc="left", pad=12)
