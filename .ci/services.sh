@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
-# Install what the integration tests start by themselves: a PostgreSQL server, from Debian's packages.
+# Install what the integration tests start by themselves, from Debian's packages: a PostgreSQL server, a C++ compiler.
 set -euo pipefail
-compgen -G '/usr/lib/postgresql/*/bin/initdb' > /dev/null && exit 0
+missing=()
+compgen -G '/usr/lib/postgresql/*/bin/initdb' > /dev/null || missing+=(postgresql)
+command -v g++ > /dev/null || missing+=(g++)
+[ ${#missing[@]} -eq 0 ] && exit 0
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
-apt-get install -y -qq postgresql > /dev/null
+apt-get install -y -qq "${missing[@]}" > /dev/null
