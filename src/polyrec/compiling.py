@@ -18,8 +18,8 @@ import polyrec
 from polyrec.core.errors import UserError
 from polyrec.core.names import PREPARED_VARIABLE
 from polyrec.data.parquet_table import ParquetTable, parquet_files
-from polyrec.data.source_files import SourceFiles, plain_files
-from polyrec.data.sources import Source, read
+from polyrec.data.source_files import SourceFiles
+from polyrec.data.sources import Source, plain_files, read
 from polyrec.data.stage import Keep, Stage
 from polyrec.data.store import find_stage, key_of, limit, make_stage, prepared_folder
 from polyrec.data.tables import Joined, Tables, join

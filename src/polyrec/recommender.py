@@ -22,7 +22,6 @@ from polyrec.data.labels import refuse_leakage
 from polyrec.data.sources import Source
 from polyrec.data.tables import Tables
 from polyrec.data.wide import WideTable
-from polyrec.features.categorical import Categorical
 from polyrec.features.feature import Feature
 from polyrec.features.history import History
 from polyrec.features.id_feature import _IdFeature
@@ -169,7 +168,7 @@ class Recommender(Spec):
     @staticmethod
     def key(side: Iterable[Feature]) -> str | None:
         """Return the column of the first feature of ids of a side: Categorical, Hashed or Streamed."""
-        return next((feature.columns[0] for feature in side if isinstance(feature, Categorical | _IdFeature)), None)
+        return next((feature.columns[0] for feature in side if isinstance(feature, _IdFeature)), None)
 
     def roles(self, frame: WideTable) -> Roles:
         """Find the columns of user, item and time in a training table."""

@@ -15,7 +15,7 @@ from polars.exceptions import PolarsError
 from polyrec.core.errors import UserError
 from polyrec.core.files import read_parquet
 from polyrec.data.arrow import refuse_repeated
-from polyrec.data.sources import Source, find, require_alike
+from polyrec.data.sources import Source, plain_files, require_alike
 
 
 @dataclass(frozen=True)
@@ -92,10 +92,5 @@ class ParquetTable:
 
 def parquet_files(source: Source | None) -> list[Path] | None:
     """Return the files of a source that is nothing but Parquet files; None for any other, and for a path that is wrong."""
-    if not isinstance(source, str | Path) or "://" in str(source):
-        return None
-    try:
-        paths = find(str(source))
-    except OSError:
-        return None
+    paths = None if source is None else plain_files(source)
     return paths if paths and all(path.suffix.lower() == ".parquet" for path in paths) else None

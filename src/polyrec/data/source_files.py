@@ -12,7 +12,7 @@ from pathlib import Path
 from polyrec.core.errors import UserError
 from polyrec.data.digests import digest
 from polyrec.data.parquet_table import parquet_files
-from polyrec.data.sources import Source, find
+from polyrec.data.sources import Source, plain_files
 from polyrec.data.tables import Tables
 
 _DATA, _VALIDATION = "data", "validation"
@@ -63,13 +63,3 @@ class SourceFiles:
                 raise UserError(
                     thing, expected="files that stay as they are", found="a change while it was read", remedy=remedy
                 )
-
-
-def plain_files(source: Source) -> list[Path] | None:
-    """Return the files that a source names; None where it is no path."""
-    if not isinstance(source, str | Path) or "://" in str(source):
-        return None
-    try:
-        return find(str(source))
-    except OSError:
-        return None

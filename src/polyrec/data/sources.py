@@ -134,3 +134,13 @@ def _missing(path: Path, what: str) -> UserError:
     siblings = [child.name for child in path.parent.iterdir()] if path.parent.is_dir() else []
     remedy = nearest(path.name, siblings) if siblings else f"The folder '{path.parent}' is empty or does not exist either."
     return UserError(f"{what} '{path}'", expected=expected, found="nothing there", remedy=remedy)
+
+
+def plain_files(source: Source) -> list[Path] | None:
+    """Return the files that a source names; None where it is no path."""
+    if not isinstance(source, str | Path) or "://" in str(source):
+        return None
+    try:
+        return find(str(source))
+    except OSError:
+        return None

@@ -8,12 +8,13 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from polyrec.core.batch import Dense, Input
-from polyrec.features.feature import Encoder, State, _ColumnFeature
+from polyrec.features.feature import Encoder, State
+from polyrec.features.id_feature import _IdFeature
 from polyrec.features.vocabulary import fit_vocabulary, lookup
 from polyrec.layers.shared_table import SharedTable
 
 
-class Categorical(_ColumnFeature):
+class Categorical(_IdFeature):
     """One of a set of values: an id, a code, a word, true or false.
 
     Output: row `number(value)` of a learned table of (vocabulary + 1) x width. Row 0 stands for null, for values with fewer
@@ -29,10 +30,10 @@ class Categorical(_ColumnFeature):
     (DropoutNet; Volkovs et al., 2017)."""
 
     def fit(self, values: pl.DataFrame) -> State:
-        return fit_vocabulary(self._readable(values), self.minimum_count)
+        return fit_vocabulary(self.readable(values), self.minimum_count)
 
     def encode(self, values: pl.DataFrame, state: State) -> Dense:
-        return Dense(lookup(self._readable(values), state).to_torch())
+        return Dense(lookup(self.readable(values), state).to_torch())
 
     def rows(self, state: State) -> int:
         """Return how many rows the table has: one for each value of the vocabulary and row 0."""
@@ -40,13 +41,6 @@ class Categorical(_ColumnFeature):
 
     def build(self, state: State) -> Encoder:
         return CategoricalEncoder(self.rows(state), self.width, self.id_dropout)
-
-    def _readable(self, values: pl.DataFrame) -> pl.Series:
-        series = self.series(values)
-        if series.dtype.is_nested() or series.dtype.is_float() or series.dtype == pl.Binary:
-            remedy = "Use Numeric for numbers, MultiCategorical for lists, or cast the column to integer or string."
-            raise self.wrong_type(series, "integers, strings, booleans, dates or categories", remedy)
-        return series.cast(pl.String) if series.dtype in (pl.Categorical, pl.Enum) else series
 
 
 class CategoricalEncoder(Encoder):

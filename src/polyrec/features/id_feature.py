@@ -11,17 +11,19 @@ class _IdFeature(_ColumnFeature):
     """A feature of one column of ids, codes or words."""
 
     def ids(self, values: pl.DataFrame) -> pl.Series:
-        """Return the column: categories as strings, integers in 64 bits, so that any id that comes later is of the same type.
+        """Return the column: categories as strings, integers in 64 bits, so that any later id is of the same type."""
+        series = self.readable(values)
+        if series.dtype == pl.Null:
+            return series.cast(pl.String)
+        return series.cast(pl.Int64) if series.dtype in _SHORT else series
 
-        A column of anything but ids is refused.
-        """
+    def readable(self, values: pl.DataFrame) -> pl.Series:
+        """Return the column, categories as strings; a column of anything but ids is refused."""
         series = self.series(values)
         if series.dtype.is_nested() or series.dtype.is_float() or series.dtype == pl.Binary:
             remedy = "Use Numeric for numbers, MultiCategorical for lists, or cast the column to integer or string."
             raise self.wrong_type(series, "integers, strings, booleans, dates or categories", remedy)
-        if series.dtype in (pl.Categorical, pl.Enum, pl.Null):
-            return series.cast(pl.String)
-        return series.cast(pl.Int64) if series.dtype in _SHORT else series
+        return series.cast(pl.String) if series.dtype in (pl.Categorical, pl.Enum) else series
 
 
 _SHORT = (pl.Int8, pl.Int16, pl.Int32, pl.UInt8, pl.UInt16, pl.UInt32)

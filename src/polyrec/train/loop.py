@@ -78,7 +78,8 @@ def train(
     writes = checkpoint_folder is not None and ranks.rank == 0
 
     def save() -> None:
-        if checkpoint_folder is not None and ranks.rank == 0:
+        if writes:
+            assert checkpoint_folder is not None
             checkpoint.save_checkpoint(checkpoint_folder, model, balance, step, best, state)
 
     if resume and checkpoint_folder is not None and checkpoint_folder.exists():

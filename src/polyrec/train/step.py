@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from itertools import combinations
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -19,12 +20,14 @@ from polyrec.core.batch import Batch
 from polyrec.data.prepared import Prepared
 from polyrec.model import Model
 from polyrec.objective import Objective, counted
-from polyrec.train.compiled import CompiledGradients
 from polyrec.train.gradients import StepGradients
 from polyrec.train.optimizers import build_optimizers, clip_gradients, step_size
 from polyrec.train.ranks import Ranks
 from polyrec.train.row_optimizer import RowOptimizer
 from polyrec.train.training import Training
+
+if TYPE_CHECKING:
+    from polyrec.train.compiled import CompiledGradients
 
 PIECE = 4 * 2**20
 """Numbers that the layers of a model leave for the backward pass at a time: few enough for the processor's caches, and for
@@ -61,9 +64,15 @@ class Step:
         self.share = 1.0
         self.negatives = max(task.uniform_negatives for task in objective.tasks)
         self.free = [*self.parameters, *balance.parameters()]
+        every_table = {id(table.weight) for table in model.tables()}
+        self.above = [own for own in self.parameters if id(own) not in every_table]
         self.piece = self._piece()
         self.whole, self.ones_T = whole, torch.ones(len(objective.tasks))
-        self.compiled = CompiledGradients(model, objective, whole) if training.compile else None
+        self.compiled: CompiledGradients | None = None
+        if training.compile:
+            from polyrec.train.compiled import CompiledGradients
+
+            self.compiled = CompiledGradients(model, objective, whole)
         self.places = {task.name: place for place, task in enumerate(objective.tasks)}
         known = balance.known_weights()
         self.weights_T = None if known is None else torch.tensor([known[task.name] for task in objective.tasks])
@@ -95,8 +104,7 @@ class Step:
     @property
     def size(self) -> int:
         """Multiplications of a step's forward pass, about: rows times weights outside tables."""
-        tables = {id(table.weight) for table in self.model.tables()}
-        return self.training.batch_size * sum(own.numel() for own in self.parameters if id(own) not in tables)
+        return self.training.batch_size * sum(own.numel() for own in self.above)
 
     def _piece(self) -> int:
         """Return how many rows go through the model at a time."""
@@ -104,8 +112,7 @@ class Step:
         normalises = any(isinstance(module, nn.modules.batchnorm._NormBase) for module in self.model.modules())
         if relates_rows or normalises:
             return sys.maxsize
-        tables = {id(table.weight) for table in self.model.tables()}
-        biases = [own for own in self.parameters if id(own) not in tables and (own.dim() == 1 or own.shape[-2] == 1)]
+        biases = [own for own in self.above if own.dim() == 1 or own.shape[-2] == 1]
         return max(PIECE // max(sum(own.numel() for own in biases), 1), _FEWEST)
 
     def _set_rate(self, number: int, steps: int) -> None:
