@@ -276,6 +276,27 @@ def test_a_compiled_network_learns_the_same(rows: pl.DataFrame):
     assert_same(fit(rows, epochs=1, tables="rows"), fit(rows, epochs=1, tables="rows", compile=True), tolerance=1e-4)
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")  # of a module of torch's own that compiling loads
+@pytest.mark.parametrize("tables", ["rows", "row_wise_adagrad", "dense"])
+def test_compiled_steps_gather_rows_of_tables_and_learn_the_same(rows: pl.DataFrame, tables: str):
+    spec = declaration()
+    features = [own for own in (*spec.user, *spec.item) if isinstance(own, Categorical)]
+    assert len(features) > 1
+    spec = spec.replace(user=features[:1], item=features[1:])
+    fits = [
+        spec.fit(
+            rows, training=Training(epochs=1, batch_size=100, tables=tables, compile=compiles, patience=None), progress=False
+        )
+        for compiles in (False, True)
+    ]
+    assert_same(*fits, tolerance=1e-4)
+
+
+def test_compiling_in_bfloat16_is_refused():
+    with pytest.raises(ValueError, match="compiled steps compute in float32"):
+        Training(compile=True, precision="bfloat16")
+
+
 def test_compiling_without_a_compiler_is_refused(rows: pl.DataFrame, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("CXX", raising=False)

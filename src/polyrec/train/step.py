@@ -137,9 +137,9 @@ class Step:
 
     def _differentiate(self, batch: Batch, share_T: Tensor) -> Tensor:
         """Add the gradients of the sum of losses, each times its share; return the sums of the losses, (T,)."""
-        x_BD = self._encode(batch)
         if self.compiled is not None and batch.size == min(self.piece, self.training.batch_size):
-            return self.compiled(x_BD, batch.targets, batch.masks, share_T)
+            return self.compiled(batch, share_T)
+        x_BD = self._encode(batch)
         losses = self.objective.losses(self._raw(x_BD), batch.targets, batch.masks, self.whole)
         rows = [loss_B for loss_B, _ in losses.values()]
         torch.autograd.backward(rows, [share.expand(batch.size) for share in share_T.unbind()])

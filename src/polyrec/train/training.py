@@ -53,7 +53,8 @@ class Training(Spec):
     precision: Literal["float32", "bfloat16"] = "float32"
     """Number format of the forward pass; weights, gradients of the tasks and the optimiser's state are float32 either way."""
     compile: bool = False
-    """Whether network and heads are compiled by `torch.compile`, which wants a C++ compiler and takes a minute at first."""
+    """Whether a step's losses and gradients are one function compiled by TorchInductor, in float32. It wants a C++ compiler and
+    takes up to a minute at first; batches of few rows gain most."""
     tables: TablesName = "row_wise_adagrad"
     """How the tables of ids are updated. `row_wise_adagrad` (Mudigere et al., ISCA 2022): by steps of its own, in the rows that
     a batch touches only, with one number of state a row. `rows`: by the optimiser, in these rows only; with SGD and Adagrad the
@@ -68,6 +69,12 @@ class Training(Spec):
     """Batches an epoch at which the gradients of the tasks are compared: their cosines and norms are then among the curves."""
     seed: int = Field(default=0, ge=0, lt=2**31)
     """Seed of the split, of the first weights, of the order of rows and of dropout."""
+
+    @model_validator(mode="after")
+    def _compiles_float32(self) -> Self:
+        if self.compile and self.precision != "float32":
+            raise ValueError("compiled steps compute in float32. Leave `precision` at float32, or `compile` off.")
+        return self
 
     @model_validator(mode="after")
     def _rows_can_be(self) -> Self:
