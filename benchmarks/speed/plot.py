@@ -13,7 +13,14 @@ from matplotlib.ticker import EngFormatter
 
 from speed.table import digits
 
-COLOURS = {"polyrec": "#1b6ca8", "polyrec-steady": "#66a3d2", "bare": "#444444", "bare-dense": "#999999"}
+COLOURS = {
+    "polyrec": "#1b6ca8",
+    "polyrec-steady": "#66a3d2",
+    "polyrec-compiled": "#0f4c75",
+    "polyrec-bfloat16": "#9cc4e4",
+    "bare": "#444444",
+    "bare-dense": "#999999",
+}
 PEER = "#d9a05b"
 CURVES = ("rows", "vocabulary", "tasks", "experts", "threads")
 
