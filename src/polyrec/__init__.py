@@ -42,6 +42,7 @@ from polyrec.data.tables import Tables
 from polyrec.features.categorical import Categorical
 from polyrec.features.hashed import Hashed
 from polyrec.features.history import History
+from polyrec.features.joint import Joint
 from polyrec.features.light_gcn import LightGCN
 from polyrec.features.multi_categorical import MultiCategorical
 from polyrec.features.numeric import Numeric
@@ -54,6 +55,8 @@ from polyrec.fusion.add import Add
 from polyrec.fusion.multiply import Multiply
 from polyrec.language.hugging_face import HuggingFace
 from polyrec.language.package import Package
+from polyrec.language.post_processing import PostProcessing
+from polyrec.language.tf_idf import TfIdf
 from polyrec.networks.adatt import AdaTT
 from polyrec.networks.cgc import CGC
 from polyrec.networks.cross_stitch import CrossStitch
@@ -133,6 +136,7 @@ __all__ = [
     "HuggingFace",
     "Integers",
     "Isotonic",
+    "Joint",
     "LastSplit",
     "LightGCN",
     "Listwise",
@@ -151,6 +155,7 @@ __all__ = [
     "Pairwise",
     "Piecewise",
     "Platt",
+    "PostProcessing",
     "Product",
     "Quantile",
     "Query",
@@ -165,6 +170,7 @@ __all__ = [
     "Tables",
     "Temperature",
     "Text",
+    "TfIdf",
     "TimeSplit",
     "Training",
     "Transfer",

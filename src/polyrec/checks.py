@@ -9,6 +9,8 @@ from polyrec.core.errors import nearest
 from polyrec.features.categorical import Categorical
 from polyrec.features.feature import Feature
 from polyrec.features.history import History
+from polyrec.features.id_feature import _IdFeature
+from polyrec.features.joint import Joint
 from polyrec.features.light_gcn import LightGCN
 from polyrec.tasks.binary import Binary
 from polyrec.tasks.order import in_order
@@ -53,6 +55,8 @@ def check_references(spec: Recommender) -> None:
             _check_history(feature, spec, by_name)
         if isinstance(feature, LightGCN):
             _check_graph(feature, spec, by_name)
+        if isinstance(feature, Joint):
+            _check_joint(feature, spec, by_name)
 
 
 def _check_history(history: History, spec: Recommender, by_name: Mapping[str, Feature]) -> None:
@@ -84,3 +88,23 @@ def _check_graph(graph: LightGCN, spec: Recommender, by_name: Mapping[str, Featu
             raise ValueError(f"{thing} has width {graph.width} and {name!r} width {found.width}: they must be equal")
     if sides.get(graph.name) != sides[graph.of] or sides[graph.of] == sides[graph.to]:
         raise ValueError(f"{thing} belongs on the side of {graph.of!r}, and {graph.to!r} on the other side")
+
+
+def _check_joint(joint: Joint, spec: Recommender, by_name: Mapping[str, Feature]) -> None:
+    thing = f"joint {joint.name!r}"
+    side = next(own for own in (spec.user, spec.item, spec.features) if joint in own)
+    beside = [feature.name for feature in side if feature is not joint]
+    ids = [name for name in beside if isinstance(by_name[name], Categorical)]
+    if joint.id not in ids:
+        raise ValueError(f"{thing} needs {joint.id!r} as a Categorical of its own side. {nearest(joint.id, ids)}")
+    content = [name for name in beside if not isinstance(by_name[name], _IdFeature | History | LightGCN | Joint)]
+    if joint.content not in content:
+        raise ValueError(f"{thing} needs {joint.content!r} as content of its own side. {nearest(joint.content, content)}")
+    for other in spec.all_features:
+        shared = set(joint.parts).intersection(other.parts) if isinstance(other, Joint) and other is not joint else set()
+        if shared:
+            raise ValueError(f"{shared.pop()!r} is part of {thing} and of {other.name!r}; declare it once for each")
+    for task in spec.tasks:
+        named = [name for name in joint.parts if name in task.inputs] if isinstance(task.inputs, tuple) else []
+        if named:
+            raise ValueError(f"task {task.name!r} has the input {named[0]!r}, which is part of the {thing}. Name the joint.")

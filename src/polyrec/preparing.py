@@ -18,6 +18,7 @@ from polyrec.data.wide import WideTable
 from polyrec.features.categorical import Categorical
 from polyrec.features.feature import Feature
 from polyrec.features.history import History
+from polyrec.features.joint import Joint, elements_of
 from polyrec.features.light_gcn import LightGCN
 from polyrec.features.streamed import Streamed
 from polyrec.observing import number_groups
@@ -37,7 +38,7 @@ def prepare(
     own: dict[str, Column] = {}
     others: dict[str, Column] = {}
     for feature in spec.all_features:
-        if isinstance(feature, History | LightGCN):
+        if isinstance(feature, History | LightGCN | Joint):
             continue
         values = table.frame.select(feature.columns)
         features[feature.name] = _fit(feature, values, table)
@@ -79,7 +80,7 @@ def prepare(
 
 def fit_features(spec: Recommender, frame: WideTable) -> dict[str, pl.DataFrame]:
     """Learn the state of each feature; histories have none, and graphs take the ids that two others have numbered."""
-    plain = [feature for feature in spec.all_features if not isinstance(feature, History | LightGCN)]
+    plain = [feature for feature in spec.all_features if not isinstance(feature, History | LightGCN | Joint)]
     states = {feature.name: feature.fit(frame.select(feature.columns)) for feature in plain}
     by_name = {feature.name: feature for feature in plain}
     _fit_graphs(spec, states, lambda name: by_name[name].encode(frame.select(by_name[name].columns), states[name]))
@@ -134,7 +135,8 @@ def _histories(spec: Recommender, states: Mapping[str, pl.DataFrame], log: Log, 
     found = {}
     for feature in spec.all_features:
         if isinstance(feature, History):
-            column = history_column(feature, by_name[feature.of], states[feature.of], log, table.rows)
+            of = elements_of(by_name[feature.of], by_name)
+            column = history_column(feature, of, states, log, table.rows)
             found[feature.name] = keep_column(column, keep)
     return found
 
@@ -149,7 +151,8 @@ def _log_columns(spec: Recommender, table: Table) -> list[str]:
     """Return the columns of a table that a log needs: the item's key, and what histories read."""
     by_name = {feature.name: feature for feature in spec.all_features}
     histories = [feature for feature in spec.all_features if isinstance(feature, History)]
-    read = [column for history in histories for column in element_columns(history, by_name[history.of])]
+    of = {history: elements_of(by_name[history.of], by_name) for history in histories}
+    read = [column for history in histories for column in element_columns(history, of[history])]
     return list(dict.fromkeys([*([table.roles.item] if table.roles.item is not None else []), *read]))
 
 

@@ -25,6 +25,7 @@ from polyrec.data.wide import WideTable
 from polyrec.features.feature import Feature
 from polyrec.features.history import History
 from polyrec.features.id_feature import _IdFeature
+from polyrec.features.joint import Joint
 from polyrec.fusion.add import Add
 from polyrec.fusion.fusion import Fusion
 from polyrec.networks.mmoe import MMoE
@@ -131,7 +132,8 @@ class Recommender(Spec):
                 for name in task.inputs:
                     if name not in known:
                         raise ValueError(f"task {task.name!r} has no input {name!r}. {nearest(name, known)}")
-                inputs = frozenset(task.inputs)
+                joints = [joint for joint in self.all_features if isinstance(joint, Joint) and joint.name in task.inputs]
+                inputs = frozenset((*task.inputs, *(name for joint in joints for name in joint.parts)))
             parts = {"inputs": inputs, "user": user & inputs, "item": item & inputs}
             seen[task.name] = tuple(parts[view] for view in task.views)
             for view, names in zip(task.views, seen[task.name], strict=True):

@@ -19,6 +19,7 @@ import torch
 from polyrec import families, kinds
 from polyrec.core.spec import Family
 from polyrec.features.history import History
+from polyrec.features.joint import Joint
 from polyrec.features.light_gcn import LightGCN
 
 for module in filter(None, (name.strip() for name in os.environ.get("POLYREC_TEST_KINDS", "").split(","))):
@@ -52,7 +53,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         if argument in metafunc.fixturenames:
             metafunc.parametrize(argument, examples(family), scope="module")
     if "feature" in metafunc.fixturenames:
-        metafunc.parametrize("feature", examples("features", but=(History, LightGCN)), scope="module")
+        metafunc.parametrize("feature", examples("features", but=(History, Joint, LightGCN)), scope="module")
     if "history" in metafunc.fixturenames:
         metafunc.parametrize("history", examples("features", History))
     if "kind" in metafunc.fixturenames:

@@ -28,7 +28,15 @@ class Padded:
     mask_BL: Tensor
 
 
-Input = Tensor | Bag | Padded
+@dataclass(frozen=True)
+class Pair:
+    """Two inputs of the same rows: an id and its content."""
+
+    first: Input
+    second: Input
+
+
+Input = Tensor | Bag | Padded | Pair
 """What an encoder receives for one feature of one batch."""
 
 
@@ -105,6 +113,23 @@ class Ragged:
 
 
 @dataclass(frozen=True)
+class Paired:
+    """Two columns of the same rows."""
+
+    first: Column
+    second: Column
+
+    def take(self, rows_B: Tensor) -> Pair:
+        return Pair(self.first.take(rows_B), self.second.take(rows_B))
+
+    def at(self, rows_N: Tensor) -> Paired:
+        return Paired(self.first.at(rows_N), self.second.at(rows_N))
+
+    def pieces(self, size: int) -> list[Input]:
+        return [Pair(*both) for both in zip(self.first.pieces(size), self.second.pieces(size), strict=True)]
+
+
+@dataclass(frozen=True)
 class Sequence:
     """A run of rows of another column a row: row n holds elements `ends_N[n] - lengths_N[n]` up to `ends_N[n]`.
 
@@ -167,6 +192,8 @@ def _split(values: Input, size: int) -> list[Input]:
     if isinstance(values, Padded):
         elements = _split(values.elements, size * values.mask_BL.shape[1])
         return [Padded(own, mask_BL) for own, mask_BL in zip(elements, values.mask_BL.split(size), strict=True)]
+    if isinstance(values, Pair):
+        return [Pair(*both) for both in zip(_split(values.first, size), _split(values.second, size), strict=True)]
     offsets_B = torch.cat([values.offsets_B, torch.tensor([len(values.values)])])
     return Ragged(values.values, offsets_B).pieces(size)
 

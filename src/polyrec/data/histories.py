@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import polars as pl
 import torch
 
-from polyrec.core.batch import Column, Sequence
+from polyrec.core.batch import Column, Paired, Sequence
 from polyrec.data.expressions import columns_of, parse
 from polyrec.features.feature import Feature, State
 from polyrec.features.history import History
@@ -40,20 +41,27 @@ class Log:
         return Log(self.frame.filter(pl.col(USER) == pl.lit(user).cast(self.frame.schema[USER], strict=False)))
 
 
-def element_columns(history: History, of: Feature) -> tuple[str, ...]:
-    """Return the columns that a log needs for a history."""
+def element_columns(history: History, of: tuple[Feature, ...]) -> tuple[str, ...]:
+    """Return the columns that a log needs for a history of a feature, or of the two of a joint."""
     condition = columns_of(history.where, _thing(history)) if history.where else ()
-    return tuple(dict.fromkeys((*of.columns, *condition)))
+    return tuple(dict.fromkeys((*_read(of), *condition)))
 
 
-def history_column(history: History, of: Feature, state: State, log: Log, rows: pl.DataFrame) -> Column:
+def history_column(
+    history: History, of: tuple[Feature, ...], states: Mapping[str, State], log: Log, rows: pl.DataFrame
+) -> Column:
     """Return the history of each row of `rows` (columns `USER`, and `TIME` unless all of the past counts)."""
     past = log.frame if history.where is None else log.frame.filter(parse(history.where, _thing(history)))
     ends, lengths = _positions(past.select(USER, TIME), rows, history.length)
-    elements = past.select(of.columns)
+    elements = past.select(_read(of))
     if elements.height == 0:
-        elements = pl.DataFrame({name: [None] for name in of.columns}, schema=elements.schema)
-    return Sequence(of.encode(elements, state), ends, lengths)
+        elements = pl.DataFrame({name: [None] for name in elements.columns}, schema=elements.schema)
+    columns = [feature.encode(elements.select(feature.columns), states[feature.name]) for feature in of]
+    return Sequence(columns[0] if len(columns) == 1 else Paired(*columns), ends, lengths)
+
+
+def _read(of: tuple[Feature, ...]) -> list[str]:
+    return list(dict.fromkeys(column for feature in of for column in feature.columns))
 
 
 def _positions(past: pl.DataFrame, rows: pl.DataFrame, length: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -20,6 +20,7 @@ from polyrec.data.shuffle import epoch, random_order
 from polyrec.data.wide import WideTable
 from polyrec.features.feature import Feature, State
 from polyrec.features.history import History
+from polyrec.features.joint import Joint, elements_of
 from polyrec.features.light_gcn import LightGCN
 from polyrec.tasks.order import in_order
 from polyrec.tasks.product import Product
@@ -127,12 +128,12 @@ def encode_features(
     for feature in features:
         if only is not None and feature.name not in only:
             continue
-        if isinstance(feature, LightGCN):
+        if isinstance(feature, LightGCN | Joint):
             continue
         if isinstance(feature, History):
             assert log is not None and rows is not None
-            of = by_name[feature.of]
-            columns[feature.name] = history_column(feature, of, states[of.name], log, rows)
+            of = elements_of(by_name[feature.of], by_name)
+            columns[feature.name] = history_column(feature, of, states, log, rows)
         else:
             columns[feature.name] = feature.encode(frame.select(feature.columns), states[feature.name])
     return columns

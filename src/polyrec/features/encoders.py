@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from polyrec.core.batch import Batch, Input, Padded
+from polyrec.core.batch import Batch, Input, Padded, Pair
 from polyrec.features.categorical import Categorical, drop_ids
 from polyrec.features.feature import Encoder, Feature, State
 from polyrec.features.history import History, HistoryPooling
+from polyrec.features.joint import Joint, JointEncoder
 from polyrec.features.light_gcn import GraphEncoder, LightGCN
 from polyrec.features.numeric import Numeric
 from polyrec.layers.named import Named
@@ -26,19 +27,22 @@ _IN_GRAPH = "/graph"
 
 
 class Encoders(nn.Module):
-    """One encoder a feature, those of one shape together. Histories and graphs read the tables of the features they are of.
+    """One encoder a feature, those of one shape together. Histories, graphs and joints read those of the features they are of.
 
     `fields` names the features in the order in which their vectors are laid side by side, with their widths: ids first, those
-    that share a table next to one another, then numbers of one width, then the rest as declared.
+    that share a table next to one another, then numbers of one width, then the rest as declared. The two features of a joint
+    are laid out as the joint alone.
     """
 
     def __init__(self, features: Sequence[Feature], states: Mapping[str, State]) -> None:
         super().__init__()
         self.in_graphs = {name for own in features if isinstance(own, LightGCN) for name in (own.of, own.to)}
         self.features = {feature.name: feature for feature in sorted(features, key=self._place)}
-        self.fields = {name: feature.width for name, feature in self.features.items()}
+        self.in_joints = {name for own in features if isinstance(own, Joint) for name in own.parts}
+        self.fields = {name: own.width for name, own in self.features.items() if name not in self.in_joints}
         self.shared, self.numbers = Named[SharedTable](), Named[SharedLinear]()
         self.encoders, self.poolings, self.graphs = Named[Encoder](), Named[HistoryPooling](), Named[GraphEncoder]()
+        self.joints = Named[JointEncoder]()
         self._propagated: dict[str, Tensor] = {}
         for group, members in groupby(self.features.values(), self._group):
             first, *others = members
@@ -48,9 +52,11 @@ class Encoders(nn.Module):
             elif isinstance(first, Numeric):
                 self.numbers[group] = SharedLinear([first.name, *(own.name for own in others)], 2, first.width)
             elif isinstance(first, History):
-                self.poolings[group] = first.build_pooling(self.fields[first.of])
+                self.poolings[group] = first.build_pooling(self.features[first.of].width)
             elif isinstance(first, LightGCN):
                 self.graphs[group] = first.build(states[group])
+            elif isinstance(first, Joint):
+                self.joints[group] = first.build_joint(*(self.features[name].width for name in first.parts))
             else:
                 self.encoders[group] = first.build(states[group])
 
@@ -59,7 +65,7 @@ class Encoders(nn.Module):
 
     def forward(self, batch: Batch, only: Collection[str] | None = None) -> Tensor:
         """Return the vectors of all features side by side, (B, D), or of `only` some, in the order of `fields`."""
-        asked = [feature for feature in self.features.values() if only is None or feature.name in only]
+        asked = [self.features[name] for name in self.fields if only is None or name in only]
         ids = {name: self._ids(name, batch) for name in self._read_as_ids(asked)}
         parts = []
         for group, members in groupby(asked, self._group):
@@ -99,7 +105,7 @@ class Encoders(nn.Module):
         return f"numbers/{feature.width}" if isinstance(feature, Numeric) else feature.name
 
     def _read_as_ids(self, asked: Sequence[Feature]) -> list[str]:
-        names = [feature.of if isinstance(feature, LightGCN) else feature.name for feature in asked]
+        names = [_id_of(feature) for feature in asked]
         return [name for name in dict.fromkeys(names) if isinstance(self.features[name], Categorical)]
 
     def _ids(self, name: str, batch: Batch) -> Tensor:
@@ -116,6 +122,8 @@ class Encoders(nn.Module):
             return self._history(feature, batch)
         if isinstance(feature, LightGCN):
             return functional.embedding(ids[feature.of], self._graph(feature))
+        if isinstance(feature, Joint):
+            return self._joint(feature, ids[feature.id], batch.inputs[feature.content])
         return self.encoders[feature.name](batch.inputs[feature.name])
 
     def _history(self, feature: History, batch: Batch) -> Tensor:
@@ -124,18 +132,33 @@ class Encoders(nn.Module):
         x_MK = self._element(feature.of, past.elements)
         x_BLK = x_MK.view(*past.mask_BL.shape, x_MK.shape[1])
         sees_target = feature.pooling.sees_target
-        target_BK = self._element(feature.of, batch.inputs[feature.of]) if sees_target else x_BLK[:, -1]
+        target_BK = self._element(feature.of, self._input(feature.of, batch)) if sees_target else x_BLK[:, -1]
         return self.poolings[feature.name](x_BLK, past.mask_BL, target_BK)
 
     def _element(self, name: str, values: Input) -> Tensor:
         """Return the vectors (M, K) of elements read through one feature."""
         feature = self.features[name]
         group = self._group(feature)
+        if isinstance(feature, Joint):
+            assert isinstance(values, Pair)
+            return self._joint(feature, self._drop(feature.id, _tensor(values.first)), values.second)
         if group in self.shared:
             return self.shared[group].lookup(name, self._drop(name, _tensor(values)))
         if group in self.numbers:
             return self.numbers[group]([name], [_tensor(values)])
         return self.encoders[name](values)
+
+    def _input(self, name: str, batch: Batch) -> Input:
+        """Return the row's own input of a feature, or of the two of a joint."""
+        feature = self.features[name]
+        if isinstance(feature, Joint):
+            return Pair(batch.inputs[feature.id], batch.inputs[feature.content])
+        return batch.inputs[name]
+
+    def _joint(self, feature: Joint, ids: Tensor, content: Input) -> Tensor:
+        """Return the vectors (M, K) of ids, dropped already where they are to be, with their content."""
+        table = self.shared[self._group(self.features[feature.id])]
+        return self.joints[feature.name](table.lookup(feature.id, ids), ids > 0, self._element(feature.content, content))
 
     def _graph(self, feature: LightGCN) -> Tensor:
         """Return the propagated table (U, K); outside training it is computed once."""
@@ -146,6 +169,13 @@ class Encoders(nn.Module):
         if not self.training and not torch.is_grad_enabled():
             self._propagated[feature.name] = table_UK
         return table_UK
+
+
+def _id_of(feature: Feature) -> str:
+    """Return the name of the id that a graph or a joint is of, else the feature's own."""
+    if isinstance(feature, LightGCN):
+        return feature.of
+    return feature.id if isinstance(feature, Joint) else feature.name
 
 
 def _tensor(values: Input) -> Tensor:
