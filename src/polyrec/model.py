@@ -14,7 +14,8 @@ from polyrec.core.batch import Batch
 from polyrec.features.encoders import Encoders
 from polyrec.features.feature import Feature, State
 from polyrec.layers.named import Named
-from polyrec.networks.network import Network, SharedNetwork
+from polyrec.networks.network import Network
+from polyrec.networks.shared_network import SharedNetwork
 from polyrec.tasks.link import LinkModule
 from polyrec.tasks.order import in_order
 from polyrec.tasks.task import Head, Task
@@ -46,7 +47,9 @@ class Model(nn.Module):
         encoders = [Encoders(features, feature_states) for _ in range(copies)]
         fields = encoders[0].fields
         self.copies = nn.ModuleList(encoders)
-        self.network: SharedNetwork = network.build(fields, self.tasks)
+        shared = network.build(fields, self.tasks)
+        adapters = network.adapters
+        self.network: SharedNetwork = shared if adapters is None else adapters.build(shared, fields, self.tasks, copies)
         self.heads, self.links = Named[Head](), Named[LinkModule]()
         self.earlier: dict[str, tuple[str, ...]] = {}
         for task in in_order(tasks):

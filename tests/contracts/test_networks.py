@@ -16,7 +16,8 @@ from torch import Tensor
 
 from polyrec.layers.products import FieldProducts
 from polyrec.networks.beside import Beside
-from polyrec.networks.network import Network, SharedNetwork
+from polyrec.networks.network import Network
+from polyrec.networks.shared_network import SharedNetwork
 from polyrec.trunks.mlp import MLP
 
 ROWS = 48

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from polyrec.layers.experts import Experts
-from polyrec.networks.network import Network, SharedNetwork
+from polyrec.networks.network import Network
+from polyrec.networks.shared_network import SharedNetwork
 
 Build = Callable[..., SharedNetwork]
 Perceptron = Callable[[Experts, int, Tensor], Tensor]

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from polyrec.networks.network import SharedNetwork
+from polyrec.networks.shared_network import SharedNetwork
 
 
 class Beside:

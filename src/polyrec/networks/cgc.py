@@ -15,7 +15,8 @@ from polyrec.layers.experts import Experts, choose
 from polyrec.networks.gates import Gates, mix, mix_own, own_experts
 from polyrec.networks.inputs import Inputs
 from polyrec.networks.levels import Level, LevelsNetwork
-from polyrec.networks.network import Network, SharedNetwork
+from polyrec.networks.network import Network
+from polyrec.networks.shared_network import SharedNetwork
 
 
 class CGC(Network):

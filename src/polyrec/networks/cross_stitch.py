@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from polyrec.layers.experts import Experts
 from polyrec.networks.inputs import Inputs
-from polyrec.networks.network import Network, SharedNetwork
+from polyrec.networks.network import Network
+from polyrec.networks.shared_network import SharedNetwork
 
 KEPT = 0.9
 """What a task keeps of its own layer at the start; the others share the rest (Misra et al. find the start to matter little)."""

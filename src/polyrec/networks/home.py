@@ -17,7 +17,8 @@ from polyrec.layers.experts import batched_linear, choose
 from polyrec.layers.normalized_experts import NormalizedExperts
 from polyrec.networks.gates import Gates, mix, mix_own, own_experts
 from polyrec.networks.inputs import Inputs
-from polyrec.networks.network import Network, SharedNetwork
+from polyrec.networks.network import Network
+from polyrec.networks.shared_network import SharedNetwork
 
 
 class HoME(Network):

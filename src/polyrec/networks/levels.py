@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from polyrec.layers.experts import choose
 from polyrec.networks.gates import Gates
 from polyrec.networks.inputs import Inputs
-from polyrec.networks.network import SharedNetwork
+from polyrec.networks.shared_network import SharedNetwork
 
 
 class Level(nn.Module):

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from polyrec.layers.experts import Experts
 from polyrec.networks.gates import Gates, mix
 from polyrec.networks.inputs import Inputs
-from polyrec.networks.network import Network, SharedNetwork
+from polyrec.networks.network import Network
+from polyrec.networks.shared_network import SharedNetwork
 
 
 class MMoE(Network):

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from polyrec.core.errors import UserError, nearest
 from polyrec.layers.experts import Experts, batched_linear, choose
 from polyrec.networks.inputs import Inputs
-from polyrec.networks.network import Network, SharedNetwork
+from polyrec.networks.network import Network
+from polyrec.networks.shared_network import SharedNetwork
 
 
 class PEPNet(Network):

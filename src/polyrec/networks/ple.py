@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pydantic import Field
 
 from polyrec.networks.cgc import CGC
-from polyrec.networks.network import SharedNetwork
+from polyrec.networks.shared_network import SharedNetwork
 
 
 class PLE(CGC):

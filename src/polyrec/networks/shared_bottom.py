@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from polyrec.layers.mlp import MLP
 from polyrec.networks.inputs import Inputs
-from polyrec.networks.network import Network, SharedNetwork
+from polyrec.networks.network import Network
+from polyrec.networks.shared_network import SharedNetwork
 
 
 class SharedBottom(Network):

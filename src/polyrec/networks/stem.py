@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from polyrec.layers.experts import Experts, choose
 from polyrec.networks.gates import Gates, mix, mix_own
 from polyrec.networks.inputs import Inputs
-from polyrec.networks.network import Network, SharedNetwork
+from polyrec.networks.network import Network
+from polyrec.networks.shared_network import SharedNetwork
 
 
 class STEM(Network):
