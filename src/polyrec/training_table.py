@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from polyrec.core.errors import UserError
 from polyrec.data.expressions import require_columns
 from polyrec.data.histories import TIME, USER, Log
 from polyrec.data.labels import read_labels, task_columns
@@ -17,6 +18,7 @@ from polyrec.data.splits import Rows
 from polyrec.data.tables import Tables, join
 from polyrec.data.times import read_times
 from polyrec.data.wide import Lazy, Stacked, WideTable
+from polyrec.features.text import Text
 from polyrec.recommender import Recommender, Roles
 from polyrec.train.training import Training
 
@@ -66,9 +68,32 @@ def read_table(spec: Recommender, frame: WideTable, like: Table | None = None) -
         require_columns(frame, (roles.time,), "the time of each row")
         times, clock = read_times(frame.select([roles.time])[roles.time], None if like is None else like.clock)
         rows = rows.with_columns(times.alias(TIME)) if rows.width else times.alias(TIME).to_frame()
+    _refuse_later_texts(spec, frame, rows, clock)
     if not rows.width:
         rows = pl.DataFrame({"row": pl.int_range(frame.height, eager=True)})
     return Table(frame, labels, roles, clock, rows)
+
+
+def _refuse_later_texts(spec: Recommender, frame: WideTable, rows: pl.DataFrame, clock: str | None) -> None:
+    """Refuse texts that were written when their row's label was known already, where the declaration says when."""
+    for text in (own for own in spec.all_features if isinstance(own, Text) and own.written is not None):
+        assert text.written is not None
+        thing = f"text {text.name!r}"
+        require_columns(frame, (text.written,), f"the time at which the {thing} was written")
+        if clock is None:
+            remedy = "Name the column of the time: Recommender(time=…), or leave out `written`."
+            raise UserError(thing, expected="a time of each row to hold `written` against", found="none", remedy=remedy)
+        values = frame.select([*dict.fromkeys((text.written, *text.columns))])
+        told = values[text.written].is_not_null() & (text.render(values) != "")
+        written, _ = read_times(values[text.written].filter(told), clock)
+        late = int((written >= rows[TIME].filter(told)).sum())
+        if late:
+            raise UserError(
+                thing,
+                expected="texts written before the time of their row",
+                found=f"{late} of {frame.height} rows whose {text.written!r} is that time or later",
+                remedy="Make the text null in these rows, or take the one that stood there before.",
+            )
 
 
 def _labels(spec: Recommender, frame: WideTable) -> Mapping[str, pl.Series]:

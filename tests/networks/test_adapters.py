@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from polyrec import Categorical, MMoE, Recommender, SharedBottom, Training, UserError
-from polyrec.networks.adapters import Adapters, AdaptedNetwork
+from polyrec.networks.adapters import AdaptedNetwork, Adapters
 from polyrec.networks.beside import Beside
 from polyrec.networks.network import Network
 from polyrec.networks.stem import STEM

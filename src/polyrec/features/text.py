@@ -43,6 +43,9 @@ class Text(Feature):
     """The language model."""
     post: PostProcessing = PostProcessing()
     """What is done to its vectors."""
+    written: str | None = None
+    """Column that tells when the text was written. `fit` refuses rows whose text is not older than the row: what was written
+    with the label or after it may tell it."""
     max_characters: int = Field(default=4000, gt=0)
     """Characters kept of a text: more than encoders read, less than what would stall them."""
 
