@@ -7,7 +7,21 @@ import sys
 import typer
 from pydantic import ValidationError
 
-from polyrec.cli import compare, datasets, demo, evaluate, export, fit, kinds, predict, prepare, recommend, schema, tune
+from polyrec.cli import (
+    compare,
+    datasets,
+    demo,
+    evaluate,
+    export,
+    fit,
+    kinds,
+    predict,
+    prepare,
+    recommend,
+    schema,
+    text_report,
+    tune,
+)
 from polyrec.cli.output import errors
 from polyrec.core.errors import UserError, describe
 
@@ -26,6 +40,7 @@ for command in (
     evaluate.evaluate,
     compare.compare,
     tune.tune,
+    text_report.text_report,
     predict.predict,
     recommend.recommend,
     export.export,

@@ -37,12 +37,16 @@ class Shuffled(_LearnedEncoder):
         order = np.random.default_rng(self.seed).permutation(len(texts))
         partner = np.empty(len(texts), dtype=np.int64)
         partner[order] = np.roll(order, 1)
-        partners = pl.DataFrame({"text": list(texts), "partner": [texts[place] for place in partner]})
+        partners = pl.DataFrame({"text": list(texts), "partner": [texts[int(place)] for place in partner.tolist()]})
         return pl.DataFrame({"partners": pack(partners), "learned": pack(learn(self.encoder, texts))})
 
     def encode_learned(self, texts: Sequence[str], learned: pl.DataFrame) -> np.ndarray:
         partners = unpack(learned["partners"])
-        known = dict(partners.iter_rows())
-        others = partners["text"]
-        dealt = [known.get(text) or others[int(hashlib.sha256(text.encode()).hexdigest(), 16) % len(others)] for text in texts]
+        known: dict[str, str] = dict(partners.iter_rows())
+        others: list[str] = partners["text"].to_list()
+        dealt = [known[text] if text in known else others[_place(text, len(others))] for text in texts]
         return vectors(self.encoder, dealt, unpack(learned["learned"]))
+
+
+def _place(text: str, count: int) -> int:
+    return int(hashlib.sha256(text.encode()).hexdigest(), 16) % count
