@@ -52,6 +52,8 @@ from polyrec.features.vector import Vector
 from polyrec.fitted import Fitted
 from polyrec.fusion.add import Add
 from polyrec.fusion.multiply import Multiply
+from polyrec.language.chat import Chat
+from polyrec.language.embeddings_endpoint import EmbeddingsEndpoint
 from polyrec.language.hugging_face import HuggingFace
 from polyrec.language.package import Package
 from polyrec.networks.adatt import AdaTT
@@ -92,6 +94,8 @@ from polyrec.trunks.dcn_v2 import DCNv2
 from polyrec.trunks.mlp import MLP
 from polyrec.trunks.rnn import RNN
 from polyrec.trunks.transformer import Transformer
+from polyrec.writing.item_tags import ItemTags
+from polyrec.writing.user_profiles import UserProfiles
 
 load = Fitted.load
 
@@ -116,12 +120,14 @@ __all__ = [
     "CAGrad",
     "Categorical",
     "Censored",
+    "Chat",
     "Choice",
     "Concatenated",
     "Convolution",
     "Count",
     "CrossStitch",
     "DCNv2",
+    "EmbeddingsEndpoint",
     "Fitted",
     "FixedWeights",
     "GradNorm",
@@ -133,6 +139,7 @@ __all__ = [
     "HuggingFace",
     "Integers",
     "Isotonic",
+    "ItemTags",
     "LastSplit",
     "LightGCN",
     "Listwise",
@@ -174,6 +181,7 @@ __all__ = [
     "Uncertainty",
     "Uniform",
     "UserError",
+    "UserProfiles",
     "Vector",
     "datasets",
     "families",

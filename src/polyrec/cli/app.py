@@ -7,7 +7,7 @@ import sys
 import typer
 from pydantic import ValidationError
 
-from polyrec.cli import compare, datasets, demo, evaluate, export, fit, kinds, predict, prepare, recommend, schema, tune
+from polyrec.cli import compare, datasets, demo, evaluate, export, fit, kinds, predict, prepare, recommend, schema, tune, write
 from polyrec.cli.output import errors
 from polyrec.core.errors import UserError, describe
 
@@ -26,6 +26,7 @@ for command in (
     evaluate.evaluate,
     compare.compare,
     tune.tune,
+    write.write,
     predict.predict,
     recommend.recommend,
     export.export,
