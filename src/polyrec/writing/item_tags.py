@@ -57,5 +57,5 @@ class ItemTags(Writing):
         frame = join(data, None, self.item).frame
         require_columns(frame, (self.item,), "the key of the items")
         template = Template(self.template, frame.columns, self.label_columns(recommender), self.max_characters)
-        rows = require_one_row(frame.select(dict.fromkeys((self.item, *template.names))), self.item)
+        rows = require_one_row(frame.select(list(dict.fromkeys((self.item, *template.names)))), self.item)
         return Subjects(template, rows.select(template.names), rows.select(self.item))

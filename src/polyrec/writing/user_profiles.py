@@ -94,7 +94,7 @@ class UserProfiles(Writing):
         if past.height == 0:
             remedy = "Choose a later `before`, or check `where`."
             raise UserError("the profiles of users", expected="rows before the cut-off", found="none", remedy=remedy)
-        rows = require_one_row(past.select(dict.fromkeys((self.user, *own))), self.user)
+        rows = require_one_row(past.select(list(dict.fromkeys((self.user, *own)))), self.user)
         shown = past.group_by(self.user, maintain_order=True).agg(
             pl.struct(self.history).tail(self.length).alias(HISTORY), pl.col(self._time(frame)).last().alias(READ_UNTIL)
         )
