@@ -1,8 +1,9 @@
 """A server of a real model, run as a process: llama.cpp's own with SmolLM2, and a front that can misbehave on demand.
 
 The front sends what it is asked to llama.cpp and hands back its answer, spoilt as the name of the model says: `smol+429:2`
-answers the first two requests with status 429 and the others well, `smol+429:-2` the other way round, and `smol+nan` puts NaN
-into every answer. It remembers what it was sent. One line of JSON on standard output tells the addresses; the process ends when its standard input does.
+answers the first two requests with status 429 and the others well, `smol+429:-2` the other way round, and `smol+nan` puts
+NaN into every answer. It remembers what it was sent. One line of JSON on standard output tells the addresses; the process ends
+when its standard input does.
 """
 
 import importlib.util

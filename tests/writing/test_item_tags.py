@@ -160,10 +160,9 @@ class TestBudget:
     PRICES = {"input_price": 1.0, "output_price": 10.0, "in_flight": 1}
 
     def test_of_tokens_is_never_exceeded_and_what_was_written_is_kept(self, server):
-        whole = tags(server).write(FILMS, progress=False)
-        one = whole.usage.total / 4
-        budget = round(one * 2 + 2600)
-        limited = tags(server, chat={"in_flight": 1, "seed": 5}, token_budget=budget)
+        spec = tags(server, chat={"in_flight": 1})
+        budget = spec.chat.most_with_repair(spec.estimate(FILMS).first).total + 250
+        limited = spec.replace(token_budget=budget)
         written = limited.write(FILMS, progress=False)
         assert 0 < written.table.height < 4
         assert written.usage.total <= budget

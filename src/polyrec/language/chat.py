@@ -118,7 +118,7 @@ class Chat(Connection):
         return Usage(sum(len(message["content"].encode()) + 32 for message in messages), self.max_tokens)
 
     def most_with_repair(self, messages: Messages) -> Usage:
-        """Return the tokens that `ask` can take at most: those of a request, and of its repeat with the answer and what is wrong."""
+        """Return the tokens that `ask` can take at most: those of a request and of its repair."""
         first, repair = self.most(messages), 32 + 32 + _LONGEST_REPAIR + self.max_tokens
         return Usage(2 * first.input + repair, 2 * self.max_tokens)
 

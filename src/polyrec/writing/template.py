@@ -30,9 +30,7 @@ class Template:
             raise UserError(
                 _THING, expected="no fence of its own", found=f"{OPENING} in it", remedy="It is put around by itself."
             )
-        environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
-            undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-        )
+        environment = jinja2.sandbox.ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined)
         try:
             names = jinja2.meta.find_undeclared_variables(environment.parse(source))
             self._template = environment.from_string(source)
