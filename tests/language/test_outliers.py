@@ -1,4 +1,4 @@
-"""Poisoned titles among real ones, read by a real encoder: how many are reported, and how many of those reported are poisoned."""
+"""Poisoned titles among real ones, read by a real encoder: how many are reported, and how many of the report are poisoned."""
 
 import numpy as np
 import pytest
@@ -84,7 +84,8 @@ def test_a_phrase_is_one_that_three_texts_share_and_grows_where_sharing_is_commo
     assert set(shared_phrases(several)) == {0, 1, 2}
 
 
-def test_texts_that_are_blank_or_few():
-    assert find_outliers(["", "Heat", "", "Alien", "Babe"], Package()).height <= 1
-    with pytest.raises(UserError, match="three texts or more"):
-        find_outliers(["a"], Package())
+def test_texts_that_are_blank_or_few(titles: list[str]):
+    with pytest.raises(UserError, match="expected 20 texts or more, found 19"):
+        find_outliers(["", *titles[:19], " "], Package())
+    blank = [title if row % 3 else "" for row, title in enumerate(titles[:90])]
+    assert not {row for row in range(90) if row % 3 == 0} & set(find_outliers(blank, Package())["row"])

@@ -154,12 +154,12 @@ def read_answer(content: str, schema: Mapping[str, Any]) -> tuple[dict[str, Any]
         value = json.loads(content, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         return None, "it is not JSON"
-    error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(value))
-    if error is not None:
+    misfit = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(value))
+    if misfit is not None:
         where = "".join(
-            f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.schema_path if part != "properties"
+            f"[{part}]" if isinstance(part, int) else f".{part}" for part in misfit.schema_path if part != "properties"
         )
-        return None, f"{where.lstrip('.')} must be {json.dumps(error.validator_value)}"[:200]
+        return None, f"{where.lstrip('.')} must be {json.dumps(misfit.validator_value)}"[:200]
     assert isinstance(value, dict), "the schema is that of an object"
     return value, ""
 

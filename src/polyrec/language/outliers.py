@@ -1,6 +1,6 @@
 """Texts that look planted: orders hidden in item texts, phrases stuffed into many.
 
-Shape letters: N texts, M windows of them, K commands, D width.
+Shape letters: N texts that are not blank, M windows of them, K commands, D width.
 """
 
 from __future__ import annotations
@@ -32,6 +32,9 @@ catalogue's own."""
 WINDOW, STEP = 5, 2
 """Words that are looked at together, and how far apart such windows begin: an order in a long text is short."""
 
+FEWEST = 20
+"""Texts without which nothing can be said of any; blank ones do not count."""
+
 THRESHOLD = 5.0
 """Sum of the two robust deviations from which a text is reported."""
 
@@ -51,18 +54,19 @@ def find_outliers(texts: Sequence[str], encoder: TextEncoder) -> pl.DataFrame:
     It is a report to read, not a filter: odd titles of real items are in it, and an order that stands in one text only and is
     worded like a title is not. A text of n words is encoded in n / 2 windows, which are cached.
     """
-    if len(texts) < 3:
-        raise UserError(
-            "the check for planted texts", expected="three texts or more", found=f"{len(texts)}", remedy="Give all."
-        )
-    windows, owners = _windows(texts)
-    commands_KD, texts_ND, windows_MD = (_unit(encode_cached(encoder, part)) for part in (COMMANDS, texts, windows))
+    known = [row for row, text in enumerate(texts) if text.strip()]
+    if len(known) < FEWEST:
+        found, remedy = f"{len(known)}", "Give the whole catalogue: a text is unusual only among others."
+        raise UserError("the check for planted texts", expected=f"{FEWEST} texts or more", found=found, remedy=remedy)
+    windows, owners = _windows(texts, known)
+    catalogue = [texts[row] for row in known]
+    commands_KD, texts_ND, windows_MD = (_unit(encode_cached(encoder, part)) for part in (COMMANDS, catalogue, windows))
     of_windows = _deviation(_far(windows_MD, texts_ND)) + _deviation((windows_MD @ commands_KD.T).max(1))
     deviation = np.full(len(texts), -np.inf)
     np.maximum.at(deviation, owners, of_windows)
     phrases = shared_phrases(texts)
     rows = [row for row in range(len(texts)) if row in phrases or deviation[row] >= THRESHOLD]
-    found = {
+    columns = {
         "row": rows,
         "text": [texts[row] for row in rows],
         "phrase": [phrases.get(row) for row in rows],
@@ -70,7 +74,7 @@ def find_outliers(texts: Sequence[str], encoder: TextEncoder) -> pl.DataFrame:
     }
     schema = {"row": pl.Int64, "text": pl.String, "phrase": pl.String, "deviation": pl.Float64}
     order = [pl.col("phrase").is_not_null(), pl.col("deviation")]
-    return pl.DataFrame(found, schema=schema).sort(order, descending=True, maintain_order=True)
+    return pl.DataFrame(columns, schema=schema).sort(order, descending=True, maintain_order=True)
 
 
 def shared_phrases(texts: Sequence[str]) -> dict[int, str]:
@@ -95,11 +99,11 @@ def _shared(words: Sequence[tuple[str, ...]], length: int) -> dict[int, str]:
     return {place: " ".join(run) for run, places in holders.items() if len(places) >= COPIES for place in places}
 
 
-def _windows(texts: Sequence[str]) -> tuple[list[str], list[int]]:
-    """Return runs of `WINDOW` words that cover every text, and whose they are."""
+def _windows(texts: Sequence[str], rows: Sequence[int]) -> tuple[list[str], list[int]]:
+    """Return runs of `WINDOW` words that cover the texts of some rows, and the row of each."""
     windows, owners = [], []
-    for row, text in enumerate(texts):
-        words = text.split()
+    for row in rows:
+        words = texts[row].split()
         last = max(len(words) - WINDOW, 0)
         for start in (*range(0, last, STEP), last):
             windows.append(" ".join(words[start : start + WINDOW]))

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import Field, JsonValue
 
 from polyrec.data.expressions import require_columns
 from polyrec.data.sources import Source
 from polyrec.data.tables import Tables, join
+from polyrec.writing.declaration import Declaration
 from polyrec.writing.template import Template
 from polyrec.writing.writing import Subjects, Writing, require_one_row
-
-if TYPE_CHECKING:
-    from polyrec.recommender import Recommender
 
 _CHAT: dict[str, Any] = {"url": "http://localhost:11434/v1", "model": "llama3.2"}
 _TEMPLATE = "{{ title }} ({{ year }}). {{ genres }}"
@@ -33,7 +31,7 @@ class ItemTags(Writing):
             "template": _TEMPLATE,
             "answer": {"mood": {"type": "string", "enum": ["dark", "light"]}},
             "cost_budget": 1.0,
-            "labels": ("rating >= 4",),
+            "labels": ["rating >= 4"],
         },
     )
 
@@ -53,7 +51,7 @@ class ItemTags(Writing):
     )
     """Columns to write, each with the JSON Schema of its values: strings, numbers, booleans or lists of them."""
 
-    def subjects(self, data: Source | Tables, recommender: Recommender | None) -> Subjects:
+    def subjects(self, data: Source | Tables, recommender: Declaration | None) -> Subjects:
         frame = join(data, None, self.item).frame
         require_columns(frame, (self.item,), "the key of the items")
         template = Template(self.template, frame.columns, self.label_columns(recommender), self.max_characters)

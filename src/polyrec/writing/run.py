@@ -17,9 +17,9 @@ from polyrec.data.sources import Source
 from polyrec.data.tables import Tables
 from polyrec.language.chat import Messages, Reply, Usage, check_schema
 from polyrec.language.endpoint import Endpoint
-from polyrec.recommender import Recommender
 from polyrec.writing.budget import Budget
 from polyrec.writing.data_block import messages, printable
+from polyrec.writing.declaration import Declaration
 from polyrec.writing.journal import Journal, digest
 from polyrec.writing.writing import Subjects, Writing
 
@@ -102,7 +102,7 @@ class _Plan:
         return self.subjects.kept[rows].hstack(columns)
 
 
-def estimate(writing: Writing, data: Source | Tables, recommender: Recommender | None) -> Estimate:
+def estimate(writing: Writing, data: Source | Tables, recommender: Declaration | None) -> Estimate:
     """Return what `write` would send, without a connection."""
     plan = _Plan(writing, writing.subjects(data, recommender))
     with Journal() as journal:
@@ -116,7 +116,7 @@ def estimate(writing: Writing, data: Source | Tables, recommender: Recommender |
     return Estimate(len(plan.keys), held, len(missing), usage.input, usage.output, writing.chat.cost(usage), counted, first)
 
 
-def write(writing: Writing, data: Source | Tables, recommender: Recommender | None, progress: bool) -> Written:
+def write(writing: Writing, data: Source | Tables, recommender: Declaration | None, progress: bool) -> Written:
     """Return what the journal holds and the server adds."""
     plan = _Plan(writing, writing.subjects(data, recommender))
     budget = Budget(writing)

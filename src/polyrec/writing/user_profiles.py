@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 from pydantic import Field, JsonValue, field_validator
@@ -15,11 +15,9 @@ from polyrec.data.sources import Source
 from polyrec.data.splits import RandomSplit, Rows
 from polyrec.data.tables import Tables, join
 from polyrec.data.times import read_times
+from polyrec.writing.declaration import Declaration
 from polyrec.writing.template import Template
 from polyrec.writing.writing import Subjects, Writing, require_one_row
-
-if TYPE_CHECKING:
-    from polyrec.recommender import Recommender
 
 HISTORY = "history"
 """The name under which a template reads past rows."""
@@ -43,10 +41,10 @@ class UserProfiles(Writing):
     """
 
     examples = (
-        {"chat": _CHAT, "history": ("title", "genres"), "before": 889237269},
+        {"chat": _CHAT, "history": ["title", "genres"], "before": 889237269},
         {
             "chat": _CHAT,
-            "history": ("title", "rating"),
+            "history": ["title", "rating"],
             "before": "1998-03-01",
             "where": "rating >= 4",
             "length": 10,
@@ -84,7 +82,7 @@ class UserProfiles(Writing):
     def _read_date(cls, value: Any) -> Any:
         return value.isoformat() if isinstance(value, date) else value
 
-    def subjects(self, data: Source | Tables, recommender: Recommender | None) -> Subjects:
+    def subjects(self, data: Source | Tables, recommender: Declaration | None) -> Subjects:
         frame = join(data, self.user, self.item).frame
         require_columns(frame, (self.user, *self.history), "the profiles of users")
         labels = self.label_columns(recommender)
@@ -109,7 +107,7 @@ class UserProfiles(Writing):
         require_columns(frame, (time,), "the time of a row")
         return time
 
-    def _past(self, frame: pl.DataFrame, recommender: Recommender | None) -> pl.DataFrame:
+    def _past(self, frame: pl.DataFrame, recommender: Declaration | None) -> pl.DataFrame:
         """Return the rows that may be read, sorted by user and time."""
         times, clock = read_times(frame[self._time(frame)])
         keep = pl.repeat(True, frame.height, eager=True)

@@ -15,10 +15,10 @@ from polyrec.data.labels import label_columns
 from polyrec.data.sources import Source
 from polyrec.data.tables import Tables
 from polyrec.language.chat import Chat
+from polyrec.writing.declaration import Declaration
 from polyrec.writing.template import Template
 
 if TYPE_CHECKING:
-    from polyrec.recommender import Recommender
     from polyrec.writing.run import Estimate, Written
 
 _TYPES: dict[str, pl.DataType] = {"string": pl.String(), "integer": pl.Int64(), "number": pl.Float64(), "boolean": pl.Boolean()}
@@ -93,17 +93,17 @@ class Writing(Family, family="writings"):
             types[name] = pl.List(kind) if schema["type"] == "array" else kind
         return types
 
-    def label_columns(self, recommender: Recommender | None) -> frozenset[str]:
+    def label_columns(self, recommender: Declaration | None) -> frozenset[str]:
         """Return the columns that labels read."""
         own = [columns_of(label, "`labels`") for label in self.labels]
         theirs = [label_columns(task) for task in recommender.tasks] if recommender is not None else []
         return frozenset(column for columns in (*own, *theirs) for column in columns)
 
-    def subjects(self, data: Source | Tables, recommender: Recommender | None) -> Subjects:
+    def subjects(self, data: Source | Tables, recommender: Declaration | None) -> Subjects:
         """Read those that something is written of, and check the template against what is known of them."""
         raise NotImplementedError
 
-    def write(self, data: Source | Tables, recommender: Recommender | None = None, *, progress: bool = True) -> Written:
+    def write(self, data: Source | Tables, recommender: Declaration | None = None, *, progress: bool = True) -> Written:
         """Ask for what the journal does not hold yet, and return the table.
 
         Raises `UserError` where the data does not fit, and where the server fails to the end; answers until then are kept.
@@ -112,7 +112,7 @@ class Writing(Family, family="writings"):
 
         return write(self, data, recommender, progress)
 
-    def estimate(self, data: Source | Tables, recommender: Recommender | None = None) -> Estimate:
+    def estimate(self, data: Source | Tables, recommender: Declaration | None = None) -> Estimate:
         """Return what `write` would send and cost, without sending anything."""
         from polyrec.writing.run import estimate
 
