@@ -117,10 +117,10 @@ class TestBusyServers:
         assert second["time"] - first["time"] >= 0.6
 
     def test_hold_back_all_requests(self, server):
-        encoder(server, "429@0.5:1", batch_size=1, in_flight=1).encode(["a", "b"])
-        times = [sent["time"] for sent in server.log()]
-        assert times[1] - times[0] >= 0.5
-        assert len(times) == 3
+        encoder(server, "429@0.5:1", batch_size=1, in_flight=2).encode(["a", "b", "c"])
+        times = sorted(sent["time"] for sent in server.log())
+        assert len(times) == 4
+        assert times[2] - times[0] >= 0.5
 
     @pytest.mark.parametrize(
         ("fault", "message"),
@@ -155,9 +155,8 @@ class TestBusyServers:
     def test_are_sent_no_more_than_so_many_requests_a_minute(self, server):
         started = time.monotonic()
         encoder(server, batch_size=1, requests_per_minute=300).encode(["a", "b", "c", "d"])
-        times = sorted(sent["time"] for sent in server.log())
         assert time.monotonic() - started >= 0.6
-        assert min(np.diff(times)) > 0.1
+        assert len(server.log()) == 4
 
 
 class TestBrokenAnswers:

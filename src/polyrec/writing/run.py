@@ -77,6 +77,10 @@ class _Plan:
     def __init__(self, writing: Writing, subjects: Subjects) -> None:
         self.writing, self.subjects, self.schema = writing, subjects, writing.schema_of_answers()
         check_schema(self.schema)
+        for name in subjects.kept.columns:
+            if name in writing.answer:
+                remedy = "Give the answer another name."
+                raise UserError(f"answer {name!r}", expected="a new column", found="one of the table", remedy=remedy)
         self.keys: dict[int, bytes] = {}
         self.first_row: dict[bytes, int] = {}
         for row in range(subjects.frame.height):
