@@ -261,6 +261,10 @@ class TestTemplate:
         with pytest.raises(UserError, match="column 'hour' in the template: expected one value for each 'item_id'"):
             tags(server, template="{{ title }} {{ hour }}").write(rows, progress=False)
 
+    def test_an_answer_named_like_the_key_is_refused(self, server):
+        with pytest.raises(UserError, match="answer 'item_id': expected a new column"):
+            tags(server, answer={"item_id": {"type": "string"}}).estimate(FILMS)
+
     def test_may_compute_with_numbers_and_ask_for_what_is_null(self, server):
         spec = tags(server, template="{{ title }}{% if item_id > 6 and not genres %}, no genre{% endif %}")
         first = [

@@ -61,8 +61,8 @@ class Writing(Family, family="writings"):
     max_characters: int = Field(default=300, gt=0)
     """Characters kept of a value."""
     token_budget: int | None = Field(default=None, gt=0)
-    """Tokens that one run may take, read and written together, as the server counts them in its answers; unset, no limit. What a
-    server may bill for a request whose answer never came is not seen."""
+    """Tokens that one run may take, read and written together, as the server counts them in its answers; unset, no limit. What
+    a server may bill for a request whose answer never came is not seen."""
     cost_budget: float | None = Field(default=None, gt=0)
     """What one run may cost, in the currency of the chat's prices; unset, no limit."""
     tokenizer: str | None = None
