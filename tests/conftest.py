@@ -4,6 +4,15 @@ import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+import json
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import polars as pl
 import pytest
@@ -78,3 +87,42 @@ def split(world: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
 @pytest.fixture(scope="session")
 def fitted(small: Recommender, split: tuple[pl.DataFrame, pl.DataFrame]) -> Fitted:
     return small.fit(split[0], progress=False)
+
+
+@dataclass(frozen=True)
+class ModelServer:
+    """A running `model_server.py`: addresses of its front and of llama.cpp's own servers, and what the front was sent."""
+
+    front: str
+    chat: str
+    embeddings: str
+    key: str
+
+    def log(self) -> list[dict[str, Any]]:
+        return self._told()["log"]
+
+    def most_at_once(self) -> int:
+        return self._told()["most"]
+
+    def _told(self) -> dict[str, Any]:
+        with urllib.request.urlopen(self.front) as response:
+            return json.load(response)
+
+    def forget(self) -> None:
+        urllib.request.urlopen(urllib.request.Request(self.front, method="DELETE")).close()
+
+
+@pytest.fixture(scope="session")
+def _model_server() -> Iterator[ModelServer]:
+    command = [sys.executable, str(Path(__file__).with_name("model_server.py"))]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, text=True, **pipes) as process:
+        yield ModelServer(**json.loads(process.stdout.readline()))
+        process.stdin.close()
+
+
+@pytest.fixture
+def server(_model_server: ModelServer) -> ModelServer:
+    """A server of real models that has been sent nothing yet."""
+    _model_server.forget()
+    return _model_server

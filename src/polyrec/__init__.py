@@ -53,6 +53,8 @@ from polyrec.features.vector import Vector
 from polyrec.fitted import Fitted
 from polyrec.fusion.add import Add
 from polyrec.fusion.multiply import Multiply
+from polyrec.language.chat import Chat
+from polyrec.language.embeddings_endpoint import EmbeddingsEndpoint
 from polyrec.language.hugging_face import HuggingFace
 from polyrec.language.package import Package
 from polyrec.language.post_processing import PostProcessing
@@ -95,6 +97,8 @@ from polyrec.trunks.dcn_v2 import DCNv2
 from polyrec.trunks.mlp import MLP
 from polyrec.trunks.rnn import RNN
 from polyrec.trunks.transformer import Transformer
+from polyrec.writing.item_tags import ItemTags
+from polyrec.writing.user_profiles import UserProfiles
 
 load = Fitted.load
 
@@ -119,12 +123,14 @@ __all__ = [
     "CAGrad",
     "Categorical",
     "Censored",
+    "Chat",
     "Choice",
     "Concatenated",
     "Convolution",
     "Count",
     "CrossStitch",
     "DCNv2",
+    "EmbeddingsEndpoint",
     "Fitted",
     "FixedWeights",
     "GradNorm",
@@ -136,6 +142,7 @@ __all__ = [
     "HuggingFace",
     "Integers",
     "Isotonic",
+    "ItemTags",
     "Joint",
     "LastSplit",
     "LightGCN",
@@ -180,6 +187,7 @@ __all__ = [
     "Uncertainty",
     "Uniform",
     "UserError",
+    "UserProfiles",
     "Vector",
     "datasets",
     "families",

@@ -21,6 +21,7 @@ from polyrec.cli import (
     schema,
     text_report,
     tune,
+    write,
 )
 from polyrec.cli.output import errors
 from polyrec.core.errors import UserError, describe
@@ -41,6 +42,7 @@ for command in (
     compare.compare,
     tune.tune,
     text_report.text_report,
+    write.write,
     predict.predict,
     recommend.recommend,
     export.export,

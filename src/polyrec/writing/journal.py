@@ -1,0 +1,71 @@
+"""The journal of answers: one SQLite file, keyed by everything that an answer depends on. What is in it is never paid twice."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from polyrec.core.cache import cache_folder
+from polyrec.core.errors import UserError
+from polyrec.language.chat import Chat, Messages
+
+FORMAT = 1
+"""Part of every key: raised when requests are made in another way."""
+
+
+def journal_path() -> Path:
+    """Return the file of the journal."""
+    return cache_folder() / "written.sqlite"
+
+
+def digest(chat: Chat, messages: Messages, schema: Mapping[str, Any]) -> bytes:
+    """Return the key of a request: the SHA-256 of model, settings, messages and schema."""
+    content = {"format": FORMAT, "chat": chat.identity(), "messages": list(messages), "schema": schema}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).digest()
+
+
+class Journal:
+    """Answers by the key of their request. Each is committed on its own, so that a crash costs those in flight at most.
+
+    Runs and processes share one journal.
+    """
+
+    def __init__(self) -> None:
+        path = journal_path()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._database = sqlite3.connect(path, timeout=60)
+        try:
+            self._database.execute("PRAGMA journal_mode=WAL")
+            self._database.execute(
+                "CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, answer TEXT NOT NULL) WITHOUT ROWID"
+            )
+        except sqlite3.DatabaseError as error:
+            self._database.close()
+            remedy = "Remove the file (its answers are then asked for again), or move the cache with POLYREC_CACHE."
+            expected = "an SQLite file that can be written"
+            raise UserError(f"journal of answers '{path}'", expected=expected, found=f"{error}", remedy=remedy) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._database.close()
+
+    def found(self, keys: Iterable[bytes]) -> dict[bytes, dict[str, Any]]:
+        """Return the answers that are known."""
+        answers = {}
+        for key in keys:
+            row = self._database.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone()
+            if row is not None:
+                answers[key] = json.loads(row[0])
+        return answers
+
+    def keep(self, key: bytes, answer: Mapping[str, Any]) -> None:
+        """Commit an answer."""
+        with self._database:
+            self._database.execute("INSERT OR REPLACE INTO answers VALUES (?, ?)", (key, json.dumps(answer)))
