@@ -122,11 +122,12 @@ def test_the_command_prints_arms_differences_and_the_verdict(document: dict, wor
     assert json.loads(told.stdout) == document
 
 
-class TestRows:
-    @pytest.fixture(scope="class")
-    def rows(self, world: pl.DataFrame) -> TextRows:
-        return split_rows(declaration(), world, test_share=0.2, cold_share=0.1, new_share=0.1, tail=20)
+@pytest.fixture(scope="module")
+def rows(world: pl.DataFrame) -> TextRows:
+    return split_rows(declaration(), world, test_share=0.2, cold_share=0.1, new_share=0.1, tail=20)
 
+
+class TestRows:
     def test_what_is_held_out_is_never_learned_from(self, rows: TextRows):
         learn = rows.learn.interactions
         assert isinstance(learn, pl.DataFrame)
