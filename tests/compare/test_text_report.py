@@ -139,11 +139,8 @@ class TestRows:
         learn = rows.learn.interactions
         assert isinstance(learn, pl.DataFrame)
         counts = dict(learn["item_id"].value_counts().iter_rows())
-        assert (
-            min(counts[item] for item in rows.slices[WARM]["item_id"])
-            > 8
-            >= max(counts[i] for i in rows.slices[TAIL]["item_id"])
-        )
+        warm, tail = ([counts[item] for item in rows.slices[name]["item_id"]] for name in (WARM, TAIL))
+        assert min(warm) > 20 >= max(tail)
         parts = [rows.slices[name] for name in (WARM, TAIL, COLD, NEW)]
         assert sum(part.height for part in parts) == rows.slices[ALL].height == 1000
         assert pl.concat(parts).unique("timestamp").height == 1000
