@@ -13,7 +13,8 @@ import pytest
 
 from polyrec import Package, UserError
 from polyrec.language import cache
-from polyrec.language.cache import cache_path, encode_cached
+from polyrec.language.cache import encode_cached
+from polyrec.language.vector_store import pack, store_path
 
 
 class Counted:
@@ -91,17 +92,17 @@ SPOILT = {
     "cut": lambda stored: stored[:-400],
     "one bit": flip,
     "zeros": lambda stored: bytes(len(stored)),
-    "another width": lambda stored: cache._pack(np.ones(3, np.float32)),
-    "not a number": lambda stored: cache._pack(np.full(384, np.nan, np.float32)),
+    "another width": lambda stored: pack(np.ones(3, np.float32)),
+    "not a number": lambda stored: pack(np.full(384, np.nan, np.float32)),
 }
 
 
 @pytest.mark.parametrize("spoil", SPOILT.values(), ids=SPOILT.keys())
 def test_a_spoilt_vector_is_encoded_anew(spoil: Callable[[bytes], bytes]):
     whole = encode_cached(Package(), list("abc"))
-    with closing(sqlite3.connect(cache_path())) as database, database:
-        key, stored = database.execute("SELECT key, vector FROM vectors LIMIT 1").fetchone()
-        database.execute("UPDATE vectors SET vector = ? WHERE key = ?", (spoil(stored), key))
+    with closing(sqlite3.connect(store_path())) as database, database:
+        key, stored = database.execute("SELECT text, vector FROM vectors LIMIT 1").fetchone()
+        database.execute("UPDATE vectors SET vector = ? WHERE text = ?", (spoil(stored), key))
     np.testing.assert_allclose(encode_cached(Package(), list("abc")), whole, atol=1e-6)
     assert len(Counted.asked) == 4
 
@@ -109,7 +110,7 @@ def test_a_spoilt_vector_is_encoded_anew(spoil: Callable[[bytes], bytes]):
 @pytest.mark.parametrize("spoil", [flip, lambda stored: bytes(12), lambda stored: b""], ids=["one bit", "zeros", "empty"])
 def test_a_spoilt_vector_asked_for_alone_is_encoded_anew(spoil: Callable[[bytes], bytes]):
     whole = encode_cached(Package(), ["a"])
-    with closing(sqlite3.connect(cache_path())) as database, database:
+    with closing(sqlite3.connect(store_path())) as database, database:
         stored = database.execute("SELECT vector FROM vectors").fetchone()[0]
         database.execute("UPDATE vectors SET vector = ?", (spoil(stored),))
     np.testing.assert_allclose(encode_cached(Package(), ["a"]), whole, atol=1e-6)
@@ -117,7 +118,7 @@ def test_a_spoilt_vector_asked_for_alone_is_encoded_anew(spoil: Callable[[bytes]
 
 
 def test_a_file_that_is_no_cache_is_told():
-    cache_path().write_bytes(b"not a database, whoever wrote it" * 100)
+    store_path().write_bytes(b"not a database, whoever wrote it" * 100)
     with pytest.raises(UserError, match="expected an SQLite file that can be written"):
         encode_cached(Package(), ["a"])
 
@@ -131,7 +132,7 @@ def test_processes_share_the_cache(tmp_path: Path):
     )
     running = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(3)]
     assert [process.communicate()[0] for process in running] == ["44850.0\n"] * 3
-    with closing(sqlite3.connect(cache_path())) as database:
+    with closing(sqlite3.connect(store_path())) as database:
         assert database.execute("SELECT COUNT(*) FROM vectors").fetchone()[0] == 300
 
 

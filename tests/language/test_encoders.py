@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from polyrec import HuggingFace, Package, UserError
-from polyrec.language import hugging_face
+from polyrec.language import source
 from polyrec.language.pooling import pool
 
 TEXTS = [
@@ -39,7 +39,7 @@ def test_equal_sentence_transformers(vectors: np.ndarray):
 def test_do_not_depend_on_the_batch(vectors: np.ndarray):
     alone = np.concatenate([Package().encode([text]) for text in TEXTS])
     np.testing.assert_allclose(alone, vectors, atol=1e-5)
-    pairs = HuggingFace(model=str(Package().folder()), batch_size=2).encode(TEXTS)
+    pairs = HuggingFace(model=str(Package().folder()), batch_tokens=24).encode(TEXTS)
     np.testing.assert_allclose(pairs, vectors, atol=1e-5)
 
 
@@ -183,11 +183,11 @@ class TestIdentity:
         json.dumps(same)
 
     def test_is_the_content_of_a_folder_not_its_name(self, causal: Path, tmp_path: Path):
-        hugging_face.folder_hash.cache_clear()
+        source.folder_hash.cache_clear()
         moved = tmp_path / "moved"
         moved.symlink_to(causal)
         assert HuggingFace(model=str(moved)).identity() == HuggingFace(model=str(causal)).identity()
-        assert HuggingFace(model="a/b", revision="1").identity() != HuggingFace(model="a/b", revision="2").identity()
+        assert HuggingFace(model=str(causal), pooling="mean").identity() != HuggingFace(model=str(causal)).identity()
 
 
 class TestMistakes:
