@@ -52,8 +52,11 @@ from polyrec.features.vector import Vector
 from polyrec.fitted import Fitted
 from polyrec.fusion.add import Add
 from polyrec.fusion.multiply import Multiply
+from polyrec.language.gguf import Gguf
 from polyrec.language.hugging_face import HuggingFace
 from polyrec.language.package import Package
+from polyrec.language.precomputed import Precomputed
+from polyrec.language.static_vectors import StaticVectors
 from polyrec.networks.adatt import AdaTT
 from polyrec.networks.cgc import CGC
 from polyrec.networks.cross_stitch import CrossStitch
@@ -124,6 +127,7 @@ __all__ = [
     "DCNv2",
     "Fitted",
     "FixedWeights",
+    "Gguf",
     "GradNorm",
     "GradVac",
     "Hashed",
@@ -151,6 +155,7 @@ __all__ = [
     "Pairwise",
     "Piecewise",
     "Platt",
+    "Precomputed",
     "Product",
     "Quantile",
     "Query",
@@ -161,6 +166,7 @@ __all__ = [
     "Retrieval",
     "SASRec",
     "SharedBottom",
+    "StaticVectors",
     "Streamed",
     "Tables",
     "Temperature",

@@ -7,7 +7,7 @@ import sys
 import typer
 from pydantic import ValidationError
 
-from polyrec.cli import compare, datasets, demo, evaluate, export, fit, kinds, predict, prepare, recommend, schema, tune
+from polyrec.cli import cache, compare, datasets, demo, evaluate, export, fit, kinds, predict, prepare, recommend, schema, tune
 from polyrec.cli.output import errors
 from polyrec.core.errors import UserError, describe
 
@@ -32,6 +32,7 @@ for command in (
     kinds.kinds,
     schema.schema,
     datasets.datasets,
+    cache.cache,
 ):
     app.command()(command)
 

@@ -33,9 +33,9 @@ def file_hash(path: Path) -> str:
 def dequantised(path: Path) -> Path:
     """Return the folder of a GGUF file's model in float32, written where it is not there yet.
 
-    transformers unpacks a GGUF file in Python whenever it loads one; the folder loads a hundred times as fast, with equal logits.
-    It takes four bytes a weight, 538 MB for 135 million of them: in a shorter type half of the numbers would lose bits. Processes
-    that unpack at once each write a whole folder, and one remains.
+    transformers unpacks a GGUF file in Python whenever it loads one; the folder loads a hundred times as fast, with equal
+    logits. It takes four bytes a weight, 538 MB for 135 million of them: in a shorter type half of the numbers would lose bits.
+    Processes that unpack at once each write a whole folder, and one remains.
 
     Raises `UserError` where transformers cannot read the file, and where the disk has no room.
     """

@@ -23,11 +23,12 @@ _TENSORS = ("embedding.weight", "embeddings")
 class StaticVectors(TextEncoder):
     """Each token has one vector whatever stands beside it; a text has their mean `sum_t w_t v_t / n`, normalised to length 1.
 
-    Fifty times the speed of a small transformer and, for titles, often as good: word order is lost, words are not. Reads what
-    WordLlama (Miller, 2024), model2vec (Tulkens and van Dongen, 2024) and sentence-transformers' StaticEmbedding write: a
-    tokenizer and one table of vectors, with model2vec's weights of tokens `w_t` where the file has them, else 1. In model2vec's
-    layout unknown tokens are left out, as that library does. The pip package `wordllama` (MIT) carries 256 numbers a token; its
-    vectors equal `WordLlama.embed(texts, norm=True)`. A text is read to its end.
+    Many times the speed of a small transformer: word order is lost, words are not. Reads what WordLlama (Miller, 2024),
+    model2vec (Tulkens and van Dongen, 2024) and sentence-transformers' StaticEmbedding write: a tokenizer and one table of
+    vectors, with model2vec's weights of tokens `w_t` where the file has them, else 1. In model2vec's layout unknown tokens are
+    left out and vectors are normalised only where its configuration says so, as that library does, but a text is read to its
+    end, not for 512 tokens. The pip package `wordllama` (MIT) carries 256 numbers a token; its vectors equal
+    `WordLlama.embed(texts, norm=True)`.
     """
 
     examples = ({}, {"model": "wordllama", "dimensions": 128})
@@ -56,13 +57,10 @@ class StaticVectors(TextEncoder):
         vectors = np.zeros((len(texts), width), dtype=np.float32)
         tokens = read.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         for row, (text, found) in enumerate(zip(texts, tokens, strict=True)):
-            ids = [number for number in found.ids if number != read.left_out] if text.strip() else []
-            if ids:
-                # the mean of the weighted vectors: their length is lost in normalising where it is not kept
-                rows = ids if read.rows_V is None else read.rows_V[ids]
-                weights = None if read.weights_V is None else read.weights_V[ids]
-                taken = read.table_VD[rows, :width]
-                vectors[row] = (taken if weights is None else taken * weights[:, None]).mean(0, dtype=np.float32)
+            ids = [number for number in found.ids if number != read.left_out]
+            if ids and text.strip():
+                taken = read.table_VD[ids if read.rows_V is None else read.rows_V[ids], :width]
+                vectors[row] = (taken if read.weights_V is None else taken * read.weights_V[ids, None]).mean(0)
         if read.normalise:
             vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
         on_done(len(texts))
@@ -120,7 +118,8 @@ def _read(folder: Path) -> _Read:
     stated = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
     unknown = json.loads(tokenizer.to_str())["model"].get("unk_token") if name == "embeddings" else None
     left_out = None if unknown is None else tokenizer.token_to_id(unknown)
-    return _Read(tokenizer, table_VD, weights_V, rows_V, left_out, stated.get("normalize", True))
+    normalise = stated.get("normalize", name != "embeddings")
+    return _Read(tokenizer, table_VD, weights_V, rows_V, left_out, normalise)
 
 
 def _one(folder: Path, pattern: str, what: str, but: str = "") -> Path:
