@@ -1,8 +1,8 @@
 """Speed of encoding texts beside sentence-transformers, on one thread: `python benchmarks/encoding.py --help`.
 
 Both encode the same distinct texts with the same model, in rounds that alternate; a figure is the median over rounds, in texts
-per second of CPU time. `titles` are the first titles of a table; `reviews` are made of them, two to ten in a row, so that lengths
-vary as those of reviews do. Vectors are compared first: a speed without equal vectors means nothing.
+per second of CPU time. `titles` are the first titles of a table; `reviews` are made of them, two to ten in a row, so that
+lengths vary as those of reviews do. Vectors are compared first: a speed without equal vectors means nothing.
 """
 
 from __future__ import annotations

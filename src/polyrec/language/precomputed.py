@@ -137,9 +137,12 @@ def _from_npz(path: str, key: str, vector: str) -> tuple[list[str], np.ndarray]:
 
 def _read_arrow(path: str) -> pl.DataFrame:
     try:
-        return pl.read_ipc(path, memory_map=False)
-    except (pl.exceptions.PolarsError, pa.ArrowException, OSError) as error:
+        with pa.ipc.open_file(path) as file:
+            frame = pl.from_arrow(file.read_all())
+    except (pa.ArrowException, OSError) as error:
         raise _unreadable(path, "Parquet (.parquet), Arrow (.arrow, .feather, .ipc) or NumPy (.npz)", error) from error
+    assert isinstance(frame, pl.DataFrame)
+    return frame
 
 
 def _keys(path: str, keys: pl.Series) -> list[str]:
