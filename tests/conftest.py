@@ -1,6 +1,7 @@
 """A small world whose truth is known, and a recommender fitted to it once."""
 
 import os
+from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -10,7 +11,6 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -126,3 +126,54 @@ def server(_model_server: ModelServer) -> ModelServer:
     """A server of real models that has been sent nothing yet."""
     _model_server.forget()
     return _model_server
+
+
+@pytest.fixture(scope="session")
+def tiny_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Llama of two layers and random weights in a real GGUF file: eight bits a weight, a tokenizer of bytes and merges."""
+    from gguf import GGMLQuantizationType, GGUFWriter
+    from gguf.quants import quantize
+    from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+    path = tmp_path_factory.mktemp("gguf") / "tiny.gguf"
+    width, hidden, kind = 64, 128, GGMLQuantizationType.Q8_0
+    merges = ["t h", "th e", "Ġ a", "i n"]
+    tokens = ["<unk>", "<s>", "</s>", *bytes_to_unicode().values(), *(merge.replace(" ", "") for merge in merges)]
+    writer = GGUFWriter(path, "llama")
+    writer.add_context_length(64)
+    writer.add_embedding_length(width)
+    writer.add_block_count(2)
+    writer.add_feed_forward_length(hidden)
+    writer.add_head_count(2)
+    writer.add_head_count_kv(2)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_rope_freq_base(10000.0)
+    writer.add_rope_dimension_count(width // 2)
+    writer.add_vocab_size(len(tokens))
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("default")
+    writer.add_token_list(tokens)
+    writer.add_token_types([3, 3, 3] + [1] * (len(tokens) - 3))
+    writer.add_token_merges(merges)
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    writer.add_unk_token_id(0)
+    writer.add_pad_token_id(2)
+    shapes = {"token_embd": (len(tokens), width), "output_norm": (width,)}
+    for layer in range(2):
+        attention = {f"blk.{layer}.{name}": (width, width) for name in ("attn_q", "attn_k", "attn_v", "attn_output")}
+        norms = {f"blk.{layer}.{name}": (width,) for name in ("attn_norm", "ffn_norm")}
+        wide = {f"blk.{layer}.{name}": (hidden, width) for name in ("ffn_gate", "ffn_up")}
+        shapes |= {**attention, **norms, **wide, f"blk.{layer}.ffn_down": (width, hidden)}
+    generator = np.random.default_rng(0)
+    for name, shape in shapes.items():
+        if len(shape) == 1:
+            writer.add_tensor(f"{name}.weight", np.ones(shape, np.float32))
+        else:
+            weight = quantize((0.3 * generator.standard_normal(shape)).astype(np.float32), kind)
+            writer.add_tensor(f"{name}.weight", weight, raw_dtype=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path

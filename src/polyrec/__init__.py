@@ -55,9 +55,12 @@ from polyrec.fusion.add import Add
 from polyrec.fusion.multiply import Multiply
 from polyrec.language.chat import Chat
 from polyrec.language.embeddings_endpoint import EmbeddingsEndpoint
+from polyrec.language.gguf import Gguf
 from polyrec.language.hugging_face import HuggingFace
 from polyrec.language.package import Package
 from polyrec.language.post_processing import PostProcessing
+from polyrec.language.precomputed import Precomputed
+from polyrec.language.static_vectors import StaticVectors
 from polyrec.language.tf_idf import TfIdf
 from polyrec.networks.adatt import AdaTT
 from polyrec.networks.cgc import CGC
@@ -133,6 +136,7 @@ __all__ = [
     "EmbeddingsEndpoint",
     "Fitted",
     "FixedWeights",
+    "Gguf",
     "GradNorm",
     "GradVac",
     "Hashed",
@@ -163,6 +167,7 @@ __all__ = [
     "Piecewise",
     "Platt",
     "PostProcessing",
+    "Precomputed",
     "Product",
     "Quantile",
     "Query",
@@ -173,6 +178,7 @@ __all__ = [
     "Retrieval",
     "SASRec",
     "SharedBottom",
+    "StaticVectors",
     "Streamed",
     "Tables",
     "Temperature",

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from polyrec import HuggingFace, Package, UserError
-from polyrec.language import hugging_face
-from polyrec.language.pooling import pool
+from polyrec.language import source
+from polyrec.language.pooling import POOLINGS, pool
 
 TEXTS = [
     "Toy Story. Animation, Children's, Comedy",
@@ -39,7 +39,7 @@ def test_equal_sentence_transformers(vectors: np.ndarray):
 def test_do_not_depend_on_the_batch(vectors: np.ndarray):
     alone = np.concatenate([Package().encode([text]) for text in TEXTS])
     np.testing.assert_allclose(alone, vectors, atol=1e-5)
-    pairs = HuggingFace(model=str(Package().folder()), batch_size=2).encode(TEXTS)
+    pairs = HuggingFace(model=str(Package().folder()), batch_tokens=24).encode(TEXTS)
     np.testing.assert_allclose(pairs, vectors, atol=1e-5)
 
 
@@ -54,14 +54,18 @@ def test_a_long_text_is_read_to_the_models_length():
     assert np.abs(million - Package().encode(["film " * 100])).max() > 1e-3
 
 
-@pytest.mark.parametrize("pooling", ["mean", "cls", "last"])
+@pytest.mark.parametrize("pooling", POOLINGS)
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_pooling_takes_real_tokens_on_either_padding_side(pooling: str, side: str):
     lengths, longest = [1, 3, 5], 5
     rows = [torch.randn(length, 4) for length in lengths]
-    expected = {"mean": [row.mean(0) for row in rows], "cls": [row[0] for row in rows], "last": [row[-1] for row in rows]}[
-        pooling
-    ]
+    expected = {
+        "mean": [row.mean(0) for row in rows],
+        "cls": [row[0] for row in rows],
+        "last": [row[-1] for row in rows],
+        "max": [row.amax(0) for row in rows],
+        "weighted_mean": [rows[0][0], rows[1].T @ torch.arange(1.0, 4) / 6, rows[2].T @ torch.arange(1.0, 6) / 15],
+    }[pooling]
     states, mask = torch.full((3, longest, 4), 99.0), torch.zeros(3, longest, dtype=torch.long)
     for place, row in enumerate(rows):
         cells = slice(longest - len(row), longest) if side == "left" else slice(0, len(row))
@@ -117,7 +121,7 @@ def absolute(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("pooling", ["auto", "mean", "cls", "last"])
+@pytest.mark.parametrize("pooling", ["auto", *POOLINGS])
 def test_a_tokenizer_that_pads_on_the_left_shifts_no_text(absolute: Path, pooling: str):
     import transformers
 
@@ -131,12 +135,14 @@ def test_a_tokenizer_that_pads_on_the_left_shifts_no_text(absolute: Path, poolin
         "mean": [state.mean(0) for state in states],
         "cls": [state[0] for state in states],
         "last": [state[-1] for state in states],
+        "max": [state.max(0) for state in states],
+        "weighted_mean": [np.average(state, axis=0, weights=np.arange(1, len(state) + 1)) for state in states],
     }[pooling]
     together = HuggingFace(model=str(absolute), pooling=pooling).encode(TEXTS)
     np.testing.assert_allclose(together, np.stack(expected), atol=1e-5)
 
 
-@pytest.mark.parametrize("pooling", ["mean", "cls", "last"])
+@pytest.mark.parametrize("pooling", POOLINGS)
 def test_a_text_without_a_token_has_the_vector_zero(absolute: Path, pooling: str):
     encoder = HuggingFace(model=str(absolute), pooling=pooling)
     assert np.abs(encoder.encode([""])).max() == 0
@@ -183,11 +189,11 @@ class TestIdentity:
         json.dumps(same)
 
     def test_is_the_content_of_a_folder_not_its_name(self, causal: Path, tmp_path: Path):
-        hugging_face.folder_hash.cache_clear()
+        source.folder_hash.cache_clear()
         moved = tmp_path / "moved"
         moved.symlink_to(causal)
         assert HuggingFace(model=str(moved)).identity() == HuggingFace(model=str(causal)).identity()
-        assert HuggingFace(model="a/b", revision="1").identity() != HuggingFace(model="a/b", revision="2").identity()
+        assert HuggingFace(model=str(causal), pooling="mean").identity() != HuggingFace(model=str(causal)).identity()
 
 
 class TestMistakes:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from polyrec import HuggingFace, Package, UserError
+from polyrec.language.source import Source
 from polyrec.language.stated import Stated, read_stated
 
 LONG = "a film of many words " * 80
@@ -23,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_of_the_packaged_model():
-    assert read_stated(str(Package().folder()), None) == Stated("mean", 256, True)
+    assert read_stated(Source(str(Package().folder()))) == Stated("mean", 256, True)
 
 
 @pytest.mark.parametrize(
@@ -42,21 +43,19 @@ def test_both_layouts_of_a_pooling(folder: Path, config: dict, pooling: str):
     assert np.abs(stated - Package().encode(["a film"])).max() > 0.01
 
 
-@pytest.mark.parametrize(
-    "config", [{"pooling_mode": "max"}, {"pooling_mode_max_tokens": True}, {"pooling_mode": ["cls", "mean"]}]
-)
+@pytest.mark.parametrize("config", [{"pooling_mode": "mean_sqrt_len_tokens"}, {"pooling_mode": ["cls", "mean"]}])
 def test_a_pooling_that_is_not_built_here_is_refused_until_another_is_asked_for(folder: Path, config: dict):
     (folder / "1_Pooling" / "config.json").write_text(json.dumps(config))
-    with pytest.raises(UserError, match="pooled by mean, cls or last token"):
+    with pytest.raises(UserError, match="pooled by mean, cls, last token"):
         HuggingFace(model=str(folder)).encode(["a film"])
     assert np.isfinite(HuggingFace(model=str(folder), pooling="mean").encode(["a film"])).all()
 
 
 def test_a_further_module_is_refused(folder: Path):
     modules = json.loads((folder / "modules.json").read_text())
-    dense = {"idx": 3, "name": "3", "path": "3_Dense", "type": "sentence_transformers.models.Dense"}
-    (folder / "modules.json").write_text(json.dumps([*modules, dense]))
-    with pytest.raises(UserError, match="found the module Dense"):
+    norm = {"idx": 3, "name": "3", "path": "3_LayerNorm", "type": "sentence_transformers.models.LayerNorm"}
+    (folder / "modules.json").write_text(json.dumps([*modules, norm]))
+    with pytest.raises(UserError, match="found the modules Transformer Pooling Normalize LayerNorm"):
         HuggingFace(model=str(folder)).encode(["a film"])
 
 

@@ -8,6 +8,7 @@ import typer
 from pydantic import ValidationError
 
 from polyrec.cli import (
+    cache,
     compare,
     datasets,
     demo,
@@ -49,6 +50,7 @@ for command in (
     kinds.kinds,
     schema.schema,
     datasets.datasets,
+    cache.cache,
 ):
     app.command()(command)
 

