@@ -7,11 +7,12 @@ import polars as pl
 import pytest
 from sklearn.metrics import ndcg_score, roc_auc_score
 
-from polyrec import Add, Fitted, Recommender
+from polyrec import Add, Fitted, Recommender, Text, TfIdf
 from polyrec.demo.compare import BASELINE, MULTI, SINGLE, Comparison, compare, popularity_ndcg
 from polyrec.demo.movielens import recommender
 from polyrec.demo.page import write_report
-from polyrec.demo.run import Outcome, mean_gates
+from polyrec.demo.run import Outcome, mean_gates, text_cells
+from polyrec.demo.text import TextGain, text_gains
 
 
 @pytest.fixture(scope="module")
@@ -82,11 +83,33 @@ def test_popularity_ranks_alike_for_everybody_but_for_what_was_seen(fitted: Fitt
     assert found == pytest.approx(np.mean([value for value, _ in values]), abs=0.02)
 
 
+def test_what_the_text_gives_is_told_for_all_films_and_for_cold_ones(small: Recommender, world: pl.DataFrame, tmp_path: Path):
+    """The title is the mean rating of its film in words, and no other feature tells it of a film never met."""
+    means = world.group_by("item_id").agg(
+        title=pl.lit("mark") + (pl.col("rating").mean() * 2).round().cast(pl.Int64).cast(pl.String)
+    )
+    text = Text(name="title", encoder=TfIdf(minimum_count=1), width=8)
+    spec = small.replace(item=(*small.item, text), training=small.training.replace(epochs=2))
+    gains = {(row.task, row.films): row for row in text_gains(spec, world.join(means, on="item_id"), tmp_path, seed=0)}
+    assert {task for task, _ in gains} == {"like", "stars", "interest", "fused ranking"}
+    like = gains["like", "cold films"]
+    assert like.verdict == "better"
+    assert like.whole > like.without + 0.05
+    assert like.whole - like.without == pytest.approx((like.low + like.high) / 2)
+    assert text_cells(like)[0] == "like auc ↑"
+
+
+@pytest.mark.parametrize(("metric", "verdict"), [("auc", "better"), ("rmse", "worse"), ("recall@10", "better")])
+def test_a_gain_is_judged_by_its_metric(metric: str, verdict: str):
+    assert TextGain("t", metric, "all films", 0, 1, 0.5, 1.5).verdict == verdict
+
+
 def test_the_page_is_written(fitted: Fitted, comparisons: list[Comparison], split, tmp_path: Path):
     liked = split[0].head(3).select(title=pl.col("item_id").cast(pl.String), genres="genres", rating="rating")
     items = fitted.recommend(user_id=101, k=3)
     top = items.with_columns(title=pl.lit("a <b> film"), genres=pl.lit(["war"], dtype=pl.List(pl.String)))
-    outcome = Outcome(fitted, comparisons, {"ndcg@10": 0.5}, liked, top)
+    gain = TextGain("like", "auc", "cold films", 0.51, 0.56, 0.01, 0.08)
+    outcome = Outcome(fitted, comparisons, {"ndcg@10": 0.5}, [gain], liked, top)
     gates = mean_gates(fitted, split[1])
     np.testing.assert_allclose(gates.sum(1), 1, rtol=1e-5)
     write_report(tmp_path / "report.html", outcome, gates, "terms of use")
@@ -94,3 +117,4 @@ def test_the_page_is_written(fitted: Fitted, comparisons: list[Comparison], spli
     assert text.count("<svg") == 3
     assert "a &lt;b&gt; film" in text
     assert "terms of use" in text
+    assert "cold films" in text

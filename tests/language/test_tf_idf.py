@@ -39,6 +39,12 @@ def test_texts_without_a_common_term_are_refused():
         TfIdf(minimum_count=2).learn(["one", "two", "three"])
 
 
+def test_texts_that_are_all_equal_have_finite_vectors():
+    encoder = TfIdf(minimum_count=1)
+    learned = encoder.learn(["one film", "one film"])
+    assert np.isfinite(encoder.encode_learned(["one film", "two"], learned)).all()
+
+
 def test_a_feature_keeps_what_it_learned():
     frame = pl.DataFrame({"title": TEXTS})
     text = Text(name="title", encoder=TfIdf(minimum_count=1, components=4))

@@ -121,6 +121,11 @@ def _difference(own: _Values, other: _Values) -> Estimate:
     return estimate(own.by_seed_S - other.by_seed_S, error, own.units)
 
 
+def higher_is_better(metric: str) -> bool:
+    """Return whether more of a metric is better, which it is of all metrics of rankings."""
+    return metric not in METRICS or METRICS[metric].higher_is_better
+
+
 def _verdict(told: Estimate, p: float, higher_is_better: bool) -> Verdict:
     """Return what can be said; of one seed nothing can."""
     if math.isnan(p) or p >= 0.05 or math.isnan(told.seed_error):

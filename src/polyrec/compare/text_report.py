@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -39,17 +40,18 @@ def text_report(
     tail: int = 3,
     users: int = 2000,
     resamples: int = 200,
+    only: Collection[str] | None = None,
     progress: bool = True,
 ) -> dict[str, Any]:
     """Fit a declaration with and without its texts, with the wrong ones and with TF-IDF; judge all on the same test rows.
 
     Every arm is trained as the declaration says, from the same seeds; test rows, cold items and new users are held out once.
-    Rankings are those of at most so many `users`. `out` keeps every fit: a second call with the same folder does only what is
-    missing. Returns what it writes to text-report.json.
+    Rankings are those of at most so many `users`. `only` names the arms, else all are fitted. `out` keeps every fit: a second
+    call with the same folder does only what is missing. Returns what it writes to text-report.json.
     """
     if seeds < 1:
         raise UserError("a text report", expected="one seed or more", found=f"{seeds}", remedy="Raise `seeds`.")
-    arms = text_arms(spec.replace(search={}))
+    arms = {name: arm for name, arm in text_arms(spec.replace(search={})).items() if only is None or name in only}
     shares = {"test_share": test_share, "cold_share": cold_share, "new_share": new_share}
     rows = split_rows(spec, data, test_share=test_share, cold_share=cold_share, new_share=new_share, tail=tail)
     fits: dict[str, list[TextFit]] = {name: [] for name in arms}

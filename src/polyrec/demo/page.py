@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from polyrec.demo.compare import BASELINE, MULTI, SINGLE, Comparison
+from polyrec.demo.text import NOTE, TextGain
 from polyrec.evaluate.metrics import METRICS
 from polyrec.report.page import Section, Table, write_page
 from polyrec.report.plots import gate_map, learning_curves, metric_points
@@ -66,6 +67,16 @@ def write_report(path: Path, outcome: Outcome, gates_TE: np.ndarray, terms: str)
             tables=[Table(["metric", "value"], [[name, f"{value:.4f}"] for name, value in outcome.ranking.items()])],
         ),
         Section(
+            "What does the text give?",
+            NOTE,
+            tables=[
+                Table(
+                    ["task", "metric", "films", "without", "with text", "95 % interval of the difference", "verdict"],
+                    [_text_cells(row) for row in outcome.text],
+                )
+            ],
+        ),
+        Section(
             "One user",
             "Films that the user gave five stars, newest first, beside the ten that are recommended.",
             tables=[_films("gave five stars", outcome.liked), _films("is recommended", outcome.recommended)],
@@ -74,6 +85,11 @@ def write_report(path: Path, outcome: Outcome, gates_TE: np.ndarray, terms: str)
     ]
     lead = f"One {type(outcome.multi.spec.network).__name__} of {training['parameters']:,} parameters for {', '.join(tasks)}."
     write_page(path, "Polyrec on MovieLens-100k", lead, sections)
+
+
+def _text_cells(row: TextGain) -> list[str]:
+    values = [f"{row.without:.4f}", f"{row.whole:.4f}", f"{row.low:+.4f} to {row.high:+.4f}"]
+    return [row.task, row.metric, row.films, *values, row.verdict]
 
 
 def _title(row: Comparison) -> str:

@@ -14,10 +14,12 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from polyrec import datasets
+from polyrec.compare.text_findings import higher_is_better
 from polyrec.core.files import write_parquet
 from polyrec.demo.compare import BASELINE, MULTI, SINGLE, Comparison, compare, judged_by_rows, popularity_ndcg
 from polyrec.demo.movielens import recommender
 from polyrec.demo.page import RANKING_NOTE, write_report
+from polyrec.demo.text import NOTE, TextGain, text_gains
 from polyrec.evaluate.metrics import METRICS
 from polyrec.fitted import Fitted
 
@@ -36,6 +38,8 @@ class Outcome:
     comparisons: list[Comparison]
     ranking: dict[str, float]
     """Metrics of the fused ranking, and `popularity ndcg@10`."""
+    text: list[TextGain]
+    """What the text gave."""
     liked: pl.DataFrame
     recommended: pl.DataFrame
 
@@ -61,9 +65,12 @@ def run(out: Path, seed: int, console: Console) -> Outcome:
         comparisons = compare(multi, singles, train, test)
         ranking = dict(multi.evaluate(test, ks=(RANK,)).fusion)
         ranking["popularity ndcg@10"] = popularity_ndcg(multi, train, test, RANK)
+    console.print("What the text of a film gives: the recommender with and without it, a tenth of the films unknown to both:")
+    gains = text_gains(spec, table, out / "text", seed)
     liked = train.filter((pl.col("user_id") == USER) & (pl.col("rating") >= 5)).sort("timestamp", descending=True)
     recommended = multi.recommend(user_id=USER, k=RANK, columns=["title", "genres"])
-    outcome = Outcome(multi, comparisons, ranking, liked.select("title", "genres", "rating").head(RANK), recommended)
+    shown = liked.select("title", "genres", "rating").head(RANK)
+    outcome = Outcome(multi, comparisons, ranking, gains, shown, recommended)
     _tell(console, outcome)
     write_report(out / "report.html", outcome, mean_gates(multi, test), dataset.terms)
     console.print(
@@ -94,6 +101,8 @@ def _tell(console: Console, outcome: Outcome) -> None:
         "seeds of training are not in them (see benchmarks).",
         style="dim",
     )
+    console.print(_text_table(outcome.text))
+    console.print(NOTE, style="dim")
     ranking = outcome.ranking
     console.print(
         f"\nFused ranking of all {outcome.multi.items.height:,} films: NDCG@10 [bold]{ranking['ndcg@10']:.4f}[/bold], by "
@@ -112,6 +121,24 @@ def _tell(console: Console, outcome: Outcome) -> None:
             left.get("title", ""), right.get("title", ""), *(f"{right[t]:.2f}" if t in right else "" for t in ("like", "stars"))
         )
     console.print(side)
+
+
+def _text_table(gains: list[TextGain]) -> RichTable:
+    table = RichTable(title="What does the text give?", title_justify="left", box=SIMPLE, padding=(0, 1), pad_edge=False)
+    for name in ("metric", "films"):
+        table.add_column(name, no_wrap=True)
+    for name in ("without", "with text", "95 % interval", "verdict"):
+        table.add_column(name, justify="right")
+    for row in gains:
+        table.add_row(*text_cells(row))
+    return table
+
+
+def text_cells(row: TextGain) -> list[str]:
+    """Return what the text gave as cells of text."""
+    arrow = "↑" if higher_is_better(row.metric) else "↓"
+    values = [f"{row.without:.4f}", f"{row.whole:.4f}", f"[{row.low:+.4f}, {row.high:+.4f}]"]
+    return [f"{row.task} {row.metric} {arrow}", row.films, *values, row.verdict]
 
 
 def comparison_cells(row: Comparison) -> list[str]:

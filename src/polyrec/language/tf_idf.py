@@ -53,7 +53,8 @@ class TfIdf(_LearnedEncoder):
                 remedy="Lower `minimum_count`, or check what the template renders.",
             ) from error
         width = max(1, min(self.components, *(size - 1 for size in weights_NV.shape)))
-        svd = TruncatedSVD(width, random_state=0).fit(weights_NV)
+        with np.errstate(invalid="ignore"):  # shares of a variance that is zero where all texts are equal
+            svd = TruncatedSVD(width, random_state=0).fit(weights_NV)
         components_VD = svd.components_.T.astype(np.float32)
         terms = vectorizer.get_feature_names_out()
         return pl.DataFrame({"term": terms, "inverse_frequency": vectorizer.idf_}).with_columns(
