@@ -104,6 +104,23 @@ def test_id_dropout_leaves_the_content():
     assert 0.4 < float((extra.round() == 0).float().mean()) < 0.6
 
 
+def test_contents_stand_alone_in_a_share_of_the_batches():
+    joint = Joint(name="film", id="item_id", content="image", width=4, alone=0.25)
+    model = encoders(joint, History(name="met", of="film", length=1, width=4))
+    rows = batch([1, 2, 3], IMAGE)
+    rows = Batch({**rows.inputs, "met": Padded(Pair(*rows.inputs.values()), torch.ones(3, 1, dtype=torch.bool))}, {}, {}, 3)
+    whole, content = model(rows), model.encoders["image"](IMAGE)
+    torch.manual_seed(0)
+    model.train()
+    alone = 0
+    for _ in range(200):
+        found = model(rows)
+        is_alone = torch.equal(found[:, :4], content)
+        alone += is_alone
+        torch.testing.assert_close(found, torch.cat([content, content], 1) if is_alone else whole)
+    assert 30 < alone < 70
+
+
 def declaration(**changes: object) -> Recommender:
     fields: dict[str, object] = {
         "user": (Categorical(name="user_id", width=8), History(name="met", of="film", length=5, width=8)),

@@ -44,6 +44,7 @@ class Encoders(nn.Module):
         self.encoders, self.poolings, self.graphs = Named[Encoder](), Named[HistoryPooling](), Named[GraphEncoder]()
         self.joints = Named[JointEncoder]()
         self._propagated: dict[str, Tensor] = {}
+        self._counts: dict[str, Tensor] = {}
         for group, members in groupby(self.features.values(), self._group):
             first, *others = members
             if isinstance(first, Categorical):
@@ -66,6 +67,7 @@ class Encoders(nn.Module):
     def forward(self, batch: Batch, only: Collection[str] | None = None) -> Tensor:
         """Return the vectors of all features side by side, (B, D), or of `only` some, in the order of `fields`."""
         asked = [self.features[name] for name in self.fields if only is None or name in only]
+        self._counts = self._draw_counts()
         ids = {name: self._ids(name, batch) for name in self._read_as_ids(asked)}
         parts = []
         for group, members in groupby(asked, self._group):
@@ -148,6 +150,11 @@ class Encoders(nn.Module):
             return self.numbers[group]([name], [_tensor(values)])
         return self.encoders[name](values)
 
+    def _draw_counts(self) -> dict[str, Tensor]:
+        """Return for each joint that is to stand alone in some batches whether its ids count in this one, (1,)."""
+        joints = [own for own in self.features.values() if isinstance(own, Joint) and own.alone > 0] if self.training else []
+        return {joint.name: torch.rand(1) >= joint.alone for joint in joints}
+
     def _input(self, name: str, batch: Batch) -> Input:
         """Return the row's own input of a feature, or of the two of a joint."""
         feature = self.features[name]
@@ -157,6 +164,8 @@ class Encoders(nn.Module):
 
     def _joint(self, feature: Joint, ids: Tensor, content: Input) -> Tensor:
         """Return the vectors (M, K) of ids, dropped already where they are to be, with their content."""
+        if feature.name in self._counts:
+            ids = ids * self._counts[feature.name]
         table = self.shared[self._group(self.features[feature.id])]
         return self.joints[feature.name](table.lookup(feature.id, ids), ids > 0, self._element(feature.content, content))
 

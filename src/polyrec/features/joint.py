@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Literal, Self
 
 import torch
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from polyrec.features.feature import Feature
@@ -45,6 +45,9 @@ class Joint(Feature):
     """Name of the feature, on the same side, that is the content: a Text, a Vector or any other but ids and histories."""
     by: By = "sum"
     """How the two become one vector."""
+    alone: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Share of the training batches in which no id counts, so that the contents learn to stand alone against one another, as
+    those of new items will. Dropping ids one by one, by `id_dropout`, teaches them to stand beside items that have an id."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
