@@ -95,3 +95,19 @@ class TestHub:
             (absent / file).touch()
         assert self.encode(repository) == ""
         assert np.linalg.norm(np.load(repository / "vectors.npy")) != pytest.approx(1, abs=0.1)
+
+    def test_a_name_stands_for_its_commit_and_another_commit_is_another_model(self, repository: Path):
+        other = "1" * 40
+        shutil.copytree(repository / "snapshots" / self.COMMIT, repository / "snapshots" / other)
+        code = (
+            "import sys; from pathlib import Path\n"
+            "from polyrec import HuggingFace; from polyrec.language.source import at_commit\n"
+            "encoder = HuggingFace(model='films/mini')\n"
+            "print(encoder.identity()['model'], encoder.pinned().revision)\n"
+            "Path(sys.argv[1]).write_text('1' * 40); at_commit.cache_clear()\n"
+            "print(encoder.identity()['model'], HuggingFace(model='films/mini', revision='0' * 40).identity()['model'])"
+        )
+        environment = {**os.environ, "HF_HUB_CACHE": str(repository.parent), "HF_HUB_OFFLINE": "1"}
+        command = [sys.executable, "-c", code, str(repository / "refs" / "main")]
+        told = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout.split()
+        assert told == [f"films/mini@{self.COMMIT}", self.COMMIT, f"films/mini@{other}", f"films/mini@{self.COMMIT}"]
