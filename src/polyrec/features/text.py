@@ -21,7 +21,7 @@ from polyrec.language.post_processing import PostProcessing, effective_rank, mea
 from polyrec.language.vectors import learn, vectors
 
 _NOTHING = "nothing"
-"""Stands for the training texts where all of them are blank."""
+"""Stands for the training texts of an encoder that learns from them, where all of them are blank."""
 
 
 class Text(Feature):
@@ -66,9 +66,9 @@ class Text(Feature):
 
     def fit(self, values: pl.DataFrame) -> State:
         texts = self.render(values).unique(maintain_order=True)
-        known = texts.filter(texts != "").to_list() or [_NOTHING]
-        learned = learn(self.encoder, known)
-        before = vectors(self.encoder, known, learned)
+        known = texts.filter(texts != "").to_list()
+        learned = learn(self.encoder, known or [_NOTHING])
+        before = vectors(self.encoder, known, learned) if known else np.zeros((1, _width(self.encoder, learned)), np.float32)
         post = self.post.fit(before)
         after = self.post.apply(before, post)
         figures = {
@@ -117,6 +117,10 @@ class Text(Feature):
                 found=f"the type {kind}",
                 remedy="Cast the column to string, or name the field of it that holds the text.",
             )
+
+
+def _width(encoder: TextEncoder, learned: pl.DataFrame) -> int:
+    return encoder.vector_width() if learned.width == 0 else vectors(encoder, [_NOTHING], learned).shape[1]
 
 
 def _as_text(column: str, kind: pl.DataType) -> pl.Expr:
