@@ -73,6 +73,10 @@ class HuggingFace(TextEncoder):
             on_done(len(rows))
         return vectors
 
+    def loaded(self) -> _Loaded:
+        """Return model and tokenizer, shared and read-only."""
+        return _load(self.model, self.revision)
+
     def _pooling(self, loaded: _Loaded) -> str:
         pooling = loaded.pooling if self.pooling == "auto" else self.pooling
         if pooling not in POOLINGS:

@@ -12,7 +12,7 @@ from pydantic import Field, JsonValue
 
 from polyrec.core.errors import UserError
 from polyrec.language.encoder import TextEncoder
-from polyrec.language.hugging_face import HuggingFace
+from polyrec.language.hugging_face import HuggingFace, _Loaded
 
 
 class Package(TextEncoder):
@@ -36,6 +36,10 @@ class Package(TextEncoder):
 
     def encode(self, texts: Sequence[str], on_done: Callable[[int], None] = lambda count: None) -> np.ndarray:
         return self._inner().encode(texts, on_done)
+
+    def loaded(self) -> _Loaded:
+        """Return model and tokenizer, shared and read-only."""
+        return self._inner().loaded()
 
     def _inner(self) -> HuggingFace:
         return HuggingFace(model=str(self.folder()), prompt=self.prompt, max_length=self.max_length)
