@@ -42,6 +42,7 @@ from polyrec.data.tables import Tables
 from polyrec.features.categorical import Categorical
 from polyrec.features.hashed import Hashed
 from polyrec.features.history import History
+from polyrec.features.language_model import LanguageModel
 from polyrec.features.light_gcn import LightGCN
 from polyrec.features.multi_categorical import MultiCategorical
 from polyrec.features.numeric import Numeric
@@ -52,7 +53,10 @@ from polyrec.features.vector import Vector
 from polyrec.fitted import Fitted
 from polyrec.fusion.add import Add
 from polyrec.fusion.multiply import Multiply
+from polyrec.language.frozen import Frozen
 from polyrec.language.hugging_face import HuggingFace
+from polyrec.language.last_layers import LastLayers
+from polyrec.language.lora import LoRA
 from polyrec.language.package import Package
 from polyrec.networks.adatt import AdaTT
 from polyrec.networks.cgc import CGC
@@ -124,6 +128,7 @@ __all__ = [
     "DCNv2",
     "Fitted",
     "FixedWeights",
+    "Frozen",
     "GradNorm",
     "GradVac",
     "Hashed",
@@ -133,9 +138,12 @@ __all__ = [
     "HuggingFace",
     "Integers",
     "Isotonic",
+    "LanguageModel",
+    "LastLayers",
     "LastSplit",
     "LightGCN",
     "Listwise",
+    "LoRA",
     "MMoE",
     "Mean",
     "MultiCategorical",

@@ -33,8 +33,8 @@ _SAMPLE = 256
 class LanguageModel(Feature):
     """A text about the row, through a language model that is trained jointly with the tasks.
 
-    Alone beside a `SharedBottom` without layers of its own it is the network that all tasks share; beside other features, or
-    below experts, it is one input of it. A row's text is rendered by the template as that of a `Text`, cut at the model's
+    Alone, below a `SharedBottom` or experts, it is the network that all tasks share; beside other features it is one input of
+    theirs. A row's text is rendered by the template as that of a `Text`, cut at the model's
     length, and read once a batch however many rows share it. Token states are pooled as the model wants to be, centred and
     divided by their deviation over some training texts as the untrained model reads them, and a linear layer maps
     (vector, 1 if empty) to (B, width). The tasks' losses train what `tuning` names, through whatever balances them.
@@ -57,11 +57,11 @@ class LanguageModel(Feature):
     tuning: Tuning = LoRA()
     """What of it is learned."""
     learning_rate: float = Field(default=1e-4, gt=0)
-    """Highest step size of the language model's weights, on the schedule of the others; a tenth or less of theirs, as a rule."""
+    """Highest step size of the language model's weights, on the schedule of the others; as a rule a tenth of theirs or less."""
     checkpointing: bool = False
-    """Whether activations are computed anew in the backward pass, which takes a third more time and a fraction of the memory."""
+    """Whether activations are computed anew in the backward pass, for a third more time and a fraction of the memory."""
     states: Literal["float32", "float16"] = "float32"
-    """Precision in which the states of frozen layers are kept on disk: an L-token text takes L times the model's width numbers."""
+    """Precision in which the states of frozen layers are kept on disk: for each token as many numbers as the model is wide."""
     max_characters: int = Field(default=4000, gt=0)
     """Characters kept of a text before it is cut into tokens."""
 
@@ -69,7 +69,9 @@ class LanguageModel(Feature):
     def _check(self) -> Self:
         if not hasattr(self.encoder, "loaded"):
             kind = type(self.encoder).__name__
-            raise ValueError(f"a {kind} cannot be tuned: its weights are not at hand. Use HuggingFace, Package, or a Text feature")
+            raise ValueError(
+                f"a {kind} cannot be tuned: its weights are not at hand. Use HuggingFace, Package, or a Text feature"
+            )
         _ = self._text
         return self
 

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field
 from torch import nn
 
-from polyrec.language.tuning import Tuning
+from polyrec.language.tuning import Tuning, too_many
 
 
 class LastLayers(Tuning):
@@ -25,7 +25,7 @@ class LastLayers(Tuning):
 
     def changed(self, layers: int) -> int:
         if self.count > layers:
-            raise ValueError(f"`count` of LastLayers is {self.count}, but the model has {layers} layers")
+            raise too_many("`count` of LastLayers", self.count, layers)
         return self.count
 
     def prepare(self, model: Any, layers: Sequence[nn.Module]) -> None:

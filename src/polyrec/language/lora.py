@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import nn
 
 from polyrec.core.errors import missing_extra
-from polyrec.language.tuning import Tuning
+from polyrec.language.tuning import Tuning, too_many
 
 
 class LoRA(Tuning):
@@ -33,7 +33,7 @@ class LoRA(Tuning):
 
     def changed(self, layers: int) -> int:
         if self.layers is not None and self.layers > layers:
-            raise ValueError(f"`layers` of LoRA is {self.layers}, but the model has {layers} layers")
+            raise too_many("`layers` of LoRA", self.layers, layers)
         return self.layers or layers
 
     def prepare(self, model: Any, layers: Sequence[nn.Module]) -> None:

@@ -96,7 +96,7 @@ def _open() -> sqlite3.Connection:
         database.execute("PRAGMA journal_mode=WAL")
         database.execute("PRAGMA synchronous=NORMAL")
         database.execute(
-            "CREATE TABLE IF NOT EXISTS states (number INTEGER PRIMARY KEY AUTOINCREMENT, key BLOB UNIQUE, states BLOB NOT NULL)"
+            "CREATE TABLE IF NOT EXISTS states (number INTEGER PRIMARY KEY AUTOINCREMENT, key BLOB UNIQUE, states BLOB)"
         )
     except sqlite3.DatabaseError as error:
         database.close()
@@ -108,11 +108,17 @@ def _open() -> sqlite3.Connection:
 
 def _make_room(database: sqlite3.Connection, bytes_more: int) -> None:
     """Remove what was written first, a tenth at a time, until so many bytes fit under the limit."""
-    (page,) = database.execute("PRAGMA page_size").fetchone()
-    while True:
-        (pages,), (free,) = (database.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "freelist_count"))
-        (rows,) = database.execute("SELECT COUNT(*) FROM states").fetchone() if pages * page > LIMIT // 2 else (0,)
-        if rows == 0 or (pages - free) * page + bytes_more <= LIMIT:
+    first = "SELECT number FROM states ORDER BY number LIMIT ?"
+    while _size(database) + bytes_more > LIMIT:
+        (rows,) = database.execute("SELECT COUNT(*) FROM states").fetchone()
+        if rows == 0:
             return
-        first = "SELECT number FROM states ORDER BY number LIMIT ?"
         database.execute(f"DELETE FROM states WHERE number IN ({first})", (-(-rows // 10),))
+
+
+def _size(database: sqlite3.Connection) -> int:
+    """Return how many bytes of the file are in use."""
+    (page,), (pages,), (free,) = (
+        database.execute(f"PRAGMA {name}").fetchone() for name in ("page_size", "page_count", "freelist_count")
+    )
+    return int(page * (pages - free))
