@@ -1,6 +1,7 @@
 """A transformer in two parts, learned in part: its vectors, gradients and weights against plain torch and transformers."""
 
 import copy
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,6 @@ from torch import Tensor, nn
 
 import polyrec.language.lower_states as lower_states
 from polyrec import Frozen, LastLayers, LoRA, Package, UserError
-from polyrec.language.hugging_face import _Loaded
 from polyrec.language.layers_apart import LowerLayers, UpperLayers, check_apart, padded
 from polyrec.language.tunable import TOKENS, TunableTransformer, micro_batches
 from polyrec.language.tuning import Tuning
@@ -23,18 +23,18 @@ def _own_cache(tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def loaded() -> _Loaded:
+def loaded() -> Any:
     return Package().loaded()
 
 
 @pytest.fixture(scope="module")
-def texts(loaded: _Loaded) -> list[Tensor]:
+def texts(loaded: Any) -> list[Tensor]:
     return [torch.tensor(own, dtype=torch.int32) for own in loaded.tokenizer(list(TEXTS))["input_ids"]]
 
 
-def tunable(loaded: _Loaded, tuning: Tuning, **options) -> TunableTransformer:
+def tunable(loaded: Any, tuning: Tuning, **options) -> TunableTransformer:
     torch.manual_seed(0)
-    return TunableTransformer(loaded, loaded.pooling, tuning, **options)
+    return TunableTransformer(loaded, tuning, **options)
 
 
 def gradients(reader: TunableTransformer, texts: list[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -51,21 +51,21 @@ TUNINGS = [Frozen(), LoRA(), LoRA(layers=2), LastLayers(count=1), LastLayers(cou
 
 
 @pytest.mark.parametrize("tuning", TUNINGS, ids=lambda tuning: f"{type(tuning).__name__}{tuning.changed(6)}")
-def test_before_training_the_vectors_are_those_of_the_frozen_encoder(loaded: _Loaded, texts: list[Tensor], tuning: Tuning):
+def test_before_training_the_vectors_are_those_of_the_frozen_encoder(loaded: Any, texts: list[Tensor], tuning: Tuning):
     reader = tunable(loaded, tuning).eval()
     with torch.no_grad():
         vectors = reader(texts).numpy()
     np.testing.assert_allclose(vectors, Package().encode(TEXTS), atol=1e-5)
 
 
-def test_a_lora_of_layers_and_one_of_all_learn_so_many_matrices(loaded: _Loaded):
+def test_a_lora_of_layers_and_one_of_all_learn_so_many_matrices(loaded: Any):
     some, every = tunable(loaded, LoRA(rank=3, layers=2)), tunable(loaded, LoRA(rank=3))
     assert len(some.learned) == 2 * 6 * 2
     assert len(every.learned) == 6 * 6 * 2
     assert {3} == {min(own.shape) for own in every.parameters()}
 
 
-def test_gradients_of_all_layers_are_those_of_plain_torch(loaded: _Loaded, texts: list[Tensor]):
+def test_gradients_of_all_layers_are_those_of_plain_torch(loaded: Any, texts: list[Tensor]):
     reader = tunable(loaded, LastLayers(count=6)).eval()
     loss, ours = gradients(reader, texts)
     plain = copy.deepcopy(loaded.model)
@@ -82,7 +82,7 @@ def test_gradients_of_all_layers_are_those_of_plain_torch(loaded: _Loaded, texts
 
 
 @pytest.mark.parametrize("tuning", [LoRA(layers=2, dropout=0.2), LastLayers(count=2)], ids=["lora", "layers"])
-def test_kept_states_give_the_loss_and_gradients_of_computed_ones(loaded: _Loaded, texts: list[Tensor], tuning: Tuning):
+def test_kept_states_give_the_loss_and_gradients_of_computed_ones(loaded: Any, texts: list[Tensor], tuning: Tuning):
     """The uncached path: the same learned layers of a model that is read through, from the embeddings on, at every step."""
     kept = tunable(loaded, tuning)
     first = gradients(kept, texts)
@@ -101,7 +101,7 @@ def test_kept_states_give_the_loss_and_gradients_of_computed_ones(loaded: _Loade
 
 
 @pytest.mark.parametrize("tuning", [LoRA(dropout=0.3), LastLayers(count=2)], ids=["lora", "layers"])
-def test_checkpointing_changes_no_gradient(loaded: _Loaded, texts: list[Tensor], tuning: Tuning):
+def test_checkpointing_changes_no_gradient(loaded: Any, texts: list[Tensor], tuning: Tuning):
     plain, saving = tunable(loaded, tuning), tunable(loaded, tuning, checkpointing=True)
     (loss, expected), (same, found) = gradients(plain, texts), gradients(saving, texts)
     assert torch.equal(loss, same)
@@ -109,7 +109,7 @@ def test_checkpointing_changes_no_gradient(loaded: _Loaded, texts: list[Tensor],
         torch.testing.assert_close(found[name], expected[name])
 
 
-def test_the_shared_model_is_never_changed(loaded: _Loaded, texts: list[Tensor]):
+def test_the_shared_model_is_never_changed(loaded: Any, texts: list[Tensor]):
     before = {name: own.clone() for name, own in loaded.model.state_dict().items()}
     reader = tunable(loaded, LastLayers(count=1))
     gradients(reader, texts)
@@ -119,14 +119,14 @@ def test_the_shared_model_is_never_changed(loaded: _Loaded, texts: list[Tensor])
     np.testing.assert_allclose(tunable(loaded, Frozen())(texts).numpy(), Package().encode(TEXTS), atol=1e-5)
 
 
-def test_frozen_weights_are_shared_and_are_in_no_state(loaded: _Loaded):
+def test_frozen_weights_are_shared_and_are_in_no_state(loaded: Any):
     reader = tunable(loaded, LoRA(layers=1))
     assert all("lora" in name for name in reader.state_dict())
     own = reader._above.model.get_input_embeddings().weight
     assert own.data_ptr() == loaded.model.get_input_embeddings().weight.data_ptr()
 
 
-def test_a_copy_learns_apart(loaded: _Loaded, texts: list[Tensor]):
+def test_a_copy_learns_apart(loaded: Any, texts: list[Tensor]):
     first = tunable(loaded, LastLayers(count=1)).eval()
     second = copy.deepcopy(first)
     with torch.no_grad():
@@ -136,14 +136,14 @@ def test_a_copy_learns_apart(loaded: _Loaded, texts: list[Tensor]):
         np.testing.assert_allclose(first(texts).numpy(), Package().encode(TEXTS), atol=1e-5)
 
 
-def test_a_second_reading_computes_no_lower_layer(loaded: _Loaded, texts: list[Tensor]):
+def test_a_second_reading_computes_no_lower_layer(loaded: Any, texts: list[Tensor]):
     first = tunable(loaded, LoRA(layers=1))(texts)
     second = tunable(loaded, LoRA(layers=1))
     second._below = None
     torch.testing.assert_close(second(texts), first)
 
 
-def test_the_file_of_states_holds_no_more_than_its_limit(loaded: _Loaded, texts: list[Tensor], monkeypatch):
+def test_the_file_of_states_holds_no_more_than_its_limit(loaded: Any, texts: list[Tensor], monkeypatch):
     monkeypatch.setattr(lower_states, "LIMIT", 400_000)
     reader = tunable(loaded, LoRA(layers=1)).eval()
     expected = reader(texts)
@@ -153,7 +153,7 @@ def test_the_file_of_states_holds_no_more_than_its_limit(loaded: _Loaded, texts:
     torch.testing.assert_close(reader(texts), expected)
 
 
-def test_states_that_were_altered_are_computed_anew(loaded: _Loaded, texts: list[Tensor]):
+def test_states_that_were_altered_are_computed_anew(loaded: Any, texts: list[Tensor]):
     import sqlite3
 
     reader = tunable(loaded, LoRA(layers=1)).eval()
@@ -164,7 +164,7 @@ def test_states_that_were_altered_are_computed_anew(loaded: _Loaded, texts: list
     torch.testing.assert_close(reader(texts), expected)
 
 
-def test_half_precision_is_the_same_whether_kept_or_not(loaded: _Loaded, texts: list[Tensor]):
+def test_half_precision_is_the_same_whether_kept_or_not(loaded: Any, texts: list[Tensor]):
     reader = tunable(loaded, LoRA(layers=1), half=True).eval()
     assert torch.equal(reader(texts), reader(texts))
     torch.testing.assert_close(reader(texts), tunable(loaded, LoRA(layers=1)).eval()(texts), atol=2e-3, rtol=0)
@@ -185,22 +185,22 @@ class TestOtherModels:
         torch.testing.assert_close(apart[mask.bool()], whole[mask.bool()], atol=1e-5, rtol=1e-5)
         check_apart(model, 2)
 
-    def test_padding_changes_no_vector_of_a_causal_one(self, loaded: _Loaded):
+    def test_padding_changes_no_vector_of_a_causal_one(self, loaded: Any):
         model = _small("Llama")
-        reader = TunableTransformer(_as_loaded(model, loaded), "last", LastLayers(count=1)).eval()
+        reader = TunableTransformer(_as_loaded(model, loaded), LastLayers(count=1)).eval()
         texts = [torch.tensor([3, 4, 5, 6, 9, 9, 2]), torch.tensor([7, 8])]
         with torch.no_grad():
             together, alone = reader(texts), torch.cat([reader([text]) for text in texts])
         torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
 
-    def test_whose_layers_do_not_hand_on_their_states_are_refused(self, loaded: _Loaded):
+    def test_whose_layers_do_not_hand_on_their_states_are_refused(self, loaded: Any):
         model = _small("Albert")
         with pytest.raises(UserError, match="layers in one list"):
-            TunableTransformer(_as_loaded(model, loaded), "mean", LastLayers(count=1))
+            TunableTransformer(_as_loaded(model, loaded), LastLayers(count=1))
 
 
 @pytest.mark.parametrize("tuning", [LastLayers(count=7), LoRA(layers=7)], ids=["layers", "lora"])
-def test_more_layers_than_there_are_are_refused(loaded: _Loaded, tuning: Tuning):
+def test_more_layers_than_there_are_are_refused(loaded: Any, tuning: Tuning):
     with pytest.raises(UserError, match="at most 6, the layers of the model, found 7"):
         tunable(loaded, tuning)
 
@@ -212,7 +212,7 @@ def test_micro_batches_hold_every_text_once_and_tokens_up_to_the_budget():
     assert all(len(batch) == 1 or len(batch) * max(lengths[row] for row in batch) <= TOKENS for batch in batches)
 
 
-def _as_loaded(model, loaded: _Loaded) -> _Loaded:
+def _as_loaded(model, loaded: Any) -> Any:
     return loaded._replace(model=model, width=32, positions=64, max_length=64, pooling="last", normalise=False)
 
 

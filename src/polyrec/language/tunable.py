@@ -10,12 +10,18 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from polyrec.language.layers_apart import LowerLayers, UpperLayers, check_apart, content_of, layers_of, padded
+from polyrec.language.layers_apart import (
+    LowerLayers,
+    UpperLayers,
+    check_apart,
+    content_of,
+    layers_of,
+    padded,
+    with_shared_weights,
+)
 from polyrec.language.lower_states import LowerStates
-from polyrec.language.pooling import pool
 from polyrec.language.tuning import Tuning
 
 TOKENS = 4096
@@ -31,15 +37,14 @@ class TunableTransformer(nn.Module):
     anew in the backward pass (Chen et al., 2016), so that memory holds the activations of one.
     """
 
-    def __init__(self, loaded: Any, pooling: str, tuning: Tuning, checkpointing: bool = False, half: bool = False) -> None:
+    def __init__(self, loaded: Any, tuning: Tuning, checkpointing: bool = False, half: bool = False) -> None:
         super().__init__()
-        self.pooling, self.normalise, self.checkpointing = pooling, loaded.normalise, checkpointing
-        self.filler = loaded.tokenizer.pad_token_id or 0
-        self.width = loaded.width
+        self.width, self.checkpointing, self.filler = loaded.width, checkpointing, loaded.tokenizer.pad_token_id or 0
+        self._loaded = loaded._replace(dense=with_shared_weights(loaded.dense))
         layers = len(layers_of(loaded.model))
         changed = tuning.changed(layers)
         self.frozen = layers - changed
-        self.content = content_of(loaded.model, loaded.tokenizer)
+        self.content = content_of(loaded.model, loaded.dense, loaded.tokenizer)
         self._below: LowerLayers | None = None
         if changed == 0:
             self._above = UpperLayers(loaded.model, 0)
@@ -51,8 +56,10 @@ class TunableTransformer(nn.Module):
             tuning.prepare(self._above.model, self._above.layers)
         self._states: LowerStates | None = None
         if self.frozen:
-            what = f"states of {self.frozen} layers" if changed else f"pooled by {pooling}, normalised: {self.normalise}"
-            self._states = LowerStates(f"{self.content}\n{what}", self.width, half and changed > 0)
+            what, width = f"states of {self.frozen} layers", loaded.model.config.hidden_size
+            if changed == 0:
+                what, width = f"{loaded.pooling} {loaded.skipped} {loaded.width} {loaded.normalise}", loaded.width
+            self._states = LowerStates(f"{self.content}\n{what}", width, half and changed > 0)
         self.learned = [
             name for name, weight in self._above.model.named_parameters(remove_duplicate=False) if weight.requires_grad
         ]
@@ -80,7 +87,7 @@ class TunableTransformer(nn.Module):
                 parts.append(checkpoint(self._read, tokens_BL, mask_BL, given_BLD, use_reentrant=False))
             else:
                 parts.append(self._read(tokens_BL, mask_BL, given_BLD))
-        return torch.cat(parts)[_places(batches)]
+        return torch.cat(parts)[places(batches)]
 
     def train(self, mode: bool = True) -> TunableTransformer:
         """Switch the layers that are learned to training or back; those below are never in training."""
@@ -89,15 +96,15 @@ class TunableTransformer(nn.Module):
         return self
 
     def _read(self, tokens_BL: Tensor, mask_BL: Tensor, given_BLD: Tensor | None) -> Tensor:
-        vectors_BD = pool(self._above(tokens_BL, mask_BL, given_BLD), mask_BL, self.pooling).float()
-        return functional.normalize(vectors_BD, dim=1) if self.normalise else vectors_BD
+        states_BLD = self._above(tokens_BL, mask_BL, given_BLD)
+        return self._loaded.vectors(states_BLD.float(), mask_BL).float()
 
     def _pooled(self, texts: Sequence[Tensor]) -> list[Tensor]:
         """Return the vectors of texts through the model as it is, (1, D) each."""
         batches = micro_batches([len(text) for text in texts])
         with torch.no_grad(), torch.autocast("cpu", enabled=False):
             parts = [self._read(*padded([texts[row] for row in rows], self.filler), None) for rows in batches]
-        return list(torch.cat(parts)[_places(batches)].split(1))
+        return list(torch.cat(parts)[places(batches)].split(1))
 
     def _lower(self, texts: Sequence[Tensor]) -> list[Tensor]:
         """Return what the frozen layers make of texts, (L, D) each."""
@@ -121,6 +128,6 @@ def micro_batches(lengths: Sequence[int]) -> list[list[int]]:
     return batches
 
 
-def _places(batches: Sequence[Sequence[int]]) -> Tensor:
+def places(batches: Sequence[Sequence[int]]) -> Tensor:
     """Return where each text stands among those of all batches."""
     return torch.tensor([row for rows in batches for row in rows]).argsort()

@@ -31,7 +31,3 @@ def smollm2_folder() -> Path:
             model.save_pretrained(temporary)
             tokenizer.save_pretrained(temporary)
     return folder
-
-
-if __name__ == "__main__":
-    print(smollm2_folder())
