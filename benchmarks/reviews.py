@@ -146,7 +146,7 @@ def arms(arguments: argparse.Namespace) -> dict[str, Arm]:
     frozen = Text(name="text", template=TEMPLATE, encoder=small)
 
     def tuned(encoder: Package, layers: int) -> LanguageModel:
-        tuning = LoRA(rank=8, alpha=16.0, dropout=0.05, layers=layers)
+        tuning = LoRA(rank=8, alpha=16, dropout=0.05, layers=layers)
         return LanguageModel(
             name="text", template=TEMPLATE, encoder=encoder, tuning=tuning, learning_rate=5e-4, width=64, states="float16"
         )
@@ -228,7 +228,7 @@ def lines(results: dict[str, dict]) -> Iterator[str]:
 def main() -> None:
     """Run the arms, and write and print what they reached."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, value in {"train": 2000, "validation": 300, "test": 1500, "prompted": 300, "seeds": 3, "epochs": 3}.items():
+    for name, value in {"train": 2000, "validation": 250, "test": 1200, "prompted": 200, "seeds": 3, "epochs": 3}.items():
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--tokens", type=int, default=128, help="tokens read of a review")
     parser.add_argument("--small-layers", type=int, default=2, help="layers of MiniLM that are learned")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import polars as pl
 import torch
@@ -140,9 +141,7 @@ def ask(spec: Recommender, data: Source, prompt: Prompt | None = None, known: So
             answers, values = words[task.name]
             question = prompt.questions.get(task.name) or _question(task, answers)
             line = bar.add_task(f"asking for {task.name}", total=len(records))
-            asked = model.probabilities(
-                records, question, answers, prompt.max_tokens, lambda count, line=line: bar.advance(line, count)
-            )
+            asked = model.probabilities(records, question, answers, prompt.max_tokens, partial(bar.advance, line))
             if prompt.contextual:
                 asked = asked / model.probabilities([NOTHING], question, answers, prompt.max_tokens)
                 asked = asked / asked.sum(1, keepdim=True)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from polyrec.cli.output import Json, console, print_json
-from polyrec.cli.sources import Data, Query_, source
+from polyrec.cli.sources import Data, Query_
 
 
 def prompt(
@@ -24,11 +24,13 @@ def prompt(
 
     Example: polyrec prompt spec.yaml --data test.parquet --rows 300
     """
-    from polyrec.data.sources import read
+    from polyrec.data.query import Query
+    from polyrec.data.sources import Source, read
     from polyrec.prompting import Prompt, ask
     from polyrec.recommender import Recommender
 
-    table = read(source(data, query), what="data")
+    rows_of: Source = data if query is None else Query(sql=query, uri=data)
+    table = read(rows_of, what="data")
     if 0 < rows < table.height:
         table = table.sample(rows, seed=0)
     asked = ask(Recommender.from_yaml(spec), table, Prompt() if how is None else Prompt.from_yaml(how))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import polars as pl
@@ -82,8 +82,8 @@ class LanguageModel(Feature):
     def fit(self, values: pl.DataFrame) -> State:
         texts = [text for text in self.render(values).unique().to_list() if text]
         whole = self._tokens(texts, cut=False)
-        truncated = float(np.mean([len(own) > self.encoder.loaded().max_length for own in whole])) if texts else 0.0
-        reader = TunableTransformer(self.encoder.loaded(), Frozen())
+        truncated = float(np.mean([len(own) > self._loaded.max_length for own in whole])) if texts else 0.0
+        reader = TunableTransformer(self._loaded, Frozen())
         vectors = reader(self._tokens(sorted(texts, key=_digest)[:_SAMPLE] or ["empty"])).double().numpy()
         mean = vectors.mean(0)
         deviation, size = float(np.sqrt(np.square(vectors - mean).mean())), float(np.sqrt(np.square(vectors).mean()))
@@ -104,7 +104,7 @@ class LanguageModel(Feature):
 
     def build(self, state: State) -> Encoder:
         half = self.states == "float16"
-        transformer = TunableTransformer(self.encoder.loaded(), self.tuning, self.checkpointing, half)
+        transformer = TunableTransformer(self._loaded, self.tuning, self.checkpointing, half)
         if transformer.content != state["base"][0]:
             raise UserError(
                 f"language model of the feature {self.name!r}",
@@ -119,6 +119,12 @@ class LanguageModel(Feature):
         return self._text.render(values)
 
     @property
+    def _loaded(self) -> Any:
+        """Model, tokenizer and how the encoder reads them; the model is shared and never changed."""
+        encoder: Any = self.encoder
+        return encoder.loaded()
+
+    @property
     def _text(self) -> Text:
         return Text(name=self.name, template=self.template, encoder=self.encoder, max_characters=self.max_characters)
 
@@ -127,7 +133,7 @@ class LanguageModel(Feature):
         full = [text for text in texts if text]
         if not full:
             return [torch.zeros(0, dtype=torch.int32) for _ in texts]
-        loaded = self.encoder.loaded()
+        loaded = self._loaded
         prompted = [loaded.prompt + text for text in full]
         options = {"truncation": True, "max_length": loaded.max_length} if cut else {"truncation": False}
         prepared = [text.lower() for text in prompted] if loaded.lower else prompted

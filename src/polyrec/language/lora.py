@@ -20,11 +20,11 @@ class LoRA(Tuning):
     was. A is drawn from torch's generator, under the seed of the training.
     """
 
-    examples = ({}, {"rank": 4, "alpha": 8.0, "dropout": 0.1, "layers": 2})
+    examples = ({}, {"rank": 4, "alpha": 8, "dropout": 0.1, "layers": 2})
 
     rank: int = Field(default=8, gt=0)
     """Rows of A and columns of B."""
-    alpha: float = Field(default=16.0, gt=0)
+    alpha: int = Field(default=16, gt=0)
     """Numerator of the factor before the product."""
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Probability of dropping an input of A in training."""

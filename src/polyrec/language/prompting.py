@@ -31,7 +31,7 @@ class Answers:
     """
 
     def __init__(self, loaded: Any, head_VD: Tensor) -> None:
-        self.model, self.tokenizer, self.longest = loaded.model, loaded.tokenizer, loaded.max_length
+        self.model, self.tokenizer, self.longest = loaded.model, loaded.tokenizer, loaded.positions
         self.head_VD = head_VD
         self.special = sorted({*self.tokenizer.all_special_tokens, *self.tokenizer.get_added_vocab(), OPEN, CLOSE})
 
