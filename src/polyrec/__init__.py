@@ -43,6 +43,7 @@ from polyrec.features.categorical import Categorical
 from polyrec.features.hashed import Hashed
 from polyrec.features.history import History
 from polyrec.features.joint import Joint
+from polyrec.features.language_model import LanguageModel
 from polyrec.features.light_gcn import LightGCN
 from polyrec.features.multi_categorical import MultiCategorical
 from polyrec.features.numeric import Numeric
@@ -55,8 +56,11 @@ from polyrec.fusion.add import Add
 from polyrec.fusion.multiply import Multiply
 from polyrec.language.chat import Chat
 from polyrec.language.embeddings_endpoint import EmbeddingsEndpoint
+from polyrec.language.frozen import Frozen
 from polyrec.language.gguf import Gguf
 from polyrec.language.hugging_face import HuggingFace
+from polyrec.language.last_layers import LastLayers
+from polyrec.language.lora import LoRA
 from polyrec.language.package import Package
 from polyrec.language.post_processing import PostProcessing
 from polyrec.language.precomputed import Precomputed
@@ -136,6 +140,7 @@ __all__ = [
     "EmbeddingsEndpoint",
     "Fitted",
     "FixedWeights",
+    "Frozen",
     "Gguf",
     "GradNorm",
     "GradVac",
@@ -148,9 +153,12 @@ __all__ = [
     "Isotonic",
     "ItemTags",
     "Joint",
+    "LanguageModel",
+    "LastLayers",
     "LastSplit",
     "LightGCN",
     "Listwise",
+    "LoRA",
     "MMoE",
     "Mean",
     "MultiCategorical",

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from polyrec.core.batch import Batch
 from polyrec.features.encoders import Encoders
-from polyrec.features.feature import Feature, State
+from polyrec.features.feature import Feature, Rates, State
 from polyrec.layers.named import Named
 from polyrec.networks.network import Network
 from polyrec.networks.shared_network import SharedNetwork
@@ -126,6 +126,10 @@ class Model(nn.Module):
     def tables_by_rows(self) -> list[nn.Embedding | nn.EmbeddingBag]:
         """Return the tables of which a batch reads some rows only, which are updated by rows where training is sparse."""
         return [table for copy in self.copies if isinstance(copy, Encoders) for table in copy.tables_by_rows()]
+
+    def rates(self) -> Rates:
+        """Return the weights whose steps are of a size of their own."""
+        return [own for copy in self.copies if isinstance(copy, Encoders) for own in copy.rates()]
 
     def _masked(self, x_BD: Tensor, number: int) -> Tensor:
         return x_BD if self.sees_all[number] else x_BD * self.get_buffer(f"visible_{number}")

@@ -36,7 +36,15 @@ class Pair:
     second: Input
 
 
-Input = Tensor | Bag | Padded | Pair
+@dataclass(frozen=True)
+class Repeated:
+    """Values that several rows share, each of them once: row b holds element `index_B[b]` of `elements`."""
+
+    elements: Input
+    index_B: Tensor
+
+
+Input = Tensor | Bag | Padded | Pair | Repeated
 """What an encoder receives for one feature of one batch."""
 
 
@@ -130,6 +138,24 @@ class Paired:
 
 
 @dataclass(frozen=True)
+class Lookup:
+    """Rows that share few distinct values of another column: row n holds element `index_N[n]`, handed out once a batch."""
+
+    elements: Column
+    index_N: Tensor
+
+    def take(self, rows_B: Tensor) -> Repeated:
+        used_U, index_B = self.index_N[rows_B].unique(return_inverse=True)
+        return Repeated(self.elements.take(used_U.long()), index_B)
+
+    def at(self, rows_N: Tensor) -> Lookup:
+        return Lookup(self.elements, self.index_N[rows_N])
+
+    def pieces(self, size: int) -> list[Input]:
+        return [self.take(rows_B) for rows_B in torch.arange(len(self.index_N)).split(size)]
+
+
+@dataclass(frozen=True)
 class Sequence:
     """A run of rows of another column a row: row n holds elements `ends_N[n] - lengths_N[n]` up to `ends_N[n]`.
 
@@ -194,8 +220,20 @@ def _split(values: Input, size: int) -> list[Input]:
         return [Padded(own, mask_BL) for own, mask_BL in zip(elements, values.mask_BL.split(size), strict=True)]
     if isinstance(values, Pair):
         return [Pair(*both) for both in zip(_split(values.first, size), _split(values.second, size), strict=True)]
+    if isinstance(values, Repeated):
+        return [_used(values.elements, index_B) for index_B in values.index_B.split(size)]
     offsets_B = torch.cat([values.offsets_B, torch.tensor([len(values.values)])])
     return Ragged(values.values, offsets_B).pieces(size)
+
+
+def _used(elements: Input, index_B: Tensor) -> Repeated:
+    """Return those elements alone that some rows hold."""
+    used_U, index_B = index_B.unique(return_inverse=True)
+    if isinstance(elements, Tensor):
+        return Repeated(elements[used_U], index_B)
+    assert isinstance(elements, Bag), "rows share vectors or lists of values"
+    offsets = torch.cat([elements.offsets_B, torch.tensor([len(elements.values)])])
+    return Repeated(Ragged(elements.values, offsets).take(used_U), index_B)
 
 
 @dataclass(frozen=True)

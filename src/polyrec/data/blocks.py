@@ -60,6 +60,10 @@ class BlockReader:
             assert before is None or isinstance(before, batch.Indexed)
             index_N = self._rows(tree["index_N"], ranges, None if before is None else before.index_N)
             return batch.Indexed(mapped.table_U, index_N)
+        if isinstance(mapped, batch.Lookup):
+            assert before is None or isinstance(before, batch.Lookup)
+            index_N = self._rows(tree["index_N"], ranges, None if before is None else before.index_N)
+            return batch.Lookup(mapped.elements, index_N)
         if isinstance(mapped, batch.Sequence):
             assert before is None or isinstance(before, batch.Sequence)
             ends_N = self._rows(tree["ends_N"], ranges, None if before is None else before.ends_N)

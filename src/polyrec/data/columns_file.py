@@ -25,7 +25,7 @@ Place = list[Any]
 """Where a tensor lies: offset in bytes, type, shape."""
 
 _COLUMNS: dict[str, Callable[..., Column]] = {
-    kind.__name__: kind for kind in (batch.Dense, batch.Indexed, batch.Paired, batch.Ragged, batch.Sequence)
+    kind.__name__: kind for kind in (batch.Dense, batch.Indexed, batch.Lookup, batch.Paired, batch.Ragged, batch.Sequence)
 }
 
 

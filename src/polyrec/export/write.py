@@ -26,6 +26,7 @@ from polyrec.data.prepared import Prepared, encode_features
 from polyrec.export.inputs import BATCH, dynamic_shapes, flatten, shapes
 from polyrec.export.module import ExportedModel
 from polyrec.features.history import History
+from polyrec.features.language_model import LanguageModel
 from polyrec.poolings.recurrent import Recurrent
 
 if TYPE_CHECKING:
@@ -73,6 +74,11 @@ def _check(fitted: Fitted, form: str) -> None:
         except ImportError as error:
             raise missing_extra("onnxscript", "export", "export to ONNX") from error
     for feature in fitted.spec.all_features:
+        if isinstance(feature, LanguageModel):
+            found = "a language model, which reads tokens and whose frozen weights are no part of an artifact"
+            remedy = "Declare a frozen Text, whose vectors are an input, or serve the model with polyrec."
+            thing = f"export to {form} of the feature {feature.name!r}"
+            raise UserError(thing, expected="a feature of numbers", found=found, remedy=remedy)
         if isinstance(feature, History) and isinstance(feature.pooling, Recurrent):
             found = "the pooling Recurrent, which steps over each history's own length"
             remedy = "Choose another pooling, such as SASRec or Mean, or serve the model with polyrec."

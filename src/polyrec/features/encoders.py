@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from polyrec.core.batch import Batch, Input, Padded, Pair
 from polyrec.features.categorical import Categorical, drop_ids
-from polyrec.features.feature import Encoder, Feature, State
+from polyrec.features.feature import Encoder, Feature, Rates, State
 from polyrec.features.history import History, HistoryPooling
 from polyrec.features.joint import Joint, JointEncoder
 from polyrec.features.light_gcn import GraphEncoder, LightGCN
@@ -94,6 +94,10 @@ class Encoders(nn.Module):
         """Return the tables of which a batch reads some rows only; a graph reads all rows of its own at every step."""
         shared = [self.shared[group].table for group in self.shared if not group.endswith(_IN_GRAPH)]
         return [*shared, *(table for name in self.encoders for table in self.encoders[name].tables())]
+
+    def rates(self) -> Rates:
+        """Return the weights whose steps are of a size of their own."""
+        return [own for name in self.encoders for own in self.encoders[name].rates()]
 
     def _place(self, feature: Feature) -> tuple[int, int, bool]:
         if isinstance(feature, Categorical):

@@ -14,6 +14,10 @@ State = pl.DataFrame
 """What a feature or task learned from the training rows: a frame whose columns each kind documents, saved as Parquet."""
 
 
+Rates = list[tuple[float, list[nn.Parameter]]]
+"""Highest step sizes, each with the weights that take it."""
+
+
 class Encoder(nn.Module):
     """Base of the modules that turn one feature's input into vectors (B, width)."""
 
@@ -22,6 +26,10 @@ class Encoder(nn.Module):
 
     def tables(self) -> list[nn.Embedding | nn.EmbeddingBag]:
         """Return the large tables, whose rows that a batch does not read can be left out of its update."""
+        return []
+
+    def rates(self) -> Rates:
+        """Return the weights whose steps are of a size of their own, which no setting of the training names."""
         return []
 
 

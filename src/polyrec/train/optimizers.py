@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn, optim
 
+from polyrec.features.feature import Rates
 from polyrec.train.quick_adam import QuickAdam
 from polyrec.train.row_adagrad import RowAdagrad
 from polyrec.train.row_adam import RowAdam
@@ -17,15 +18,22 @@ from polyrec.train.training import ScheduleName, Training
 
 
 def build_optimizers(
-    weights: Iterable[nn.Parameter], tables: Sequence[nn.Parameter], free: Iterable[nn.Parameter], training: Training
+    weights: Iterable[nn.Parameter],
+    tables: Sequence[nn.Parameter],
+    free: Iterable[nn.Parameter],
+    training: Training,
+    rates: Rates | None = None,
 ) -> list[optim.Optimizer]:
     """Return the optimiser that a training asks for, fused where torch has it so, and one for tables updated by rows.
 
-    The `free` parameters, those of the balance, have no weight decay.
+    The `free` parameters, those of the balance, have no weight decay. `rates` names weights with a highest step size of their
+    own, which their group holds as `highest`.
     """
     rate, decay, fused = training.learning_rate, training.weight_decay, True
     is_table = {id(table) for table in tables} if training.updates_rows else set()
-    groups: list[dict[str, Any]] = [{"params": [weight for weight in weights if id(weight) not in is_table]}]
+    apart = is_table.union(id(weight) for _, own in rates or () for weight in own)
+    groups: list[dict[str, Any]] = [{"params": [weight for weight in weights if id(weight) not in apart]}]
+    groups += [{"params": own, "lr": highest, "highest": highest} for highest, own in rates or ()]
     groups += [{"params": own, "weight_decay": 0.0} for own in [list(free)] if own]
     optimizers: list[optim.Optimizer] = []
     match training.optimizer:

@@ -60,7 +60,7 @@ class Step:
             table.sparse = training.updates_rows
         rows = [parameter for table in tables for parameter in table.parameters()]
         self.parameters = list(model.parameters())
-        self.optimizers = build_optimizers(self.parameters, rows, list(balance.parameters()), training)
+        self.optimizers = build_optimizers(self.parameters, rows, list(balance.parameters()), training, model.rates())
         self.share = 1.0
         self.negatives = max(task.uniform_negatives for task in objective.tasks)
         self.free = [*self.parameters, *balance.parameters()]
@@ -122,7 +122,7 @@ class Step:
         self.share = share
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = optimizer.defaults["lr"] * share
+                group["lr"] = group.get("highest", optimizer.defaults["lr"]) * share
 
     def _weighted(self, pieces: Sequence[Batch], weights_T: Tensor) -> bool:
         """Add up the gradients of the weighted sum of mean losses over pieces of a batch; return whether it has any label."""

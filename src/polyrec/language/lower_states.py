@@ -1,0 +1,124 @@
+"""What the frozen layers of a language model make of a text, kept between runs in one SQLite file.
+
+Shape letters: L tokens of a text, D width.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import zlib
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from polyrec.core.cache import cache_folder
+from polyrec.core.errors import UserError
+
+FORMAT = 1
+"""Part of every key: raised when the stored bytes, or the arithmetic, change."""
+
+CHUNK = 64
+"""Texts whose states are computed and committed at a time."""
+
+LIMIT = 8 * 2**30
+"""Bytes that the file may hold; beyond them the states that were written first go."""
+
+Compute = Callable[[Sequence[Tensor]], list[Tensor]]
+"""Returns for each text, given as token numbers (L,), its states: (L, D), or (1, D) where they are pooled already."""
+
+
+class LowerStates:
+    """States by the content of model and tokens, computed where the file does not hold them.
+
+    Any number of processes may share the file. `half` stores in half precision, and rounds what was just computed too: what
+    is read does not depend on whether it was there.
+    """
+
+    def __init__(self, identity: str, width: int, half: bool) -> None:
+        self.identity, self.width, self.kind = identity, width, np.dtype("<f2" if half else "<f4")
+
+    def of(self, texts: Sequence[Tensor], compute: Compute) -> list[Tensor]:
+        """Return the states of some texts, in float32."""
+        keys = [self._key(text) for text in texts]
+        with closing(_open()) as database:
+            found = {key: states for key in keys if (states := self._stored(database, key)) is not None}
+            missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in found}
+            for start in range(0, len(missing), CHUNK):
+                part = list(missing)[start : start + CHUNK]
+                computed = dict(zip(part, compute([missing[key] for key in part]), strict=True))
+                packed = {key: self._pack(states) for key, states in computed.items()}
+                with database:
+                    _make_room(database, sum(len(content) for content in packed.values()))
+                    database.executemany("INSERT OR REPLACE INTO states (key, states) VALUES (?, ?)", packed.items())
+                found |= {key: self._unpack(content) for key, content in packed.items()}
+        return [found[key] for key in keys]
+
+    def _key(self, text: Tensor) -> bytes:
+        told = f"{FORMAT}\n{self.identity}\n{self.kind.str}\n".encode()
+        return hashlib.sha256(told + text.numpy().astype("<i4").tobytes()).digest()
+
+    def _pack(self, states: Tensor) -> bytes:
+        """Return states as bytes, with their checksum behind them."""
+        values = states.numpy().astype(self.kind)
+        if not np.isfinite(values).all():
+            expected = "states of frozen layers that half precision holds, none above 65,504"
+            remedy = "Keep them in single precision: states='float32'."
+            raise UserError("language model", expected=expected, found="larger ones", remedy=remedy)
+        content = values.tobytes()
+        return content + zlib.crc32(content).to_bytes(4, "little")
+
+    def _unpack(self, stored: bytes) -> Tensor:
+        values = np.frombuffer(stored, self.kind, (len(stored) - 4) // self.kind.itemsize)
+        return torch.from_numpy(values.reshape(-1, self.width).astype(np.float32))
+
+    def _stored(self, database: sqlite3.Connection, key: bytes) -> Tensor | None:
+        row = database.execute("SELECT states FROM states WHERE key = ?", (key,)).fetchone()
+        if row is None or len(row[0]) < 4 or zlib.crc32(row[0][:-4]).to_bytes(4, "little") != row[0][-4:]:
+            return None
+        return self._unpack(row[0])
+
+
+def states_path() -> Path:
+    """Return the file that states are kept in."""
+    return cache_folder() / "states.sqlite"
+
+
+def _open() -> sqlite3.Connection:
+    path = states_path()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    database = sqlite3.connect(path, timeout=60)
+    try:
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute("PRAGMA synchronous=NORMAL")
+        database.execute(
+            "CREATE TABLE IF NOT EXISTS states (number INTEGER PRIMARY KEY AUTOINCREMENT, key BLOB UNIQUE, states BLOB)"
+        )
+    except sqlite3.DatabaseError as error:
+        database.close()
+        remedy = "Remove the file (states are then computed anew), or move the cache with POLYREC_CACHE."
+        expected = "an SQLite file that can be written"
+        raise UserError(f"cache of states '{path}'", expected=expected, found=f"{error}", remedy=remedy) from error
+    return database
+
+
+def _make_room(database: sqlite3.Connection, bytes_more: int) -> None:
+    """Remove what was written first, a tenth at a time, until so many bytes fit under the limit."""
+    first = "SELECT number FROM states ORDER BY number LIMIT ?"
+    while _size(database) + bytes_more > LIMIT:
+        (rows,) = database.execute("SELECT COUNT(*) FROM states").fetchone()
+        if rows == 0:
+            return
+        database.execute(f"DELETE FROM states WHERE number IN ({first})", (-(-rows // 10),))
+
+
+def _size(database: sqlite3.Connection) -> int:
+    """Return how many bytes of the file are in use."""
+    (page,), (pages,), (free,) = (
+        database.execute(f"PRAGMA {name}").fetchone() for name in ("page_size", "page_count", "freelist_count")
+    )
+    return int(page * (pages - free))
