@@ -46,6 +46,7 @@ from polyrec.features.light_gcn import LightGCN
 from polyrec.features.multi_categorical import MultiCategorical
 from polyrec.features.numeric import Numeric
 from polyrec.features.piecewise import Piecewise
+from polyrec.features.semantic_ids import SemanticIds
 from polyrec.features.streamed import Streamed
 from polyrec.features.text import Text
 from polyrec.features.vector import Vector
@@ -160,6 +161,7 @@ __all__ = [
     "Regression",
     "Retrieval",
     "SASRec",
+    "SemanticIds",
     "SharedBottom",
     "Streamed",
     "Tables",
