@@ -76,6 +76,7 @@ from polyrec.recommender import Recommender
 from polyrec.tasks.binary import Binary
 from polyrec.tasks.censored import Censored
 from polyrec.tasks.count import Count
+from polyrec.tasks.generative import Generative
 from polyrec.tasks.listwise import Listwise
 from polyrec.tasks.multiclass import Multiclass
 from polyrec.tasks.multilabel import Multilabel
@@ -125,6 +126,7 @@ __all__ = [
     "DCNv2",
     "Fitted",
     "FixedWeights",
+    "Generative",
     "GradNorm",
     "GradVac",
     "Hashed",

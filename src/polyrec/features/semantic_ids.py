@@ -82,7 +82,7 @@ class SemanticIds(Text):
             known_UD if len(known_UD) else vectors.table_U[:1, :-1].numpy(), self.levels, self.codes, self.seed
         )
         codes_UL = _numbers(vectors.table_U, codebooks)
-        twins = pl.DataFrame() if self.key is None else self._twins(values[self.key], codes_UL[vectors.index_N])
+        twins = pl.DataFrame() if self.key is None else self._twins(values[self.key], codes_UL[vectors.index_N.numpy()])
         figures = self._figures(codebooks, known_UD, codes_UL[codes_UL[:, 0] > 0] - 1, twins)
         packed = {"text": pack(text_state), "codebooks": pack(codebooks.to_frame()), "twins": pack(twins)}
         return pl.DataFrame({**packed, "figures": [figures]})
@@ -95,7 +95,7 @@ class SemanticIds(Text):
         twins = unpack(state["twins"])
         asked = values[self.key].cast(twins["key"].dtype, strict=False).alias("key").to_frame()
         last_N = asked.join(twins, on="key", how="left", maintain_order="left")["code"].fill_null(0).to_numpy() + 1
-        return Dense(torch.from_numpy(np.column_stack([numbers_UL[vectors.index_N], last_N]).astype(np.int32)))
+        return Dense(torch.from_numpy(np.column_stack([numbers_UL[vectors.index_N.numpy()], last_N]).astype(np.int32)))
 
     def build(self, state: State) -> Encoder:
         return CodesEncoder(self.sizes(state), self.width, self.prefix_rows)

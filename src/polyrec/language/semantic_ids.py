@@ -118,7 +118,7 @@ def _nearest(residual_ND: np.ndarray, codes_KD: np.ndarray) -> np.ndarray:
 
 
 def twin_numbers(codes_NL: np.ndarray) -> np.ndarray:
-    """Return the last code (N,) by which TIGER tells apart what shares all others: 0 for the first with its codes, then 1, 2."""
+    """Return the last code (N,) by which TIGER tells apart what shares all others: 0, then 1, 2, and so on."""
     _, same_N = np.unique(codes_NL, axis=0, return_inverse=True)
     order_N = np.argsort(same_N.reshape(-1), kind="stable")
     sorted_N = same_N.reshape(-1)[order_N]
