@@ -12,23 +12,26 @@ from pydantic import Field, model_validator
 
 from polyrec.core.batch import Indexed
 from polyrec.core.errors import UserError
+from polyrec.core.frames import pack, unpack
 from polyrec.features.feature import Encoder, Feature, State
 from polyrec.features.numeric import LinearEncoder
-from polyrec.language.cache import encode_cached
 from polyrec.language.encoder import TextEncoder
 from polyrec.language.package import Package
+from polyrec.language.post_processing import PostProcessing, effective_rank, mean_cosine, processed_width
+from polyrec.language.vectors import learn, vectors
 
-_ALIKE = 1e-5
-"""Deviation, relative to the vectors' size, below which they differ by rounding alone."""
+_NOTHING = "nothing"
+"""Stands for the training texts where all of them are blank."""
 
 
 class Text(Feature):
     """A text about the row, through a frozen language model and a learned adapter.
 
     The template is filled from the columns, white space folded, control characters dropped, and each distinct text encoded
-    once, through a cache that outlives the run. Vectors are centred and divided by their overall deviation over the distinct
-    training texts, then a linear layer maps (vector, 1 if empty) to (B, width). A text that is blank or all null has the
-    vector 0. State: `mean`, `scale`, one row a dimension.
+    once, through a cache that outlives the run. Vectors are processed as `post` says, fitted on the distinct training texts,
+    then a linear layer maps (vector, 1 if empty) to (B, width). A text that is blank or all null has the vector 0. State:
+    `post` and, for an encoder that is fitted, `learned`, each a whole frame; `mean_cosine` and `effective_rank` of the training
+    texts' vectors before and after.
     """
 
     examples = ({"name": "text", "template": "{title}. {genres}"}, {"name": "title", "max_characters": 200})
@@ -38,6 +41,11 @@ class Text(Feature):
     column named like the feature."""
     encoder: TextEncoder = Package()
     """The language model."""
+    post: PostProcessing = PostProcessing()
+    """What is done to its vectors."""
+    written: str | None = None
+    """Column that tells when the text was written. `fit` refuses rows whose text is not older than the row: what was written
+    with the label or after it may tell it."""
     max_characters: int = Field(default=4000, gt=0)
     """Characters kept of a text: more than encoders read, less than what would stall them."""
 
@@ -58,29 +66,33 @@ class Text(Feature):
 
     def fit(self, values: pl.DataFrame) -> State:
         texts = self.render(values).unique(maintain_order=True)
-        vectors = encode_cached(self.encoder, texts.filter(texts != "").to_list())
-        if len(vectors) == 0:
-            vectors = encode_cached(self.encoder, ["empty"])
-        mean = vectors.mean(0, dtype=np.float64)
-        deviation, size = float(np.sqrt(np.square(vectors - mean).mean())), float(np.sqrt(np.square(vectors).mean()))
-        differs = deviation > _ALIKE * size
-        return pl.DataFrame({"mean": mean, "scale": np.full(len(mean), deviation if differs else 1.0)})
+        known = texts.filter(texts != "").to_list() or [_NOTHING]
+        learned = learn(self.encoder, known)
+        before = vectors(self.encoder, known, learned)
+        post = self.post.fit(before)
+        after = self.post.apply(before, post)
+        figures = {
+            "mean_cosine": [[mean_cosine(before), mean_cosine(after)]],
+            "effective_rank": [[effective_rank(before), effective_rank(after)]],
+        }
+        return pl.DataFrame({"post": pack(post), "learned": pack(learned), **figures})
 
     def encode(self, values: pl.DataFrame, state: State) -> Indexed:
         texts = self.render(values)
         distinct = texts.unique(maintain_order=True)
         known = (distinct != "").to_numpy()
-        table = np.zeros((len(distinct), len(state) + 1), dtype=np.float32)
+        post = unpack(state["post"])
+        table = np.zeros((len(distinct), processed_width(post) + 1), dtype=np.float32)
         table[~known, -1] = 1.0
         if known.any():
-            vectors = encode_cached(self.encoder, distinct.filter(pl.Series(known)).to_list())
-            table[known, :-1] = (vectors - state["mean"].to_numpy()) / state["scale"].to_numpy()
+            raw = vectors(self.encoder, distinct.filter(pl.Series(known)).to_list(), unpack(state["learned"]))
+            table[known, :-1] = self.post.apply(raw, post)
         numbers = pl.DataFrame({"text": distinct}).with_row_index("number")
         index = texts.alias("text").to_frame().join(numbers, on="text", how="left", maintain_order="left")["number"]
         return Indexed(torch.from_numpy(table), index.cast(pl.Int32).to_torch())
 
     def build(self, state: State) -> Encoder:
-        return LinearEncoder(len(state) + 1, self.width)
+        return LinearEncoder(processed_width(unpack(state["post"])) + 1, self.width)
 
     def render(self, values: pl.DataFrame) -> pl.Series:
         """Return each row's text; empty where all its columns are null or blank."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+import polars as pl
 from pydantic import JsonValue
 
 from polyrec.core.spec import Family
@@ -19,4 +20,16 @@ class TextEncoder(Family, family="encoders"):
 
     def encode(self, texts: Sequence[str], on_done: Callable[[int], None] = lambda count: None) -> np.ndarray:
         """Return the vectors (N, D) in float32; `on_done` is told how many texts were finished, piece by piece."""
+        raise NotImplementedError
+
+
+class _LearnedEncoder(TextEncoder):
+    """An encoder that is fitted on training texts. Its vectors are cheap and depend on what it learned: no cache keeps them."""
+
+    def learn(self, texts: Sequence[str]) -> pl.DataFrame:
+        """Return what distinct training texts, at least one, teach: a frame that is saved with the feature."""
+        raise NotImplementedError
+
+    def encode_learned(self, texts: Sequence[str], learned: pl.DataFrame) -> np.ndarray:
+        """Return the vectors (N, D) in float32."""
         raise NotImplementedError
