@@ -9,7 +9,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from polyrec import Binary, Categorical, RandomSplit, Recommender, Text, TfIdf, Training, UserError
+from polyrec import Text, UserError
 
 FILMS = pl.DataFrame(
     {
@@ -106,43 +106,3 @@ def test_declaring_a_text_imports_no_language_model():
 
 def test_encoding_one_imports_no_more_than_it_needs():
     assert loaded_after("Package().encode(['a'])") == "['transformers', 'tokenizers']\n"
-
-
-class TestTimeOfWriting:
-    SPEC = Recommender(
-        item=(
-            Categorical(name="item_id"),
-            Text(name="review", written="written", encoder=TfIdf(minimum_count=1, components=2)),
-        ),
-        tasks=(Binary(name="like", label="liked"),),
-        training=Training(epochs=1, patience=None, split=RandomSplit(fraction=0.5)),
-    )
-    ROWS = pl.DataFrame(
-        {
-            "item_id": [1, 2, 1, 2] * 5,
-            "review": ["good", "bad film", None, "good film"] * 5,
-            "liked": [1, 0, 0, 1] * 5,
-            "timestamp": range(10, 30),
-            "written": range(9, 29),
-        }
-    )
-
-    def test_a_text_older_than_its_row_is_read(self):
-        assert self.SPEC.fit(self.ROWS, progress=False).curves
-
-    def test_a_text_as_late_as_its_row_is_refused(self):
-        late = self.ROWS.with_columns(written=pl.when(pl.col("timestamp") < 14).then("timestamp").otherwise("written"))
-        with pytest.raises(UserError, match="text 'review'.*3 of 20 rows whose 'written'"):
-            self.SPEC.fit(late, progress=False)
-
-    def test_a_time_to_hold_it_against_is_needed(self):
-        with pytest.raises(UserError, match="a time of each row"):
-            self.SPEC.fit(self.ROWS.drop("timestamp"), progress=False)
-
-    def test_its_column_must_be_there(self):
-        with pytest.raises(UserError, match="column 'written'"):
-            self.SPEC.fit(self.ROWS.drop("written"), progress=False)
-
-    def test_to_predict_it_is_not_needed(self):
-        fitted = self.SPEC.fit(self.ROWS, progress=False)
-        assert fitted.predict(self.ROWS.drop("written", "timestamp", "liked")).height == 20

@@ -7,9 +7,24 @@ import sys
 import typer
 from pydantic import ValidationError
 
-from polyrec.cli import compare, datasets, demo, evaluate, export, fit, kinds, predict, prepare, recommend, schema, tune
+from polyrec.cli import (
+    compare,
+    datasets,
+    demo,
+    describe,
+    evaluate,
+    export,
+    fit,
+    kinds,
+    predict,
+    prepare,
+    recommend,
+    schema,
+    tune,
+)
 from polyrec.cli.output import errors
-from polyrec.core.errors import UserError, describe
+from polyrec.core.errors import UserError
+from polyrec.core.errors import describe as findings
 
 app = typer.Typer(
     name="polyrec",
@@ -24,6 +39,7 @@ for command in (
     fit.fit,
     prepare.prepare,
     evaluate.evaluate,
+    describe.describe,
     compare.compare,
     tune.tune,
     predict.predict,
@@ -44,7 +60,7 @@ def main() -> None:
         errors.print(f"polyrec: {error}", markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)
     except ValidationError as error:
-        errors.print(f"polyrec: {describe(error)}", markup=False, highlight=False, soft_wrap=True)
+        errors.print(f"polyrec: {findings(error)}", markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

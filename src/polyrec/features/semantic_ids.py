@@ -18,6 +18,7 @@ from polyrec.core.batch import Dense, Indexed, Input
 from polyrec.core.frames import pack, unpack
 from polyrec.features.feature import Encoder, State
 from polyrec.features.text import Text
+from polyrec.language.post_processing import PostProcessing
 from polyrec.language.semantic_ids import Codebooks, fit_codebooks, twin_numbers, usage
 from polyrec.layers.shared_table import FIRST_DEVIATION
 
@@ -43,6 +44,9 @@ class SemanticIds(Text):
         {"name": "title", "levels": 2, "codes": 16, "prefix_rows": 100, "key": "item_id", "width": 8},
     )
 
+    post: PostProcessing = PostProcessing(method="components", width=32)
+    """What is done to the vectors before they are quantised. In many directions nearly all of them are equally far from one
+    another, and the clusters of what is left over hold an outlier each: a few components tell more items apart."""
     levels: int = Field(default=3, ge=1)
     """How many codes a text has, without the one that tells items apart."""
     codes: int = Field(default=256, ge=2)
