@@ -20,6 +20,7 @@ def vectors(rows: int, width: int = 6, seed: int = 0) -> np.ndarray:
 
 
 class TestCodebooks:
+    @settings(max_examples=50, deadline=None)
     @given(rows=st.integers(1, 40), more=st.integers(0, 20), seed=st.integers(0, 99))
     def test_reconstruct_exactly_where_each_vector_has_a_code(self, rows: int, more: int, seed: int):
         x_ND = vectors(rows, seed=seed)
@@ -81,6 +82,7 @@ class TestCodebooks:
         assert len(np.unique(codes_NL[:, 0])) == 4
 
 
+@settings(deadline=None)
 @given(codes=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=30))
 def test_twin_numbers_count_those_before_with_the_same_codes(codes: list[tuple[int, int]]):
     twin_N = twin_numbers(np.array(codes))
