@@ -1,6 +1,7 @@
 """Generative: its loss by hand, what it reads, and whole fits in which codes of the next item are learned and searched."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -24,6 +25,9 @@ from polyrec import (
     UserError,
     load,
 )
+from polyrec.compare.singles import Counter, single
+from polyrec.compare.tables import Split
+from polyrec.compare.truths import read_truths
 from polyrec.generating import Generator
 from polyrec.tasks.generative import GenerativeHead
 
@@ -233,3 +237,12 @@ class TestDeclaration:
         user = (Categorical(name="user_id"), History(name="seen", of="codes", pooling="DIN"))
         with pytest.raises(ValidationError, match="may see the history 'seen' but not 'codes'"):
             declare(user=user)
+
+
+def test_takes_part_in_a_comparison(past: pl.DataFrame):
+    """Its state, and that of a model of its own, are learned with the codes beside the labels."""
+    spec = declare()
+    count = Counter(spec, past)
+    assert count.tasks["next"].to_dict(as_series=False) == {"levels": [3], "size": [9]}
+    assert abs(count(single(spec, spec.tasks[0], count)) / count(spec) - 1) < 0.1
+    assert read_truths(spec, Split(past, past[:50], Path(), Path(), ""), 1)["next"].headline is None
