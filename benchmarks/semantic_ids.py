@@ -45,9 +45,9 @@ BEAMS = (10, 50, 200)
 def declare(generative: bool, seed: int, epochs: int) -> Recommender:
     """Return a recommender of one task: the codes of the next item, or its vector."""
     task = (
-        Generative(name="next", label="item_id IS NOT NULL", of="codes")
+        Generative(name="next", label="position IS NOT NULL", of="codes")
         if generative
-        else Retrieval(name="next", label="item_id IS NOT NULL")
+        else Retrieval(name="next", label="position IS NOT NULL")
     )
     return Recommender(
         user=(
@@ -61,7 +61,7 @@ def declare(generative: bool, seed: int, epochs: int) -> Recommender:
         tasks=(task,),
         network=SharedBottom(hidden=(128,)),
         time="position",
-        training=Training(epochs=epochs, batch_size=256, learning_rate=1e-3, utility={"next.skill": 1.0}, seed=seed),
+        training=Training(epochs=epochs, batch_size=256, learning_rate=2e-3, utility={"next.skill": 1.0}, seed=seed),
     )
 
 
@@ -94,7 +94,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="folder of the two files")
     parser.add_argument("--users", type=int, default=2000, help="users to learn from; 0 for all")
-    parser.add_argument("--judged", type=int, default=500, help="users to judge on")
+    parser.add_argument("--judged", type=int, default=1000, help="users to judge on")
     parser.add_argument("--epochs", type=int, default=15, help="epochs at most")
     parser.add_argument("--seed", type=int, default=0, help="seed of the weights")
     told = parser.parse_args()
@@ -106,7 +106,7 @@ def main() -> None:
         rows = rows.filter(pl.col("user_id").is_in(rows["user_id"].unique(maintain_order=True)[: told.users].implode()))
     back = pl.col("position").max().over("user_id") - pl.col("position")
     test, held, learn = rows.filter(back == 0), rows.filter(back == 1), rows.filter(back > 1)
-    asked = test[: told.judged]
+    asked = test.sample(min(told.judged, test.height), seed=0)
     users, answers = asked["user_id"].to_list(), asked["item_id"].to_list()
     known = pl.concat([learn, held])
     seen = {key: set(own) for key, own in known.group_by("user_id").agg("item_id").iter_rows()}

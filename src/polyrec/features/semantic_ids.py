@@ -79,6 +79,7 @@ class SemanticIds(Text):
         return self.text.render(values)
 
     def fit(self, values: pl.DataFrame) -> State:
+        values = values[self.render(values).arg_sort()]  # so that what is learned does not depend on the order of rows
         text_state = self.text.fit(values)
         vectors = self.text.encode(values, text_state)
         known_UD = vectors.table_U[vectors.table_U[:, -1] == 0, :-1].numpy()
