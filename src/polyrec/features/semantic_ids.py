@@ -14,7 +14,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from polyrec.core.batch import Dense, Indexed, Input
+from polyrec.core.batch import Indexed, Input
 from polyrec.core.frames import pack, unpack
 from polyrec.features.feature import Encoder, State
 from polyrec.features.text import Text
@@ -92,7 +92,7 @@ class SemanticIds(Text):
         packed = {"text": pack(text_state), "codebooks": pack(codebooks.to_frame()), "twins": pack(twins)}
         return pl.DataFrame({**packed, "figures": [figures]})
 
-    def encode(self, values: pl.DataFrame, state: State) -> Dense | Indexed:
+    def encode(self, values: pl.DataFrame, state: State) -> Indexed:
         vectors = self.text.encode(values, unpack(state["text"]))
         numbers_UL = _numbers(vectors.table_U, Codebooks.of_frame(unpack(state["codebooks"])))
         if self.key is None:
@@ -100,7 +100,10 @@ class SemanticIds(Text):
         twins = unpack(state["twins"])
         asked = values[self.key].cast(twins["key"].dtype, strict=False).alias("key").to_frame()
         last_N = asked.join(twins, on="key", how="left", maintain_order="left")["code"].fill_null(0).to_numpy() + 1
-        return Dense(torch.from_numpy(np.column_stack([numbers_UL[vectors.index_N.numpy()], last_N]).astype(np.int32)))
+        lasts = self.sizes(state)[-1]
+        pairs_U, index_N = np.unique(vectors.index_N.numpy().astype(np.int64) * lasts + last_N, return_inverse=True)
+        told_UL = np.column_stack([numbers_UL[pairs_U // lasts], pairs_U % lasts]).astype(np.int32)
+        return Indexed(torch.from_numpy(told_UL), torch.from_numpy(index_N.astype(np.int32)))
 
     def build(self, state: State) -> Encoder:
         return CodesEncoder(self.sizes(state), self.width, self.prefix_rows)
@@ -108,7 +111,7 @@ class SemanticIds(Text):
     def sizes(self, state: State) -> tuple[int, ...]:
         """Return how many numbers each level has: one more than codes."""
         own = tuple(size + 1 for size in Codebooks.of_frame(unpack(state["codebooks"])).sizes)
-        return own if self.key is None else (*own, (unpack(state["twins"])["code"].max() or 0) + 2)
+        return own if self.key is None else (*own, int(unpack(state["twins"])["code"].to_numpy().max(initial=0)) + 2)
 
     def describe(self, state: State) -> dict[str, Any]:
         """Return figures of the codes of the distinct training texts, to be printed or written as JSON.

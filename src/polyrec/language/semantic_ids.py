@@ -97,7 +97,7 @@ def _cluster(residual_ND: np.ndarray, codes: int, seed: int) -> np.ndarray:
     try:
         from sklearn.cluster import KMeans
         from sklearn.exceptions import ConvergenceWarning
-        from threadpoolctl import threadpool_limits
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it comes with scikit-learn
     except ImportError as error:
         raise missing_extra("scikit-learn", "language", "a semantic id") from error
     with threadpool_limits(1), warnings.catch_warnings():  # sums of several threads come out in any order

@@ -90,12 +90,14 @@ class Generative(Task):
 
     def fit(self, labels: pl.Series) -> State:
         label, numbers = self._parts(labels)
-        if numbers is None:
+        if numbers is None or not isinstance(numbers.dtype, pl.Array):
             remedy = "Name one of the item's features in `of`."
             raise self.wrong_labels("the codes of a SemanticIds feature beside it", f"the type {labels.dtype}", remedy)
         if not (flags(self, label) == POSITIVE).any():
             raise self.wrong_labels("at least one true label", "none", "Check the label, or drop the task.")
-        return pl.DataFrame({"levels": [numbers.dtype.shape[0]], "size": [numbers.explode().max() + 1]})
+        return pl.DataFrame(
+            {"levels": [numbers.dtype.size], "size": [int(numbers.explode().drop_nulls().to_numpy().max()) + 1]}
+        )
 
     def targets(self, labels: pl.Series, state: State) -> Tensor:
         """Return 1, 0 or -1 for a true, a false and an unobserved row, and its item's numbers or, untold, zeros: (B, 1 + L)."""
