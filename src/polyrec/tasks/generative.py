@@ -11,7 +11,6 @@ import polars as pl
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
-from torch.nn import functional
 
 from polyrec.layers.code_decoder import CodeDecoder
 from polyrec.layers.mlp import MLP
@@ -151,12 +150,9 @@ class Generative(Task):
         names = [field.name for field in labels.dtype.fields]
         if "label" not in names:
             raise self.wrong_labels("a label", f"the type {labels.dtype}", "Write a condition, such as 'rating >= 4'.")
-        numbers = labels.struct.field(NUMBERS) if NUMBERS in names else None
-        return labels.struct.field("label"), numbers if numbers is None or isinstance(numbers.dtype, pl.Array) else None
+        return labels.struct.field("label"), labels.struct.field(NUMBERS) if NUMBERS in names else None
 
 
 def _log_probability(logits_BLK: Tensor, numbers_BL: Tensor) -> Tensor:
     """Return the log probability (B,) of the numbers of all levels."""
-    return (
-        -functional.cross_entropy(logits_BLK.flatten(0, 1), numbers_BL.flatten(), reduction="none").view_as(numbers_BL).sum(1)
-    )
+    return torch.log_softmax(logits_BLK, 2).gather(2, numbers_BL.unsqueeze(2)).squeeze(2).sum(1)
