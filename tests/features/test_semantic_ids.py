@@ -1,6 +1,8 @@
 """Semantic ids as a feature: numbers of levels, twins, prefixes, figures, and their place in a history."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import polars as pl
@@ -147,3 +149,14 @@ def test_a_history_of_semantic_ids_is_learned_saved_and_asked_for_items_never_me
     assert found["like"].is_finite().all()
     fitted.save(tmp_path / "artifact")
     assert load(tmp_path / "artifact").predict(unseen).equals(found)
+    told = json.loads(polyrec_describe(tmp_path / "artifact", "--json"))["features"]["ids"]
+    ids = recommender.item[1]
+    assert isinstance(ids, SemanticIds)
+    assert told == ids.describe(fitted.parts.feature_states["ids"])
+    assert [len(own) for own in (told["levels"], ids.sizes(fitted.parts.feature_states["ids"]))] == [2, 3]
+    assert "ids: levels" in polyrec_describe(tmp_path / "artifact")
+
+
+def polyrec_describe(*arguments: object) -> str:
+    command = [sys.executable, "-m", "polyrec", "describe", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout

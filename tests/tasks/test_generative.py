@@ -184,6 +184,16 @@ class TestFit:
         assert again.recommend(5, user_id=3).equals(fitted.recommend(5, user_id=3))
         assert Generator(again, "next")(5, user_id=3).equals(Generator(fitted, "next")(5, user_id=3))
 
+    def test_is_exported_with_the_codes_among_its_inputs(self, past: pl.DataFrame, tmp_path):
+        user = (Categorical(name="user_id", width=4), History(name="seen", of="codes", length=4, width=16))
+        own = declare(user=user, training=Training(epochs=1)).fit(past, progress=False)
+        rows = past.tail(20)
+        own.export(tmp_path / "model", "torch")
+        with (tmp_path / "model").open("rb") as file:
+            program = torch.export.load(file).module()
+        told = program({name: torch.from_numpy(value) for name, value in own.encode(rows).items()})
+        np.testing.assert_allclose(told["next"], own.predict(rows)["next"], rtol=1e-4)
+
     def test_an_item_never_met_is_told_by_its_text(self, fitted: Fitted):
         known = fitted.recommend(24, user_id=5, exclude_seen=False).filter(pl.col("item_id") == 7)["next"]
         title = fitted.items.filter(pl.col("item_id") == 7)["title"].item()
