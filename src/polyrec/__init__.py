@@ -48,6 +48,7 @@ from polyrec.features.light_gcn import LightGCN
 from polyrec.features.multi_categorical import MultiCategorical
 from polyrec.features.numeric import Numeric
 from polyrec.features.piecewise import Piecewise
+from polyrec.features.semantic_ids import SemanticIds
 from polyrec.features.streamed import Streamed
 from polyrec.features.text import Text
 from polyrec.features.vector import Vector
@@ -87,6 +88,7 @@ from polyrec.recommender import Recommender
 from polyrec.tasks.binary import Binary
 from polyrec.tasks.censored import Censored
 from polyrec.tasks.count import Count
+from polyrec.tasks.generative import Generative
 from polyrec.tasks.listwise import Listwise
 from polyrec.tasks.multiclass import Multiclass
 from polyrec.tasks.multilabel import Multilabel
@@ -141,6 +143,7 @@ __all__ = [
     "Fitted",
     "FixedWeights",
     "Frozen",
+    "Generative",
     "Gguf",
     "GradNorm",
     "GradVac",
@@ -185,6 +188,7 @@ __all__ = [
     "Regression",
     "Retrieval",
     "SASRec",
+    "SemanticIds",
     "SharedBottom",
     "StaticVectors",
     "Streamed",

@@ -1,7 +1,7 @@
 """The catalogue of items, predicted for one user: the user's side is encoded once, the items' side once and for all.
 
 Shape letters: N rows, B rows of a piece, C outputs of a task, I items, F width of what is the user's, O width of what is an
-item's, M items that a user met.
+item's, X numbers of an item, M items that a user met.
 """
 
 from __future__ import annotations
@@ -102,18 +102,35 @@ class Catalogue:
         predictions = self._objective.predictions(raw, self.parts.task_states)
         return calibrated(self.spec.calibration, self.parts.calibration_states, predictions)
 
+    def user_state(self, task: str, given: Mapping[str, Any]) -> Tensor:
+        """Return the state (1, H) of the tower of a task that sees the user's side alone, for one user."""
+        view = next(number for number, seen in enumerate(self.model.views.values()) if (task, 0) in seen)
+        with torch.inference_mode():
+            fixed_F = self._fixed(self.users.columns(given))
+            hidden = self._networks[view](fixed_F, self._vectors[0][:1], [task])
+            return self.model.heads[task].tower(hidden[task])
+
+    def numbers(self, feature: str) -> Tensor:
+        """Return the numbers (I, X) that a feature has of the items."""
+        numbers_IX = self._item_columns[feature].take(torch.arange(self.items.height))
+        assert isinstance(numbers_IX, Tensor)
+        return numbers_IX
+
+    def _fixed(self, user: Mapping[str, Column]) -> Tensor:
+        """Return the vectors of what is the user's, side by side, (F,)."""
+        inputs = {name: column.take(torch.zeros(1, dtype=torch.long)) for name, column in user.items()}
+        return self.model.encode(Batch(inputs, {}, {}, 1), self._sides.fixed)[0]
+
     def _raw(self, user: Mapping[str, Column], rows_N: Tensor) -> dict[str, Tensor]:
-        first = torch.zeros(1, dtype=torch.long)
-        inputs = {name: column.take(first) for name, column in user.items()}
-        fixed_F = self.model.encode(Batch(inputs, {}, {}, 1), self._sides.fixed)[0]
+        fixed_F = self._fixed(user)
         pieces: list[dict[str, Tensor]] = []
         for rows_B in rows_N.split(self._piece):
-            own_BO = self._vectors[rows_B]
+            own_BO, numbers_BX = (known[rows_B] for known in self._vectors)
             if self._sides.aimed:
                 columns = {**user, **self._item_columns}
                 batch = Prepared(columns, {}, {}, len(rows_B)).batch(rows_B)
                 own_BO = torch.cat([own_BO, self.model.encode(batch, self._sides.aimed)], 1)
-            pieces.append(self.model.outputs(partial(self._hidden, fixed_F, own_BO)))
+            pieces.append(self.model.outputs(partial(self._hidden, fixed_F, own_BO), numbers_BX))
         return {name: torch.cat([piece[name] for piece in pieces]) for name in pieces[0]}
 
     def _hidden(self, fixed_F: Tensor, own_BO: Tensor, view: int, tasks: Sequence[str]) -> Mapping[str, Tensor]:
@@ -140,11 +157,13 @@ class Catalogue:
         return min(max(_CACHED // max(widest, 1), _FEWEST), BATCH)
 
     @cached_property
-    def _vectors(self) -> Tensor:
-        """The vectors of the items' features side by side, (I, O)."""
+    def _vectors(self) -> tuple[Tensor, Tensor]:
+        """The vectors of the items' features side by side, (I, O), and the numbers that stand behind them, (I, X)."""
         prepared = Prepared(self._item_columns, {}, {}, self.items.height)
         with torch.inference_mode():
-            return torch.cat([self.model.encode(batch, self._sides.item) for batch in prepared.batches(BATCH)])
+            found = torch.cat([self.model.encode(batch, self._sides.item) for batch in prepared.batches(BATCH)])
+        width = len(self.model.columns(self._sides.item))
+        return found[:, :width], found[:, width:]
 
     @cached_property
     def _item_columns(self) -> dict[str, Column]:

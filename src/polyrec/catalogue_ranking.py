@@ -14,7 +14,7 @@ from rich.progress import track
 from polyrec.core.names import SCORE
 from polyrec.data.expressions import evaluate as evaluate_sql
 from polyrec.data.expressions import require_columns
-from polyrec.data.labels import LABEL, has_label, read_labels
+from polyrec.data.labels import has_label, label_of, read_labels
 from polyrec.evaluate.ranking import coverage, ranking_values
 from polyrec.tasks.binary import Binary
 
@@ -38,7 +38,7 @@ def rank_catalogue(
     relevant = {SCORE: _pairs(fitted, frame.filter(_relevant(fitted, frame)))}
     for task in fitted.spec.tasks:
         if task.ranks_catalogue and has_label(frame, task):
-            labels = read_labels(frame, task).struct.field(LABEL).cast(pl.Boolean).fill_null(False)
+            labels = label_of(read_labels(frame, task)).cast(pl.Boolean).fill_null(False)
             relevant[task.name] = _pairs(fitted, frame.filter(labels))
     people = pl.concat([pairs[user] for pairs in relevant.values()]).unique(maintain_order=True)
     if len(people) == 0:

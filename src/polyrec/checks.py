@@ -12,6 +12,7 @@ from polyrec.features.history import History
 from polyrec.features.id_feature import _IdFeature
 from polyrec.features.joint import Joint
 from polyrec.features.light_gcn import LightGCN
+from polyrec.features.semantic_ids import SemanticIds
 from polyrec.tasks.binary import Binary
 from polyrec.tasks.order import in_order
 from polyrec.tasks.product import Product
@@ -50,6 +51,11 @@ def check_references(spec: Recommender) -> None:
         if task.uniform_negatives and spec.key(spec.item) is None:
             remedy = "Declare the item's key as a Categorical, or set negatives to 0."
             raise ValueError(f"task {task.name!r} draws items as negatives, but `item` has no key. {remedy}")
+        if task.numbers_of is not None:
+            named = {feature.name: feature for feature in spec.item if isinstance(feature, SemanticIds)}
+            if task.numbers_of not in named:
+                remedy = nearest(task.numbers_of, named)
+                raise ValueError(f"task {task.name!r} is of {task.numbers_of!r}, which is no SemanticIds of `item`. {remedy}")
     for feature in spec.all_features:
         if isinstance(feature, History):
             _check_history(feature, spec, by_name)

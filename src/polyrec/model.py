@@ -1,6 +1,6 @@
 """`Model`: encoders, shared network and heads in one module.
 
-Shape letters: B rows, D width of all features together, H hidden width, E experts.
+Shape letters: B rows, D width of all features together, X numbers of items behind them, H hidden width, E experts.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from polyrec.core.batch import Batch
+from polyrec.core.batch import Batch, Input
 from polyrec.features.encoders import Encoders
 from polyrec.features.feature import Feature, Rates, State
 from polyrec.layers.named import Named
@@ -61,6 +61,12 @@ class Model(nn.Module):
                 if link is not None:
                     self.links[task.name], self.earlier[task.name] = link, task.after.tasks
         self.parts = {name: len(views[name]) for name in self.tasks}
+        self.width = copies * sum(fields.values())
+        self.numbers_of = {task.name: task.numbers_of for task in tasks if task.numbers_of is not None}
+        self.places: dict[str, slice] = {}
+        start = 0
+        for name in self.numbers_of:
+            self.places[name] = slice(start, start := start + self.heads[name].numbers)
         self.views: dict[frozenset[str], list[tuple[str, int]]] = {}
         for name in self.tasks:
             for position, view in enumerate(views[name]):
@@ -78,8 +84,13 @@ class Model(nn.Module):
         return self.decode(self.encode(batch))
 
     def encode(self, batch: Batch, only: Collection[str] | None = None) -> Tensor:
-        """Return the vectors of all features side by side, (B, D): the feature boundary; or those of `only` some."""
+        """Return the vectors of all features side by side, (B, D): the feature boundary; or those of `only` some.
+
+        Behind them stand, for each task that learns to tell them, the numbers of the row's item: heads are given these, the
+        shared network is not.
+        """
         vectors = [copy(batch, only) for copy in self.copies]
+        vectors += [_numbers(batch.inputs[own]) for own in self.numbers_of.values() if only is None or own in only]
         return vectors[0] if len(vectors) == 1 else torch.cat(vectors, 1)
 
     def columns(self, names: Collection[str]) -> Tensor:
@@ -91,10 +102,12 @@ class Model(nn.Module):
 
     def decode(self, x_BD: Tensor) -> dict[str, Tensor]:
         """Return the raw outputs of every task for features side by side."""
-        return self.outputs(lambda number, tasks: self.network(self._masked(x_BD, number), tasks))
+        vectors_BD, numbers_BX = x_BD[:, : self.width], x_BD[:, self.width :]
+        return self.outputs(lambda number, tasks: self.network(self._masked(vectors_BD, number), tasks), numbers_BX)
 
-    def outputs(self, shared: Callable[[int, Sequence[str]], Mapping[str, Tensor]]) -> dict[str, Tensor]:
-        """Return the raw outputs of every task, given what makes the hidden states of some tasks in a view, by its number."""
+    def outputs(self, shared: Callable[[int, Sequence[str]], Mapping[str, Tensor]], numbers_BX: Tensor) -> dict[str, Tensor]:
+        """Return the raw outputs of every task, given what makes the hidden states of some tasks in a view, by its number, and
+        the numbers of items that stand behind the vectors of features."""
         hidden_BH: dict[tuple[str, int], Tensor] = {}
         for number, seen in enumerate(self.views.values()):
             found = shared(number, list(dict.fromkeys(name for name, _ in seen)))
@@ -104,6 +117,8 @@ class Model(nn.Module):
         for name in self.heads:
             head = self.heads[name]
             own = [hidden_BH[name, position] for position in range(self.parts[name])]
+            if name in self.places:
+                own.append(numbers_BX[:, self.places[name]])
             states[name] = head.state(*own)
             if name in self.links:
                 states[name] = self.links[name](states[name], [states[earlier] for earlier in self.earlier[name]])
@@ -112,7 +127,7 @@ class Model(nn.Module):
 
     def gates(self, batch: Batch) -> dict[str, Tensor]:
         """Return the weight (B, E) that each task, in its first view, gives each expert; empty for networks without gates."""
-        x_BD = self.encode(batch)
+        x_BD = self.encode(batch)[:, : self.width]
         found: dict[str, Tensor] = {}
         for number, seen in enumerate(self.views.values()):
             first = [name for name, position in seen if position == 0]
@@ -133,3 +148,9 @@ class Model(nn.Module):
 
     def _masked(self, x_BD: Tensor, number: int) -> Tensor:
         return x_BD if self.sees_all[number] else x_BD * self.get_buffer(f"visible_{number}")
+
+
+def _numbers(values: Input) -> Tensor:
+    """Return whole numbers as they can stand beside vectors: exact in single precision up to 2^24."""
+    assert isinstance(values, Tensor)
+    return values.float()

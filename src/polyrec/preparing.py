@@ -10,7 +10,7 @@ from torch import Tensor
 
 from polyrec.core.batch import Column, Dense
 from polyrec.data.histories import TIME, USER, Log, element_columns, history_column
-from polyrec.data.labels import check_learnable, fit_task, observed_labels
+from polyrec.data.labels import check_learnable, fit_task, observed_labels, with_numbers
 from polyrec.data.prepared import Items, Prepared, complete_labels
 from polyrec.data.stage import Keep, Stage, keep_column
 from polyrec.data.tables import Joined
@@ -23,6 +23,7 @@ from polyrec.features.light_gcn import LightGCN
 from polyrec.features.streamed import Streamed
 from polyrec.observing import number_groups
 from polyrec.recommender import Recommender
+from polyrec.tasks.task import Task
 from polyrec.training_table import Table
 
 
@@ -51,7 +52,7 @@ def prepare(
     targets: dict[str, Tensor] = {}
     masks: dict[str, Tensor] = {}
     for task in spec.tasks:
-        labels = table.labels[task.name]
+        labels = _labels(task, table, own)
         check_learnable(labels, task)
         tasks[task.name] = fit_task(task, labels)
         observed[task.name] = len(observed_labels(labels))
@@ -66,7 +67,7 @@ def prepare(
     held_targets: dict[str, Tensor] = {}
     held_masks: dict[str, Tensor] = {}
     for task in spec.tasks:
-        labels = held.labels[task.name]
+        labels = _labels(task, held, others)
         held_targets[task.name] = keep_held(task.targets(labels, tasks[task.name]))
         held_masks[task.name] = keep_held(task.observed(labels, tasks[task.name]))
     if log is not None:
@@ -92,6 +93,16 @@ def _fit(feature: Feature, values: pl.DataFrame, table: Table) -> pl.DataFrame:
     if isinstance(feature, Streamed) and TIME in table.rows.columns:
         return feature.fit(values, table.rows[TIME])
     return feature.fit(values)
+
+
+def _labels(task: Task, table: Table, columns: Mapping[str, Column]) -> pl.Series:
+    """Return the labels of a task, with the numbers of each row's item beside them where the task learns to tell these."""
+    labels = table.labels[task.name]
+    if task.numbers_of is None:
+        return labels
+    numbers_NL = columns[task.numbers_of].take(torch.arange(table.frame.height))
+    assert isinstance(numbers_NL, Tensor)
+    return with_numbers(labels, numbers_NL)
 
 
 def _fit_graphs(spec: Recommender, states: dict[str, pl.DataFrame], encoded: Callable[[str], Column]) -> None:

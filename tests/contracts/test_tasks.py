@@ -17,7 +17,7 @@ from torch import Tensor
 
 from polyrec import UserError
 from polyrec.core.files import read_parquet, write_parquet
-from polyrec.tasks.task import Head, State, Task
+from polyrec.tasks.task import NUMBERS, Head, State, Task
 
 ROWS = 60
 HIDDEN = np.random.default_rng(0).uniform(-1, 1, ROWS)
@@ -32,6 +32,9 @@ LABELS = {
     "structs of label and limit": pl.DataFrame({"label": np.minimum(2 + 1.5 * HIDDEN, 2.6), "limit": [2.6] * ROWS}).to_struct(),
     "structs of label, group, user and item": pl.DataFrame(
         {"label": HIDDEN > 0, "group": np.arange(ROWS) % 7, "user": np.arange(ROWS) % 11, "item": THIRD}
+    ).to_struct(),
+    "structs of label and an item's numbers": pl.DataFrame(
+        {"label": HIDDEN > -0.8, "numbers": pl.Series(np.column_stack([THIRD, HIDDEN > 0]), dtype=pl.Array(pl.Int32, 2))}
     ).to_struct(),
 }
 UNLEARNABLE = {
@@ -241,8 +244,11 @@ def _trained(head: Head, lesson: Lesson) -> Tensor:
 
 
 def _hidden(lesson: Lesson, hidden_BH: Tensor) -> list[Tensor]:
-    """Return a hidden state for each of the task's views."""
-    return [hidden_BH] * len(lesson.task.views)
+    """Return a hidden state for each of the task's views, and the item's numbers for a task that is given them."""
+    views = [hidden_BH] * len(lesson.task.views)
+    if lesson.task.numbers_of is None:
+        return views
+    return [*views, lesson.labels.struct.field(NUMBERS).to_torch().float()[: len(hidden_BH)]]
 
 
 def _without(lesson: Lesson, is_null: pl.Series) -> pl.Series:

@@ -12,6 +12,7 @@ from polyrec.cli import (
     compare,
     datasets,
     demo,
+    describe,
     evaluate,
     export,
     fit,
@@ -26,7 +27,8 @@ from polyrec.cli import (
     write,
 )
 from polyrec.cli.output import errors
-from polyrec.core.errors import UserError, describe
+from polyrec.core.errors import UserError
+from polyrec.core.errors import describe as findings
 
 app = typer.Typer(
     name="polyrec",
@@ -41,6 +43,7 @@ for command in (
     fit.fit,
     prepare.prepare,
     evaluate.evaluate,
+    describe.describe,
     compare.compare,
     tune.tune,
     text_report.text_report,
@@ -65,7 +68,7 @@ def main() -> None:
         errors.print(f"polyrec: {error}", markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)
     except ValidationError as error:
-        errors.print(f"polyrec: {describe(error)}", markup=False, highlight=False, soft_wrap=True)
+        errors.print(f"polyrec: {findings(error)}", markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

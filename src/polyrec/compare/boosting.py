@@ -70,7 +70,7 @@ def boost(
     started = time.process_time()
     sets, truths = [], []
     for rows in (kept, validation):
-        mask, truth = read_truth(rows, task, whole_state(task, learn))
+        mask, truth = read_truth(rows, task, whole_state(spec, task, learn))
         categories = [place for place, f in enumerate(features) if isinstance(f, Categorical)]
         matrix_NF = _matrix(rows, features, states)[mask]
         sets.append(lightgbm.Dataset(matrix_NF, truth, categorical_feature=categories, free_raw_data=False))

@@ -23,7 +23,7 @@ class Counter:
 
     def __init__(self, spec: Recommender, frame: pl.DataFrame) -> None:
         self.features = fit_features(spec, frame)
-        self.tasks = {task.name: whole_state(task, frame) for task in spec.tasks}
+        self.tasks = {task.name: whole_state(spec, task, frame) for task in spec.tasks}
 
     def __call__(self, spec: Recommender) -> int:
         """Return the number of learned numbers outside the tables of ids; nothing is allocated for them."""

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
+import torch
 
 from polyrec.core.errors import UserError
 from polyrec.core.files import sha256, write_parquet
-from polyrec.data.labels import fit_task, has_label, read_labels
+from polyrec.data.labels import fit_task, has_label, read_labels, with_numbers
 from polyrec.data.sources import Source
 from polyrec.data.splits import Rows
 from polyrec.data.tables import Tables, join
@@ -61,9 +62,16 @@ def rows_of(spec: Recommender, frame: pl.DataFrame) -> Rows:
     return Rows(frame.height, users, times)
 
 
-def whole_state(task: Task, learn: pl.DataFrame) -> pl.DataFrame:
+def whole_state(spec: Recommender, task: Task, learn: pl.DataFrame) -> pl.DataFrame:
     """Return what a task learns from all rows but those of the test: in its terms all models are judged."""
-    return fit_task(task, read_labels(learn, task))
+    labels = read_labels(learn, task)
+    if task.numbers_of is None:
+        return fit_task(task, labels)
+    feature = next(own for own in spec.item if own.name == task.numbers_of)
+    values = learn.select(feature.columns)
+    numbers_NL = feature.encode(values, feature.fit(values)).take(torch.arange(learn.height))
+    assert isinstance(numbers_NL, torch.Tensor)
+    return fit_task(task, with_numbers(labels, numbers_NL))
 
 
 def _store(frame: pl.DataFrame, folder: Path) -> Path:

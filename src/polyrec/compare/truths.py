@@ -57,7 +57,7 @@ def read_truths(spec: Recommender, split: Split, resamples: int) -> dict[str, Tr
     """Return what was observed on the test rows, in terms of the whole learning table, so that all models share it."""
     user = spec.roles(split.learn).user
     users = number_groups(split.test[user]) if user is not None and user in split.test.columns else None
-    states = {task.name: whole_state(task, split.learn) for task in spec.tasks}
+    states = {task.name: whole_state(spec, task, split.learn) for task in spec.tasks}
     targets, masks = encode_labels({task.name: read_labels(split.test, task) for task in spec.tasks}, spec.tasks, states)
     truths = {}
     for task in spec.tasks:

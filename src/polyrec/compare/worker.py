@@ -72,7 +72,7 @@ def _fit(job: Job, learn: pl.DataFrame, test: pl.DataFrame) -> tuple[dict[str, A
 
 def _aligned(task: Task, fitted: Fitted, learn: pl.DataFrame, prediction: np.ndarray) -> np.ndarray:
     """Return predictions with the outputs of the whole learning table; one of a class met by no training row is zero."""
-    own, whole = task.names(fitted.parts.task_states[task.name]), task.names(whole_state(task, learn))
+    own, whole = task.names(fitted.parts.task_states[task.name]), task.names(whole_state(fitted.spec, task, learn))
     if own == whole:
         return prediction
     aligned_NC = np.zeros((len(prediction), len(whole)), dtype=prediction.dtype)

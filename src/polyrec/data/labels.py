@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import polars as pl
+from torch import Tensor
 
 from polyrec.core.errors import UserError
 from polyrec.data.expressions import columns_of, evaluate
 from polyrec.features.feature import Feature
 from polyrec.tasks.order import with_earlier
-from polyrec.tasks.task import State, Task
+from polyrec.tasks.task import NUMBERS, State, Task
 
 LABEL = "label"
 """The role of the label itself among the expressions of a task."""
@@ -31,9 +32,15 @@ def read_labels(frame: pl.DataFrame, task: Task) -> pl.Series:
     return struct.zip_with(columns[LABEL].is_not_null(), pl.Series(LABEL, [None], dtype=struct.dtype))
 
 
+def with_numbers(labels: pl.Series, numbers_NL: Tensor) -> pl.Series:
+    """Return a struct of the label and, beside it, the numbers that a feature has of the row's item."""
+    numbers = pl.Series(NUMBERS, numbers_NL.numpy(), dtype=pl.Array(pl.Int32, numbers_NL.shape[1]))
+    return pl.DataFrame([label_of(labels).alias(LABEL), numbers]).to_struct(LABEL)
+
+
 def observed_labels(labels: pl.Series) -> pl.Series:
     """Return the labels that are not null; of structs, those whose label is not."""
-    return labels.filter(_label(labels).is_not_null())
+    return labels.filter(label_of(labels).is_not_null())
 
 
 def fit_task(task: Task, labels: pl.Series) -> State:
@@ -59,7 +66,7 @@ def label_columns(task: Task) -> tuple[str, ...]:
 
 def check_learnable(labels: pl.Series, task: Task) -> None:
     """Raise `UserError` for a label from which nothing can be learned: all null, or one value throughout."""
-    observed = _label(labels).drop_nulls()
+    observed = label_of(labels).drop_nulls()
     if len(observed) == 0:
         raise task.wrong_labels(
             "at least one observed label", f"null in all {len(labels)} rows", "Check the label or drop the task."
@@ -91,7 +98,8 @@ def refuse_leakage(
                     )
 
 
-def _label(labels: pl.Series) -> pl.Series:
+def label_of(labels: pl.Series) -> pl.Series:
+    """Return the label alone, whatever stands beside it."""
     is_struct = isinstance(labels.dtype, pl.Struct) and any(field.name == LABEL for field in labels.dtype.fields)
     return labels.struct.field(LABEL) if is_struct else labels
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import polars as pl
 from pydantic import Field
 from torch import Tensor, nn
@@ -58,6 +60,10 @@ class Feature(Family, family="features"):
     def build(self, state: State) -> Encoder:
         """Make the module that maps this feature's input to (B, width)."""
         raise NotImplementedError
+
+    def describe(self, state: State) -> dict[str, Any]:
+        """Return what the state says to a reader: names and numbers, or lists of such, that JSON can hold."""
+        return {}
 
 
 class _ColumnFeature(Feature):

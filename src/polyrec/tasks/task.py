@@ -18,6 +18,9 @@ from polyrec.layers.mlp import MLP
 from polyrec.tasks.link import Link
 from polyrec.tasks.product import Product
 
+NUMBERS = "numbers"
+"""The field beside the label that holds an item's numbers, for tasks that are given them."""
+
 State = pl.DataFrame
 """What a task learned from the training labels (classes, a mean): a frame whose columns each kind documents."""
 
@@ -28,6 +31,9 @@ _AFTER = {"anyOf": [{FAMILY_MARK: "links"}, *_NAMES, {"type": "null"}], "default
 
 class Head(nn.Module):
     """A task's own tower and its last linear layer. Maps hidden states (B, H) to raw outputs (B, C), or (B,) for C = 1."""
+
+    numbers = 0
+    """How many numbers of the row's item the head is given after its hidden states."""
 
     def __init__(self, width: int, tower: tuple[int, ...], outputs: int, dropout: float) -> None:
         super().__init__()
@@ -97,6 +103,15 @@ class Task(Family, family="tasks"):
         null as a whole where the label is null.
         """
         return {"label": self.label}
+
+    @property
+    def numbers_of(self) -> str | None:
+        """Name of the feature of the item whose numbers the task learns to tell, if it does.
+
+        The labels handed to `fit` and, in training, to `targets` then hold them beside the label, under `NUMBERS`; the head is
+        given them, (B, L), after its hidden states.
+        """
+        return None
 
     @property
     def levels(self) -> tuple[float, ...]:

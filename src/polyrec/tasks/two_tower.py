@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from polyrec.layers.mlp import MLP
 from polyrec.tasks.codes import codes, roles_of
+from polyrec.tasks.flags import flags
 from polyrec.tasks.task import Head, State, Task
 
 UNOBSERVED, NEGATIVE, POSITIVE = -1.0, 0.0, 1.0
@@ -96,14 +97,7 @@ class _TwoTower(Task):
     def rows(self, labels: pl.Series) -> pl.DataFrame:
         """Return `flag`, 1 and 0 of the label or -1 where it or an id is null, and the other roles' codes by role."""
         roles = roles_of(self, labels)
-        label = roles.pop("label")
-        if not (label.dtype == pl.Boolean or label.dtype.is_numeric()):
-            remedy = "Write a condition, such as 'rating >= 4'."
-            raise self.wrong_labels("true or false, or 0 and 1", f"the type {label.dtype}", remedy)
-        numbers = label.cast(pl.Float64)
-        others = numbers.filter(~numbers.is_in([NEGATIVE, POSITIVE])).unique().sort().head(5)
-        if len(others):
-            raise self.wrong_labels("0 and 1", f"also {others.to_list()}", "Write a condition, such as 'rating >= 4'.")
+        numbers = flags(self, roles.pop("label"))
         known = pl.all_horizontal(pl.col(roles) >= 0)
         rows = pl.DataFrame({"flag": numbers} | {role: codes(ids) for role, ids in roles.items()})
         return rows.with_columns(flag=pl.when(known).then("flag").fill_null(UNOBSERVED))

@@ -1,0 +1,19 @@
+"""Labels that say yes or no, as numbers."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from polyrec.tasks.task import Task
+
+
+def flags(task: Task, label: pl.Series) -> pl.Series:
+    """Return 1 and 0 for true and false, null where the label is; anything else is refused."""
+    if not (label.dtype in (pl.Boolean, pl.Null) or label.dtype.is_numeric()):
+        remedy = "Write a condition, such as 'rating >= 4'."
+        raise task.wrong_labels("true or false, or 0 and 1", f"the type {label.dtype}", remedy)
+    numbers = label.cast(pl.Float64)
+    others = numbers.filter(~numbers.is_in([0.0, 1.0])).unique().sort().head(5)
+    if len(others):
+        raise task.wrong_labels("0 and 1", f"also {others.to_list()}", "Write a condition, such as 'rating >= 4'.")
+    return numbers
