@@ -3,12 +3,13 @@
 Shape letters: B rows, D width of all features together.
 """
 
+import polars as pl
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from polyrec import SharedBottom
+from polyrec import GradNorm, Recommender, SharedBottom, UPGrad, UserError
 
 FIELDS = {"user_id": 4, "item_id": 6, "city": 4}
 TASKS = ("like", "stars", "seconds")
@@ -66,3 +67,14 @@ def test_without_biases_it_scales_with_its_input(scale: float, seed: int):
                 parameter.zero_()
     one, other = shared(inputs(seed=seed), TASKS), shared(scale * inputs(seed=seed), TASKS)
     torch.testing.assert_close(other["like"], scale * one["like"])
+
+
+def test_without_a_layer_the_tasks_share_the_features_alone(small: Recommender, world: pl.DataFrame):
+    network = SharedBottom(hidden=()).build({"user_id": 3, "age": 2}, ("like", "stars"))
+    x_BD = torch.randn(4, 5)
+    assert torch.equal(network(x_BD, ("stars",))["stars"], x_BD)
+    assert network.width == 5
+    spec = small.replace(network=SharedBottom(hidden=()), balancing=UPGrad(), training=small.training.replace(epochs=1))
+    assert spec.fit(world.head(400), progress=False).curves
+    with pytest.raises(UserError, match="GradNorm: expected a layer that all tasks share"):
+        spec.replace(balancing=GradNorm()).fit(world.head(400), progress=False)

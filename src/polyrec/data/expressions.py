@@ -29,7 +29,8 @@ def evaluate(frame: pl.DataFrame, sql: str, thing: str) -> pl.Series:
     """Evaluate an expression on every row of a frame.
 
     Raises `UserError` where it does not parse, names an absent column, does not fit the columns' types, or gives one value
-    for the whole table (an aggregate) instead of one a row.
+    for the whole table (an aggregate) instead of one a row. A constant, such as `true` where every row is a meeting, is the
+    value of every row.
     """
     expression = parse(sql, thing)
     require_columns(frame, expression.meta.root_names(), thing)
@@ -40,6 +41,8 @@ def evaluate(frame: pl.DataFrame, sql: str, thing: str) -> pl.Series:
         raise UserError(
             thing, expected="an expression that fits the table", found=f"{sql!r}: {error}", remedy=remedy
         ) from error
+    if len(values) == 1 and not expression.meta.root_names():
+        return pl.repeat(values[0], frame.height, dtype=values.dtype, eager=True)
     if len(values) != frame.height:
         remedy = "Leave out aggregates such as SUM and COUNT."
         raise UserError(thing, expected="one value a row", found=f"{len(values)} values for {frame.height} rows", remedy=remedy)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pydantic import Field, PositiveInt
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from polyrec.layers.mlp import MLP
@@ -16,12 +16,13 @@ from polyrec.networks.shared_network import SharedNetwork
 class SharedBottom(Network):
     """A multilayer perceptron whose output all tasks read: `h_t = MLP(x)` for each t (Caruana, Machine Learning 1997).
 
-    Tasks share every weight below their towers. It is `MMoE` with one expert.
+    Tasks share every weight below their towers. It is `MMoE` with one expert. Without a layer the tasks share the features
+    alone, as where a language model is all that they share.
     """
 
     examples = ({}, {"hidden": [32], "products": True, "dropout": 0.1})
 
-    hidden: tuple[PositiveInt, ...] = Field(default=(256, 128), min_length=1)
+    hidden: tuple[PositiveInt, ...] = (256, 128)
     """Widths of the shared layers."""
 
     def build(self, fields: Mapping[str, int], tasks: Sequence[str]) -> SharedNetwork:
@@ -45,5 +46,5 @@ class SharedBottomNetwork(SharedNetwork):
         return self.inputs.readers(*self.bottom.readers())
 
     def last_shared(self) -> tuple[nn.Parameter, ...]:
-        last = [step for step in self.bottom.steps if isinstance(step, nn.Linear)][-1]
-        return tuple(last.parameters())
+        layers = [step for step in self.bottom.steps if isinstance(step, nn.Linear)]
+        return tuple(layers[-1].parameters()) if layers else ()

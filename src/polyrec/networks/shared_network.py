@@ -34,5 +34,6 @@ class SharedNetwork(nn.Module):
         return ()
 
     def last_shared(self) -> tuple[nn.Parameter, ...]:
-        """Return the weights of the last layer that every task's loss reaches: where GradNorm compares gradients."""
+        """Return the weights of the last layer that every task's loss reaches: where GradNorm compares gradients. Empty where
+        tasks share no layer."""
         raise NotImplementedError

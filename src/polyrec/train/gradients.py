@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from polyrec.core.errors import UserError
 from polyrec.train.ranks import Ranks
 
 
@@ -36,6 +37,9 @@ class StepGradients:
         return torch.stack([self.ranks.sum(self._in_last_shared(task)).norm() for task in tasks])
 
     def _in_last_shared(self, task: str) -> Tensor:
+        if not self.last_shared:
+            remedy = "Give the network a hidden layer, or choose another balancer."
+            raise UserError("GradNorm", expected="a layer that all tasks share", found="none", remedy=remedy)
         found = torch.autograd.grad(self.losses[task], self.last_shared, retain_graph=True, allow_unused=True)
         parts = zip(found, self.last_shared, strict=True)
         return torch.cat([(torch.zeros_like(own) if one is None else one).flatten() for one, own in parts]).double()
