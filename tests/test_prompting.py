@@ -1,15 +1,15 @@
 """Zero-shot prompts, with SmolLM2-135M: probabilities of answers, records that give orders, and what cannot be asked."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import polars as pl
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from polyrec import Binary, Count, Multiclass, Ordinal, Package, Recommender, Regression, Text, UserError
+from polyrec.cli.app import app
 from polyrec.language.prompting import CLOSE, OPEN, Answers, answers_of
 from polyrec.prompting import Prompt, Prompted, ask
 
@@ -173,8 +173,8 @@ def test_the_command_asks_as_many_rows_as_it_is_told(spec: Recommender, tmp_path
     REVIEWS.write_parquet(tmp_path / "reviews.parquet")
     spec.alone("stars").to_yaml(tmp_path / "spec.yaml")
     Prompt(max_tokens=16).to_yaml(tmp_path / "prompt.yaml")
-    command = [sys.executable, "-m", "polyrec", "prompt", str(tmp_path / "spec.yaml"), "--json", "--rows", "3"]
-    command += ["--data", str(tmp_path / "reviews.parquet"), "--prompt", str(tmp_path / "prompt.yaml"), "--resamples", "5"]
-    told = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    options = ["--json", "--rows", "3", "--resamples", "5", "--prompt", str(tmp_path / "prompt.yaml")]
+    command = ["prompt", str(tmp_path / "spec.yaml"), "--data", str(tmp_path / "reviews.parquet"), *options]
+    told = json.loads(CliRunner().invoke(app, command).stdout)
     assert told["rows"] == told["observed"]["stars"] == 3
     assert 0 < told["tasks"]["stars"]["rmse"] < 4

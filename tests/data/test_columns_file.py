@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from polyrec.core.batch import Bag, Column, Dense, Indexed, Input, Padded, Ragged, Sequence
+from polyrec.core.batch import Bag, Column, Dense, Indexed, Input, Lookup, Padded, Ragged, Repeated, Sequence
 from polyrec.data.blocks import BlockReader
 from polyrec.data.columns_file import ColumnsWriter, read_tree
 from polyrec.data.prepared import Items, Prepared
@@ -27,6 +27,7 @@ def columns(rows: int = ROWS) -> dict[str, Column]:
         "number": Dense(torch.rand(rows, 2, generator=generator)),
         "text": Indexed(torch.rand(3, 5, generator=generator), torch.randint(3, (rows,), generator=generator).int()),
         "bag": bag,
+        "shared": Lookup(bag, torch.randint(rows, (rows,), generator=generator).int()),
         "history": Sequence(Dense(ids), torch.arange(rows), torch.arange(rows).clamp(max=4)),
         "bags": Sequence(bag, torch.arange(rows), torch.arange(rows).clamp(max=2)),
     }
@@ -35,6 +36,8 @@ def columns(rows: int = ROWS) -> dict[str, Column]:
 def flat(value: Input) -> list[Tensor]:
     if isinstance(value, Bag):
         return [value.values, value.offsets_B]
+    if isinstance(value, Repeated):
+        return [*flat(value.elements), value.index_B]
     return [*flat(value.elements), value.mask_BL] if isinstance(value, Padded) else [value]
 
 

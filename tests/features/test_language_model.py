@@ -15,6 +15,7 @@ from polyrec import (
     Fitted,
     History,
     HuggingFace,
+    Joint,
     LanguageModel,
     LastLayers,
     LoRA,
@@ -213,6 +214,27 @@ def test_a_history_of_texts_reads_each_of_them_once(reviews: pl.DataFrame, monke
     fitted.predict(reviews)
     assert max(seen) <= reviews["text"].n_unique()
     assert len(fitted.recommend(3, user=1, exclude_seen=False)) == 3
+
+
+def test_a_text_written_with_its_label_is_refused(reviews: pl.DataFrame):
+    late = recommender().features[0].replace(written="timestamp")
+    with pytest.raises(UserError, match="text 'text': expected texts written before the time of their row"):
+        recommender(features=(late,)).fit(reviews, reviews, progress=False)
+
+
+def test_joined_to_an_id_both_are_learned(reviews: pl.DataFrame):
+    declared = Recommender(
+        item=(
+            Categorical(name="thing", width=8),
+            recommender().features[0],
+            Joint(name="both", id="thing", content="text", width=16),
+        ),
+        tasks=recommender().tasks,
+        network=SharedBottom(hidden=(8,)),
+        training=Training(epochs=1, batch_size=16),
+    )
+    fitted = declared.fit(reviews, reviews, progress=False)
+    assert all(own.abs().max() > 0 for name, own in fitted.model.named_parameters() if "lora_B" in name)
 
 
 def test_an_encoder_without_weights_at_hand_is_refused():

@@ -62,6 +62,9 @@ class LanguageModel(Feature):
     """Whether activations are computed anew in the backward pass, for a third more time and a fraction of the memory."""
     states: Literal["float32", "float16"] = "float32"
     """Precision in which the states of frozen layers are kept on disk: for each token as many numbers as the model is wide."""
+    written: str | None = None
+    """Column that tells when the text was written. `fit` refuses rows whose text is not older than the row: what was written
+    with the label or after it may tell it."""
     max_characters: int = Field(default=4000, gt=0)
     """Characters kept of a text before it is cut into tokens."""
 
