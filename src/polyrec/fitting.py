@@ -30,6 +30,7 @@ from polyrec.objective import Objective
 from polyrec.recommender import Recommender
 from polyrec.train.loop import OnEpoch, Run, train
 from polyrec.train.training import Training
+from polyrec.validation_ranking import ValidationRanking
 
 
 def fit(
@@ -115,7 +116,10 @@ def _learn(
     judge = None
     if stage.held is not None:
         users = None if stage.users is None else stage.users.numpy()
-        judge = Judge(spec, stage.tasks, stage.held, users, training.utility, training.watch)
+        items = stage.frames.get("items")
+        asked = any(term.endswith("@10") for term in (*training.utility, *training.watch))
+        ranking = ValidationRanking(spec, stage.features, items, stage.held) if asked and items is not None else None
+        judge = Judge(spec, stage.tasks, stage.held, users, training.utility, training.watch, ranking)
     run = train(
         model,
         Objective(spec.tasks),

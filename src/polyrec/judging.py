@@ -23,6 +23,7 @@ from polyrec.model import Model
 from polyrec.objective import Objective
 from polyrec.observing import Judged, Spaces, metric_names, observe_raw
 from polyrec.tasks.task import Task
+from polyrec.validation_ranking import ValidationRanking
 
 if TYPE_CHECKING:
     from polyrec.fitted import Fitted
@@ -45,18 +46,22 @@ class Judge:
         users: np.ndarray | None,
         utility: Mapping[str, float],
         watch: Sequence[str] = (),
+        ranking: ValidationRanking | None = None,
     ) -> None:
         self.spec, self.states, self.prepared, self.users = spec, states, prepared, users
         self.objective = Objective(spec.tasks)
         names = {task.name: metric_names(self.objective, task) for task in spec.tasks}
         wanted = {task: list(own[:1]) for task, own in names.items()}
         known = [f"{task}.{metric}" for task, own in names.items() for metric in (SKILL, *own)]
+        ranked = [] if ranking is None else ranking.names()
+        self.ranking = ranking if any(term in ranked for term in (*utility, *watch)) else None
+        known += ranked
         for term in (*utility, *watch):
             if term not in known:
                 thing = f"utility {term!r}" if term in utility else f"figure to watch {term!r}"
                 raise UserError(thing, expected="task.metric", found="none of that name", remedy=nearest(term, known))
             name, metric = term.split(".", 1)
-            if metric != SKILL and metric not in wanted[name]:
+            if metric != SKILL and term not in ranked and metric not in wanted[name]:
                 wanted[name].append(metric)
         self.wanted, self.utility = wanted, dict(utility)
         constants = self.objective.constants(prepared.targets, prepared.masks)
@@ -78,6 +83,8 @@ class Judge:
             for metric in self.wanted[name]:
                 found[f"{name}.{metric}"] = _compute(metric, spaces[name])
             found[f"{name}.{SKILL}"] = 1 - losses[name] / constant
+        if self.ranking is not None:
+            found |= self.ranking(model, raw)
         terms = self.utility or {f"{name}.{SKILL}": 1 / len(self.constants) for name in self.constants}
         found["utility"] = sum(weight * found.get(term, float("nan")) for term, weight in terms.items())
         return found

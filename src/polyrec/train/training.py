@@ -42,8 +42,9 @@ class Training(Spec):
     patience: int | None = Field(default=3, ge=1)
     """Epochs without a better utility after which training stops; unset, all epochs run."""
     utility: dict[str, float] = {}
-    """What "better" means on validation: weights of `task.metric`, such as `{like.auc: 1, stars.rmse: -1}`. Empty: the mean
-    over tasks of `task.skill`, the share of the best constant's loss that the model saves."""
+    """What "better" means on validation: weights of `task.metric`, such as `{like.auc: 1, stars.rmse: -1}`; of a Retrieval also
+    `recall@10` and `ndcg@10` among all items. Empty: the mean over tasks of `task.skill`, the share of the best constant's loss
+    that the model saves."""
     watch: tuple[str, ...] = ()
     """Further figures by `task.metric` that validation tells after each epoch, without a part in the utility."""
     split: Split = RandomSplit()
