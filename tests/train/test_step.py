@@ -282,7 +282,8 @@ def test_compiled_steps_gather_rows_of_tables_and_learn_the_same(rows: pl.DataFr
     spec = declaration()
     features = [own for own in (*spec.user, *spec.item) if isinstance(own, Categorical)]
     assert len(features) > 1
-    spec = spec.replace(user=features[:1], item=features[1:])
+    tasks = (spec.tasks[0].replace(inputs="user"), *spec.tasks[1:])
+    spec = spec.replace(user=features[:1], item=features[1:], tasks=tasks)
     fits = [
         spec.fit(
             rows, training=Training(epochs=1, batch_size=100, tables=tables, compile=compiles, patience=None), progress=False

@@ -92,7 +92,7 @@ class CompiledGradients:
         def gradients(*inputs: Tensor) -> tuple[Tensor, ...]:
             return self._gradients(features, iter(inputs))
 
-        graph = make_fx(gradients, tracing_mode="fake")(*inputs)
+        graph = make_fx(gradients, tracing_mode="fake", _allow_non_fake_inputs=True)(*inputs)
         function: Callable[..., Sequence[Tensor]] = torch._inductor.compile(graph, list[Any](inputs))
         return function
 
