@@ -48,6 +48,8 @@ def check_references(spec: Recommender) -> None:
             "give these tasks the same `within`."
         )
     for task in spec.tasks:
+        if task.is_direct:
+            _check_direct(task, spec, by_name)
         if task.uniform_negatives and spec.key(spec.item) is None:
             remedy = "Declare the item's key as a Categorical, or set negatives to 0."
             raise ValueError(f"task {task.name!r} draws items as negatives, but `item` has no key. {remedy}")
@@ -114,3 +116,18 @@ def _check_joint(joint: Joint, spec: Recommender, by_name: Mapping[str, Feature]
         named = [name for name in joint.parts if name in task.inputs] if isinstance(task.inputs, tuple) else []
         if named:
             raise ValueError(f"task {task.name!r} has the input {named[0]!r}, which is part of the {thing}. Name the joint.")
+
+
+def _check_direct(task: Task, spec: Recommender, by_name: Mapping[str, Feature]) -> None:
+    named = task.inputs if isinstance(task.inputs, tuple) else ()
+    sides = [[own.name for own in features if own.name in named] for features in ((*spec.user, *spec.features), spec.item)]
+    if len(named) != 2 or any(len(own) != 1 for own in sides):
+        raise ValueError(f"task {task.name!r} is direct: its `inputs` are two features, one of the user and one of the item")
+    widths = {name: by_name[name].width for name in named}
+    if len(set(widths.values())) > 1:
+        raise ValueError(f"task {task.name!r} is direct and its inputs have the widths {widths}: they must be equal")
+    if spec.network.copies([own.name for own in spec.tasks]) > 1:
+        kind = type(spec.network).__name__
+        raise ValueError(f"task {task.name!r} is direct, and {kind} has several copies of features. Choose another network.")
+    if spec.network.adapters is not None:
+        raise ValueError(f"task {task.name!r} is direct: it hears no adapters. Drop them, or `direct`.")

@@ -14,6 +14,7 @@ from polyrec.core.batch import Batch, Input
 from polyrec.features.encoders import Encoders
 from polyrec.features.feature import Feature, Rates, State
 from polyrec.layers.named import Named
+from polyrec.networks.bypass import Bypass
 from polyrec.networks.network import Network
 from polyrec.networks.shared_network import SharedNetwork
 from polyrec.tasks.link import LinkModule
@@ -48,6 +49,9 @@ class Model(nn.Module):
         fields = encoders[0].fields
         self.copies = nn.ModuleList(encoders)
         shared = network.build(fields, self.tasks)
+        direct = {task.name: task.inputs for task in tasks if task.is_direct}
+        if direct:
+            shared = Bypass(shared, fields, direct)
         adapters = network.adapters
         self.network: SharedNetwork = shared if adapters is None else adapters.build(shared, fields, self.tasks, copies)
         self.heads, self.links = Named[Head](), Named[LinkModule]()

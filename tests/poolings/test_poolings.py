@@ -16,6 +16,7 @@ from polyrec.poolings.convolution import Convolution
 from polyrec.poolings.din import DIN
 from polyrec.poolings.mean import Mean
 from polyrec.poolings.pooling import Pooling, PoolingModule
+from polyrec.poolings.recency import Recency
 from polyrec.poolings.recurrent import Recurrent
 from polyrec.poolings.sasrec import SASRec
 
@@ -205,3 +206,12 @@ def test_din_does_not_normalise_its_weights():
     one, mask_B1 = x_BLK[:, :1], torch.ones(len(x_BLK), 1, dtype=torch.bool)
     once, twice = module(one, mask_B1, target_BK), module(one.expand(-1, 2, -1), mask_B1.expand(-1, 2), target_BK)
     torch.testing.assert_close(twice, 2 * once)
+
+
+def test_recency_weighs_by_a_power_of_age():
+    x_BLK = torch.tensor([[[9.0], [3.0], [6.0]], [[9.0], [9.0], [5.0]]])
+    mask_BL = torch.tensor([[False, True, True], [False, False, True]])
+    found = Recency(power=1.0).build(1, 3)(x_BLK, mask_BL, x_BLK[:, -1])
+    torch.testing.assert_close(found, torch.tensor([[(6 + 3 / 2) / 1.5], [5.0]]))
+    plain = Recency(power=0.0).build(1, 3)(x_BLK, mask_BL, x_BLK[:, -1])
+    torch.testing.assert_close(plain, Mean().build(1, 3)(x_BLK, mask_BL, x_BLK[:, -1]))

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from polyrec.tasks.codes import roles_of
-from polyrec.tasks.task import State
-from polyrec.tasks.two_tower import POSITIVE, _TwoTower
+from polyrec.tasks.task import Head, State
+from polyrec.tasks.two_tower import POSITIVE, DirectHead, _TwoTower
 
 DRAWN = -2.0
 """The first number of the target of a row whose item was drawn uniformly."""
@@ -40,6 +40,10 @@ class Retrieval(_TwoTower):
 
     negatives: int = Field(default=256, ge=0)
     """Rows with uniformly drawn items beside those of the batch: without them, rare items are hardly ever negatives."""
+    direct: bool = False
+    """Whether the vectors of the two features that `inputs` names, one of the user and one of the item, are held against each
+    other as they are, past shared network, tower and linear layer, as in SASRec: a history of the item's feature then lies in
+    the space of the items. The two must be of one width; `tower` and `width` are not read."""
     temperature: float = Field(default=0.05, gt=0)
     """What cosines are divided by: the lower, the more the hardest negatives count."""
 
@@ -50,6 +54,13 @@ class Retrieval(_TwoTower):
     @property
     def uniform_negatives(self) -> int:
         return self.negatives
+
+    @property
+    def is_direct(self) -> bool:
+        return self.direct
+
+    def build(self, width: int, state: State) -> Head:
+        return DirectHead() if self.direct else super().build(width, state)
 
     def fit(self, labels: pl.Series) -> State:
         self.require_positive(self.rows(labels))

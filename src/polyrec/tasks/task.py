@@ -119,6 +119,11 @@ class Task(Family, family="tasks"):
         return ()
 
     @property
+    def is_direct(self) -> bool:
+        """Whether the task reads its two inputs as they are, past the shared network."""
+        return False
+
+    @property
     def uniform_negatives(self) -> int:
         """Rows that every training batch is given beside its own, whose items are drawn uniformly from all items."""
         return 0

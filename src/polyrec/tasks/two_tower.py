@@ -57,6 +57,19 @@ class TwoTowerHead(Head):
         return torch.cat([functional.normalize(side_BK, dim=1) for side_BK in sides], 1)
 
 
+class DirectHead(Head):
+    """Holds two hidden states of one width against each other as they are. Maps them, (B, K) each, to raw outputs (B, 2K)."""
+
+    def __init__(self) -> None:
+        nn.Module.__init__(self)
+
+    def state(self, *hidden_BH: Tensor) -> Tensor:
+        return torch.cat(hidden_BH, 1)
+
+    def output(self, state_BH: Tensor) -> Tensor:
+        return torch.cat([functional.normalize(side_BK, dim=1) for side_BK in state_BH.chunk(2, 1)], 1)
+
+
 class _TwoTower(Task):
     """A task whose score is the cosine of a user's and an item's vector, scaled to [0, 1]."""
 

@@ -24,7 +24,9 @@ class QuickAdam(optim.Adam):
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """Take a step of every weight that has a gradient."""
-        gradients = [[weight.grad for weight in group["params"]] for group in self.param_groups]
+        gradients = [[weight.grad for weight in group["params"]] for group in self.param_groups if group["params"]]
+        if not gradients:
+            return None if closure is None else super().step(closure)
         if not self._lists or closure is not None or any(gradient is None for own in gradients for gradient in own):
             loss = super().step(closure)
             self._gather()
@@ -61,6 +63,7 @@ class QuickAdam(optim.Adam):
             self._lists = [
                 (group, group["params"], *([self.state[weight][name] for weight in group["params"]] for name in _STATE))
                 for group in self.param_groups
+                if group["params"]
             ]
 
 
