@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 import torch
 
-from polyrec.core.batch import Column, Paired, Sequence
+from polyrec.core.batch import Column, Dense, Indexed, Lookup, Paired, Sequence
 from polyrec.data.expressions import columns_of, parse
 from polyrec.features.feature import Feature, State
 from polyrec.features.history import History
@@ -56,8 +56,13 @@ def history_column(
     elements = past.select(_read(of))
     if elements.height == 0:
         elements = pl.DataFrame({name: [None] for name in elements.columns}, schema=elements.schema)
-    columns = [feature.encode(elements.select(feature.columns), states[feature.name]) for feature in of]
+    columns = [_once(feature.encode(elements.select(feature.columns), states[feature.name])) for feature in of]
     return Sequence(columns[0] if len(columns) == 1 else Paired(*columns), ends, lengths)
+
+
+def _once(column: Column) -> Column:
+    """Return a column that hands out each distinct vector once a batch, for many rows of many histories share few of them."""
+    return Lookup(Dense(column.table_U), column.index_N) if isinstance(column, Indexed) else column
 
 
 def _read(of: tuple[Feature, ...]) -> list[str]:

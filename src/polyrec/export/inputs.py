@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from polyrec.core.batch import Bag, Batch, Input, Padded
+from polyrec.core.batch import Bag, Batch, Input, Padded, Repeated
 from polyrec.features.feature import Feature
 from polyrec.features.history import History
 
@@ -76,6 +76,8 @@ def _tensor(values: Input) -> Tensor:
     """Return one tensor for a value, a vector or several values a row; numbers of ids have 64 bits."""
     if isinstance(values, Tensor):
         return values if values.is_floating_point() else values.long()
+    if isinstance(values, Repeated):
+        return _tensor(values.elements).index_select(0, values.index_B)
     assert isinstance(values, Bag), "a history of histories is refused when declared"
     ends_B = torch.cat([values.offsets_B[1:], torch.tensor([len(values.values)])])
     lengths_B = ends_B - values.offsets_B

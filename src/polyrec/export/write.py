@@ -26,6 +26,7 @@ from polyrec.data.prepared import Prepared, encode_features
 from polyrec.export.inputs import BATCH, dynamic_shapes, flatten, shapes
 from polyrec.export.module import ExportedModel
 from polyrec.features.history import History
+from polyrec.features.joint import Joint
 from polyrec.features.language_model import LanguageModel
 from polyrec.poolings.recurrent import Recurrent
 
@@ -73,7 +74,12 @@ def _check(fitted: Fitted, form: str) -> None:
             import onnxscript  # noqa: F401
         except ImportError as error:
             raise missing_extra("onnxscript", "export", "export to ONNX") from error
+    joints = {feature.name for feature in fitted.spec.all_features if isinstance(feature, Joint)}
     for feature in fitted.spec.all_features:
+        if isinstance(feature, History) and feature.of in joints:
+            found, remedy = f"the joint {feature.of!r}, an id and its content", "Serve the model with polyrec."
+            thing = f"export to {form} of the feature {feature.name!r}"
+            raise UserError(thing, expected="elements of one input", found=found, remedy=remedy)
         if isinstance(feature, LanguageModel):
             found = "a language model, which reads tokens and whose frozen weights are no part of an artifact"
             remedy = "Declare a frozen Text, whose vectors are an input, or serve the model with polyrec."

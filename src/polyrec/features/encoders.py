@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from polyrec.core.batch import Batch, Input, Padded, Pair
+from polyrec.core.batch import Batch, Input, Padded, Pair, Repeated
 from polyrec.features.categorical import Categorical, drop_ids
 from polyrec.features.feature import Encoder, Feature, Rates, State
 from polyrec.features.history import History, HistoryPooling
@@ -152,7 +152,10 @@ class Encoders(nn.Module):
             return self.shared[group].lookup(name, self._drop(name, _tensor(values)))
         if group in self.numbers:
             return self.numbers[group]([name], [_tensor(values)])
-        return self.encoders[name](values)
+        encoder = self.encoders[name]
+        if isinstance(values, Repeated) and not encoder.reads_repeated:
+            return encoder(values.elements).index_select(0, values.index_B)
+        return encoder(values)
 
     def _draw_counts(self) -> dict[str, Tensor]:
         """Return for each joint that is to stand alone in some batches whether its ids count in this one, (1,)."""

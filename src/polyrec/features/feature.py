@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import polars as pl
 from pydantic import Field
@@ -22,6 +22,9 @@ Rates = list[tuple[float, list[nn.Parameter]]]
 
 class Encoder(nn.Module):
     """Base of the modules that turn one feature's input into vectors (B, width)."""
+
+    reads_repeated: ClassVar[bool] = False
+    """Whether it reads values that rows share, `Repeated`, itself; else it is given each once, and its vectors are repeated."""
 
     def __call__(self, values: Input) -> Tensor:
         return super().__call__(values)

@@ -147,6 +147,8 @@ class LanguageModel(Feature):
 class LanguageModelEncoder(Encoder):
     """A language model, learned in part, and a linear layer. Maps token numbers of distinct texts to (B, width)."""
 
+    reads_repeated = True
+
     def __init__(self, transformer: TunableTransformer, state: State, width: int, learning_rate: float) -> None:
         super().__init__()
         self.transformer, self.learning_rate = transformer, learning_rate
