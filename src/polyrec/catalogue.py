@@ -27,6 +27,7 @@ from polyrec.model import Model
 from polyrec.networks.beside import Beside
 from polyrec.objective import Objective
 from polyrec.recommender import Recommender, Roles
+from polyrec.tasks.task import Task
 from polyrec.users import Users
 
 BATCH = 1024
@@ -100,6 +101,8 @@ class Catalogue:
         with torch.inference_mode():
             raw = self._raw(self.users.columns(given), rows_N)
         predictions = self._objective.predictions(raw, self.parts.task_states)
+        if any(task.bonus_of_new_items for task in self.spec.tasks):
+            predictions = raised(predictions, self.spec.tasks, self._is_new[rows_N])
         return calibrated(self.spec.calibration, self.parts.calibration_states, predictions)
 
     def user_state(self, task: str, given: Mapping[str, Any]) -> Tensor:
@@ -179,6 +182,15 @@ class Catalogue:
         offsets = torch.cat([torch.zeros(1, dtype=torch.long), runs["len"].cast(pl.Int64).to_torch().cumsum(0)])
         return Keys(runs["value"]), Ragged(met["row"].cast(pl.Int32).to_torch(), offsets)
 
+    def is_new(self, items: pl.Series) -> Tensor:
+        """Return which items (N,), by key, no known row holds."""
+        met = self.log.frame[self.item_key].unique()
+        return (~items.cast(met.dtype, strict=False).is_in(met.implode())).fill_null(True).to_torch()
+
+    @cached_property
+    def _is_new(self) -> Tensor:
+        return self.is_new(self.items[self.item_key])
+
     @cached_property
     def _objective(self) -> Objective:
         return Objective(self.spec.tasks)
@@ -194,6 +206,13 @@ class Sides:
     """Histories of the user as seen from the item."""
     fixed: Sequence[str]
     """The rest, which is the same beside every item."""
+
+
+def raised(predictions: Mapping[str, Tensor], tasks: Sequence[Task], is_new_N: Tensor) -> dict[str, Tensor]:
+    """Return predictions, at most 1, with what tasks add to those of items that no training row holds."""
+    bonus = {task.name: task.bonus_of_new_items for task in tasks if task.bonus_of_new_items}
+    lifted = {name: (predictions[name] + own * is_new_N).clamp(max=1) for name, own in bonus.items()}
+    return {**predictions, **lifted}
 
 
 def predict(

@@ -124,8 +124,11 @@ def _check_direct(task: Task, spec: Recommender, by_name: Mapping[str, Feature])
     if len(named) != 2 or any(len(own) != 1 for own in sides):
         raise ValueError(f"task {task.name!r} is direct: its `inputs` are two features, one of the user and one of the item")
     widths = {name: by_name[name].width for name in named}
-    if len(set(widths.values())) > 1:
-        raise ValueError(f"task {task.name!r} is direct and its inputs have the widths {widths}: they must be equal")
+    width = getattr(task, "width", None)
+    if set(widths.values()) != {width}:
+        raise ValueError(
+            f"task {task.name!r}, of width {width}, is direct; its inputs have the widths {widths}: make them equal"
+        )
     if spec.network.copies([own.name for own in spec.tasks]) > 1:
         kind = type(spec.network).__name__
         raise ValueError(f"task {task.name!r} is direct, and {kind} has several copies of features. Choose another network.")

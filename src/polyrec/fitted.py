@@ -18,7 +18,7 @@ from torch import Tensor
 from polyrec import artifact
 from polyrec.artifact import Parts
 from polyrec.calibrating import calibrated
-from polyrec.catalogue import BATCH, Catalogue, predict, raw_outputs
+from polyrec.catalogue import BATCH, Catalogue, predict, raised, raw_outputs
 from polyrec.core.errors import UserError
 from polyrec.core.names import SCORE
 from polyrec.data.expressions import evaluate as evaluate_sql
@@ -184,6 +184,8 @@ class Fitted:
     def predict_tensors(self, frame: pl.DataFrame) -> dict[str, Tensor]:
         """Return each task's predictions, (N,) or (N, C), calibrated where declared, for a wide table."""
         predictions = predict(self.model, self.spec, self.parts.task_states, self._prepare(frame))
+        if any(task.bonus_of_new_items for task in self.spec.tasks):
+            predictions = raised(predictions, self.spec.tasks, self.catalogue.is_new(frame[self.item_key]))
         return calibrated(self.spec.calibration, self.parts.calibration_states, predictions)
 
     def raw_tensors(self, frame: pl.DataFrame) -> dict[str, Tensor]:

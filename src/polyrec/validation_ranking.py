@@ -22,7 +22,7 @@ from polyrec.tasks.codes import codes, plain
 from polyrec.tasks.retrieval import Retrieval
 from polyrec.tasks.two_tower import POSITIVE
 
-ROWS = 4096
+ROWS = 20_000
 """Validation rows that are judged at most, the same at every epoch."""
 
 _BATCH = 1024

@@ -74,6 +74,10 @@ def _check(fitted: Fitted, form: str) -> None:
             import onnxscript  # noqa: F401
         except ImportError as error:
             raise missing_extra("onnxscript", "export", "export to ONNX") from error
+    for task in fitted.spec.tasks:
+        if task.bonus_of_new_items:
+            thing, found = f"export to {form} of the task {task.name!r}", "`new_items`, which depends on what was met"
+            raise UserError(thing, expected="a task of its inputs alone", found=found, remedy="Set `new_items` to 0.")
     joints = {feature.name for feature in fitted.spec.all_features if isinstance(feature, Joint)}
     for feature in fitted.spec.all_features:
         if isinstance(feature, History) and feature.of in joints:

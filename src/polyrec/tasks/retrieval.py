@@ -42,8 +42,12 @@ class Retrieval(_TwoTower):
     """Rows with uniformly drawn items beside those of the batch: without them, rare items are hardly ever negatives."""
     direct: bool = False
     """Whether the vectors of the two features that `inputs` names, one of the user and one of the item, are held against each
-    other as they are, past shared network, tower and linear layer, as in SASRec: a history of the item's feature then lies in
-    the space of the items. The two must be of one width; `tower` and `width` are not read."""
+    other in one space, past the shared network and the tower, as in SASRec: a history of the item's feature lies there already.
+    The two must be of one width, which the task's `width` must equal; `tower` is not read."""
+    new_items: float = Field(default=0.0, ge=0, le=1)
+    """What is added to the cosine of an item that no training row holds. Such an item was never a positive: its vector, of its
+    content alone, scores lower than it should. The higher, the more new items are found and the fewer of the others: choose it
+    on validation rows of items held out for that."""
     temperature: float = Field(default=0.05, gt=0)
     """What cosines are divided by: the lower, the more the hardest negatives count."""
 
@@ -56,11 +60,15 @@ class Retrieval(_TwoTower):
         return self.negatives
 
     @property
+    def bonus_of_new_items(self) -> float:
+        return self.new_items / 2
+
+    @property
     def is_direct(self) -> bool:
         return self.direct
 
     def build(self, width: int, state: State) -> Head:
-        return DirectHead() if self.direct else super().build(width, state)
+        return DirectHead(self.width) if self.direct else super().build(width, state)
 
     def fit(self, labels: pl.Series) -> State:
         self.require_positive(self.rows(labels))

@@ -119,6 +119,11 @@ class Task(Family, family="tasks"):
         return ()
 
     @property
+    def bonus_of_new_items(self) -> float:
+        """What is added to the prediction of an item that no training row holds."""
+        return 0.0
+
+    @property
     def is_direct(self) -> bool:
         """Whether the task reads its two inputs as they are, past the shared network."""
         return False

@@ -58,13 +58,20 @@ class TwoTowerHead(Head):
 
 
 class DirectHead(Head):
-    """Holds two hidden states of one width against each other as they are. Maps them, (B, K) each, to raw outputs (B, 2K)."""
+    """Holds two hidden states of one space against each other. Maps them, (B, K) each, to raw outputs (B, 2K).
 
-    def __init__(self) -> None:
+    The item's stays as it is; to the user's a linear map of it is added, `u + W u + b`, that starts at nothing.
+    """
+
+    def __init__(self, width: int) -> None:
         nn.Module.__init__(self)
+        self.linear = nn.Linear(width, width)
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
 
     def state(self, *hidden_BH: Tensor) -> Tensor:
-        return torch.cat(hidden_BH, 1)
+        user_BK, item_BK = hidden_BH
+        return torch.cat([user_BK + self.linear(user_BK), item_BK], 1)
 
     def output(self, state_BH: Tensor) -> Tensor:
         return torch.cat([functional.normalize(side_BK, dim=1) for side_BK in state_BH.chunk(2, 1)], 1)
