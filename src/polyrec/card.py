@@ -40,6 +40,7 @@ def write_card(spec: Recommender, facts: Mapping[str, Any]) -> str:
             for f in features
         ),
         "",
+        *_features(facts.get("features", {})),
         "## Validation",
         "",
         f"Epoch {training['best_epoch']} of {len(training['curves'])} was best. The figures below chose the epoch, so they "
@@ -57,6 +58,27 @@ def write_card(spec: Recommender, facts: Mapping[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _features(told: Mapping[str, Any]) -> list[str]:
+    if not told:
+        return []
+    return [
+        "## What features learned",
+        "",
+        "`mean_cosine` of two texts' vectors (near 1: all are alike) and `effective_rank`, the directions that they use; "
+        "`truncated`, the share of texts longer than the model reads; of semantic ids, collisions and use of codes.",
+        "",
+        "| feature | figure | value |",
+        "|---|---|---|",
+        *(
+            _row(name, f"`{figure}`", f"{value:.4g}")
+            for name, own in told.items()
+            for figure, value in own.items()
+            if isinstance(value, int | float)
+        ),
+        "",
+    ]
 
 
 def _calibration(told: Mapping[str, Any]) -> list[str]:

@@ -7,6 +7,7 @@ import json
 import platform
 import shutil
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,10 @@ from polyrec.compiling import Stages
 from polyrec.data.sources import Source
 from polyrec.data.stage import Stage
 from polyrec.data.tables import Tables
+from polyrec.features.feature import Feature
 from polyrec.fitted import Fitted
 from polyrec.judging import Judge
+from polyrec.language.encoder import TextEncoder
 from polyrec.model import Model
 from polyrec.objective import Objective
 from polyrec.recommender import Recommender
@@ -66,6 +69,7 @@ def fit(
         "data": {**hashes, "training_rows": final.stage.rows.rows},
         "observed": dict(final.stage.observed),
         "calibration": calibration,
+        "features": _described(spec, final.stage.features),
         "training": {
             "spec": training.model_dump(mode="json"),
             "curves": first.run.curves,
@@ -75,7 +79,7 @@ def fit(
         },
     }
     parts = Parts(
-        spec=spec,
+        spec=_pinned(spec),
         feature_states=final.stage.features,
         task_states=final.stage.tasks,
         calibration_states=calibration_states,
@@ -158,6 +162,23 @@ def _calibrate(spec: Recommender, learned: _Learned, seed: int) -> tuple[dict[st
 def _fingerprint(spec: Recommender, training: Training, *hashes: str) -> str:
     told = json.dumps([spec.model_dump(mode="json"), training.model_dump(mode="json")], sort_keys=True)
     return hashlib.sha256("\n".join([told, *hashes]).encode()).hexdigest()
+
+
+def _described(spec: Recommender, states: Mapping[str, pl.DataFrame]) -> dict[str, dict[str, Any]]:
+    """Return what features say of what they learned, for those that say anything."""
+    found = {own.name: own.describe(states[own.name]) for own in spec.all_features if own.name in states}
+    return {name: told for name, told in found.items() if told}
+
+
+def _pinned(spec: Recommender) -> Recommender:
+    """Return the declaration with its text encoders fixed at what they read now, such as a commit of a model by name."""
+
+    def fixed(feature: Feature) -> Feature:
+        encoder = getattr(feature, "encoder", None)
+        return feature.replace(encoder=encoder.pinned()) if isinstance(encoder, TextEncoder) else feature
+
+    sides = {side: tuple(fixed(own) for own in getattr(spec, side)) for side in ("user", "item", "features")}
+    return spec if all(getattr(spec, side) == own for side, own in sides.items()) else spec.replace(**sides)
 
 
 def _inside(folder: Path | None, name: str) -> Path | None:

@@ -145,4 +145,5 @@ class TestTimeOfWriting:
 
     def test_to_predict_it_is_not_needed(self):
         fitted = self.SPEC.fit(self.ROWS, progress=False)
+        assert "| review | `effective_rank_raw` |" in fitted.parts.card
         assert fitted.predict(self.ROWS.drop("written", "timestamp", "liked")).height == 20

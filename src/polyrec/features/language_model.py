@@ -117,6 +117,9 @@ class LanguageModel(Feature):
             )
         return LanguageModelEncoder(transformer, state, self.width, self.learning_rate)
 
+    def describe(self, state: State) -> dict[str, Any]:
+        return {"truncated": state["truncated"][0]}
+
     def render(self, values: pl.DataFrame) -> pl.Series:
         """Return each row's text; empty where all its columns are null or blank."""
         return self._text.render(values)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import string
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import polars as pl
@@ -93,6 +93,10 @@ class Text(Feature):
 
     def build(self, state: State) -> Encoder:
         return LinearEncoder(processed_width(unpack(state["post"])) + 1, self.width)
+
+    def describe(self, state: State) -> dict[str, Any]:
+        names = ("mean_cosine", "effective_rank")
+        return {f"{name}_{when}": state[name][0][place] for name in names for place, when in enumerate(("raw", "processed"))}
 
     def render(self, values: pl.DataFrame) -> pl.Series:
         """Return each row's text; empty where all its columns are null or blank."""
