@@ -65,8 +65,11 @@ from polyrec.language.lora import LoRA
 from polyrec.language.package import Package
 from polyrec.language.post_processing import PostProcessing
 from polyrec.language.precomputed import Precomputed
+from polyrec.language.random_vectors import RandomVectors
+from polyrec.language.shuffled import Shuffled
 from polyrec.language.static_vectors import StaticVectors
 from polyrec.language.tf_idf import TfIdf
+from polyrec.networks.adapters import Adapters
 from polyrec.networks.adatt import AdaTT
 from polyrec.networks.cgc import CGC
 from polyrec.networks.cross_stitch import CrossStitch
@@ -79,6 +82,7 @@ from polyrec.networks.stem import STEM
 from polyrec.poolings.convolution import Convolution
 from polyrec.poolings.din import DIN
 from polyrec.poolings.mean import Mean
+from polyrec.poolings.recency import Recency
 from polyrec.poolings.recurrent import Recurrent
 from polyrec.poolings.sasrec import SASRec
 from polyrec.ranges.choice import Choice
@@ -126,6 +130,7 @@ __all__ = [
     "RNN",
     "STEM",
     "AdaTT",
+    "Adapters",
     "Add",
     "AlignedMTL",
     "Binary",
@@ -183,6 +188,8 @@ __all__ = [
     "Quantile",
     "Query",
     "RandomSplit",
+    "RandomVectors",
+    "Recency",
     "Recommender",
     "Recurrent",
     "Regression",
@@ -190,6 +197,7 @@ __all__ = [
     "SASRec",
     "SemanticIds",
     "SharedBottom",
+    "Shuffled",
     "StaticVectors",
     "Streamed",
     "Tables",

