@@ -24,8 +24,7 @@ from polyrec.data.stage import Keep, Stage
 from polyrec.data.store import find_stage, key_of, limit, make_stage, prepared_folder
 from polyrec.data.tables import Joined, Tables, join
 from polyrec.data.wide import WideTable
-from polyrec.features.language_model import LanguageModel
-from polyrec.features.text import Text
+from polyrec.features.text_feature import _TextFeature
 from polyrec.preparing import kept_frames, prepare
 from polyrec.recommender import Recommender
 from polyrec.train.training import Training
@@ -163,7 +162,7 @@ class Stages:
             "sources": self._files.digests,
             "versions": [polyrec.__version__, pl.__version__, numpy.__version__],
             "features": [_without(feature.model_dump(mode="json"), "width") for feature in spec.all_features],
-            "encoders": [dict(own.encoder.identity()) for own in spec.all_features if isinstance(own, Text | LanguageModel)],
+            "encoders": [dict(own.encoder.identity()) for own in spec.all_features if isinstance(own, _TextFeature)],
             "tasks": [_without(task.model_dump(mode="json"), "tower", "dropout", "inputs") for task in spec.tasks],
             "sides": [[feature.name for feature in side] for side in (spec.user, spec.item)],
             "time": spec.time,

@@ -25,9 +25,9 @@ from polyrec.data.sources import Source
 from polyrec.data.stage import Stage
 from polyrec.data.tables import Tables
 from polyrec.features.feature import Feature
+from polyrec.features.text_feature import _TextFeature
 from polyrec.fitted import Fitted
 from polyrec.judging import Judge
-from polyrec.language.encoder import TextEncoder
 from polyrec.model import Model
 from polyrec.objective import Objective
 from polyrec.recommender import Recommender
@@ -174,8 +174,7 @@ def _pinned(spec: Recommender) -> Recommender:
     """Return the declaration with its text encoders fixed at what they read now, such as a commit of a model by name."""
 
     def fixed(feature: Feature) -> Feature:
-        encoder = getattr(feature, "encoder", None)
-        return feature.replace(encoder=encoder.pinned()) if isinstance(encoder, TextEncoder) else feature
+        return feature.replace(encoder=feature.encoder.pinned()) if isinstance(feature, _TextFeature) else feature
 
     sides = {side: tuple(fixed(own) for own in getattr(spec, side)) for side in ("user", "item", "features")}
     return spec if all(getattr(spec, side) == own for side, own in sides.items()) else spec.replace(**sides)

@@ -18,8 +18,7 @@ from polyrec.data.splits import Rows
 from polyrec.data.tables import Tables, join
 from polyrec.data.times import read_times
 from polyrec.data.wide import Lazy, Stacked, WideTable
-from polyrec.features.language_model import LanguageModel
-from polyrec.features.text import Text
+from polyrec.features.text_feature import _TextFeature
 from polyrec.recommender import Recommender, Roles
 from polyrec.train.training import Training
 
@@ -77,7 +76,7 @@ def read_table(spec: Recommender, frame: WideTable, like: Table | None = None) -
 
 def _refuse_later_texts(spec: Recommender, frame: WideTable, rows: pl.DataFrame, clock: str | None) -> None:
     """Refuse texts that were written when their row's label was known already, where the declaration says when."""
-    for text in (own for own in spec.all_features if isinstance(own, Text | LanguageModel) and own.written is not None):
+    for text in (own for own in spec.all_features if isinstance(own, _TextFeature) and own.written is not None):
         assert text.written is not None
         thing = f"text {text.name!r}"
         require_columns(frame, (text.written,), f"the time at which the {thing} was written")

@@ -14,8 +14,7 @@ from polyrec.core.errors import UserError, nearest
 from polyrec.data.histories import USER, Log
 from polyrec.data.keys import Keys
 from polyrec.data.prepared import encode_features
-from polyrec.features.language_model import LanguageModel
-from polyrec.features.text import Text
+from polyrec.features.text_feature import _TextFeature
 
 
 class Users:
@@ -31,7 +30,7 @@ class Users:
         self.features = {feature.name: feature for feature in (*spec.user, *spec.features)}
         self.kinds = {column: schema[column] for feature in self.features.values() for column in feature.columns}
         self.read = {column: [f.name for f in self.features.values() if column in f.columns] for column in self.kinds}
-        self.texts = {feature.name for feature in self.features.values() if isinstance(feature, Text | LanguageModel)}
+        self.texts = {feature.name for feature in self.features.values() if isinstance(feature, _TextFeature)}
 
     @cached_property
     def frame(self) -> pl.DataFrame:

@@ -12,6 +12,7 @@ import torch
 
 from polyrec.core.errors import UserError
 from polyrec.core.files import sha256, write_parquet
+from polyrec.data import splits
 from polyrec.data.labels import fit_task, has_label, read_labels, with_numbers
 from polyrec.data.sources import Source
 from polyrec.data.splits import Rows
@@ -41,9 +42,7 @@ def split_tables(spec: Recommender, data: Source | Tables, test: Source | None, 
         learn, held = frame, join(sides, Recommender.key(spec.user), Recommender.key(spec.item)).frame
         how = "given as a table of their own"
     else:
-        split = spec.training.split
-        if "fraction" in type(split).model_fields:
-            split = split.replace(fraction=share)
+        split = test_split(spec, share)
         mask = split.held_out(rows_of(spec, frame), 0)
         learn, held = frame.filter(~mask), frame.filter(mask)
         how = f"held out once by {split!r}"
@@ -52,6 +51,12 @@ def split_tables(spec: Recommender, data: Source | Tables, test: Source | None, 
             remedy = "Give test rows with the labels of all tasks."
             raise UserError("test rows", expected=f"the label of the task {task.name!r}", found="no such column", remedy=remedy)
     return Split(learn, held, _store(learn, folder), _store(held, folder), how)
+
+
+def test_split(spec: Recommender, share: float) -> splits.Split:
+    """Return the declaration's own split, which holds out a share of the rows to test on where it goes by shares."""
+    split = spec.training.split
+    return split.replace(fraction=share) if "fraction" in type(split).model_fields else split
 
 
 def rows_of(spec: Recommender, frame: pl.DataFrame) -> Rows:

@@ -67,17 +67,20 @@ class _Values:
     metric: str
 
 
-def find_cells(spec: Recommender, fits: Mapping[str, Sequence[TextFit]], resamples: int) -> dict[str, list[Cell]]:
-    """Return the figures of every arm."""
-    return {arm: [_cell(key, own) for key, own in _values(spec, fits[arm], resamples).items()] for arm in fits}
+def find(
+    spec: Recommender, fits: Mapping[str, Sequence[TextFit]], resamples: int
+) -> tuple[dict[str, list[Cell]], list[Difference]]:
+    """Return the figures of every arm, and the declaration's differences to the arms of `AGAINST`."""
+    values = {arm: _values(spec, own, resamples) for arm, own in fits.items()}
+    return {arm: [_cell(key, own) for key, own in found.items()] for arm, found in values.items()}, _differences(values)
 
 
-def find_differences(spec: Recommender, fits: Mapping[str, Sequence[TextFit]], resamples: int) -> list[Difference]:
-    """Return the declaration's differences to the arms of `AGAINST`, with verdicts at 5 % for all of them together (Holm)."""
-    own = _values(spec, fits[WHOLE], resamples)
+def _differences(values_by_arm: Mapping[str, Mapping[Key, _Values]]) -> list[Difference]:
+    """Return the declaration's differences, with verdicts at 5 % for all of them together (Holm)."""
+    own = values_by_arm[WHOLE]
     found: list[tuple[Key, str, _Values, Estimate]] = []
     for arm in AGAINST:
-        others = _values(spec, fits[arm], resamples) if arm in fits else {}
+        others = values_by_arm.get(arm, {})
         found += [(key, arm, own[key], _difference(own[key], others[key])) for key in own if key in others]
     adjusted = holm([told.p for *_, told in found])
     return [

@@ -24,7 +24,6 @@ from polyrec.evaluate.metrics import METRICS
 from polyrec.evaluate.observed import Observed
 from polyrec.observing import observe
 from polyrec.recommender import Recommender
-from polyrec.training_table import frame_hash
 
 FUSED = "fused ranking"
 """Stands for a task in the figures of the fused score."""
@@ -107,7 +106,5 @@ def _read(spec: Recommender, folder: Path) -> TextFit:
 
 def _key(spec: Recommender, rows: TextRows, users: int) -> str:
     """Return the name of a fit: the same for the same declaration, rows and versions."""
-    frames = [own for own in (rows.learn.interactions, rows.learn.users, rows.learn.items) if isinstance(own, pl.DataFrame)]
-    hashes = [frame_hash(frame) for frame in (*frames, *rows.slices.values())]
-    told = [spec.model_dump(mode="json"), hashes, [*rows.slices], users, versions()]
+    told = [spec.model_dump(mode="json"), rows.hashes, [*rows.slices], users, versions()]
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:24]

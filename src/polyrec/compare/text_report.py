@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 from collections.abc import Collection
 from dataclasses import asdict
@@ -15,13 +14,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from polyrec.compare.job import versions
 from polyrec.compare.text_arms import text_arms
-from polyrec.compare.text_findings import find_cells, find_differences, verdict_of
+from polyrec.compare.text_findings import find, verdict_of
 from polyrec.compare.text_fits import TextFit, fit_once
 from polyrec.compare.text_rows import split_rows
 from polyrec.core.errors import UserError
 from polyrec.core.files import write_text
 from polyrec.data.sources import Source
 from polyrec.data.tables import Tables
+from polyrec.evaluate.report import as_json
 from polyrec.recommender import Recommender
 
 DOCUMENT, RUNS = "text-report.json", "runs"
@@ -62,18 +62,18 @@ def text_report(
                 seeded = arm.replace(training=arm.training.replace(seed=seed))
                 fits[name].append(fit_once(seeded, rows, out / RUNS, users)[0])
                 bar.advance(line)
-    differences = find_differences(spec, fits, resamples)
+    cells, differences = find(spec, fits, resamples)
     document: dict[str, Any] = {
         "verdict": verdict_of(differences),
         "plan": {"seeds": seeds, **shares, "tail": tail, "users": users, "resamples": resamples},
         "rows": dict(rows.facts),
         "catalogue": _items(rows.learn),
-        "arms": {arm: [asdict(cell) for cell in cells] for arm, cells in find_cells(spec, fits, resamples).items()},
+        "arms": {arm: [asdict(cell) for cell in own] for arm, own in cells.items()},
         "differences": [asdict(told) for told in differences],
         "spec": spec.model_dump(mode="json"),
         "versions": versions(),
     }
-    document = _finite(document)
+    document = as_json(document)
     write_text(out / DOCUMENT, json.dumps(document, ensure_ascii=False, allow_nan=False, indent=1) + "\n")
     return document
 
@@ -81,15 +81,6 @@ def text_report(
 def _items(tables: Tables) -> int | None:
     items = tables.items
     return None if items is None else len(items)  # type: ignore[arg-type]  # a frame by now
-
-
-def _finite(value: Any) -> Any:
-    """Return JSON values with null where a number is not finite."""
-    if isinstance(value, dict):
-        return {name: _finite(own) for name, own in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(own) for own in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _bar(shown: bool) -> Progress:

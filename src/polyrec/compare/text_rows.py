@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import polars as pl
 
-from polyrec.compare.tables import rows_of
+from polyrec.compare.tables import rows_of, test_split
 from polyrec.core.errors import UserError
 from polyrec.data.labels import label_columns
 from polyrec.data.sources import Source
 from polyrec.data.tables import Tables, join
 from polyrec.features.feature import Feature
 from polyrec.recommender import Recommender
+from polyrec.training_table import frame_hash
 
 ALL, WARM, TAIL, COLD, NEW = "all", "warm items", "tail items", "cold items", "new users"
 
@@ -28,6 +30,12 @@ class TextRows:
     """Test rows, all of them and by slice."""
     facts: Mapping[str, float]
     """How many there are, for people."""
+
+    @cached_property
+    def hashes(self) -> list[str]:
+        """Hashes of all tables."""
+        learn = (self.learn.interactions, self.learn.users, self.learn.items)
+        return [frame_hash(own) for own in (*learn, *self.slices.values()) if isinstance(own, pl.DataFrame)]
 
 
 def split_rows(
@@ -48,10 +56,7 @@ def split_rows(
     user, item = spec.key(spec.user), spec.key(spec.item)
     joined = join(data, user, item)
     frame = joined.frame
-    split = spec.training.split
-    if "fraction" in type(split).model_fields:
-        split = split.replace(fraction=test_share)
-    test = split.held_out(rows_of(spec, frame), seed)
+    test = test_split(spec, test_share).held_out(rows_of(spec, frame), seed)
     generator = np.random.default_rng(seed)
     cold, new = (_drawn(frame, key, share, generator) for key, share in ((item, cold_share), (user, new_share)))
     learn, held = frame.filter(~test & ~cold & ~new), frame.filter(test)

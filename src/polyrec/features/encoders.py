@@ -44,6 +44,7 @@ class Encoders(nn.Module):
         self.encoders, self.poolings, self.graphs = Named[Encoder](), Named[HistoryPooling](), Named[GraphEncoder]()
         self.joints = Named[JointEncoder]()
         self._propagated: dict[str, Tensor] = {}
+        self._alone = {name: own.alone for name, own in self.features.items() if isinstance(own, Joint) and own.alone > 0}
         self._counts: dict[str, Tensor] = {}
         for group, members in groupby(self.features.values(), self._group):
             first, *others = members
@@ -159,8 +160,7 @@ class Encoders(nn.Module):
 
     def _draw_counts(self) -> dict[str, Tensor]:
         """Return for each joint that is to stand alone in some batches whether its ids count in this one, (1,)."""
-        joints = [own for own in self.features.values() if isinstance(own, Joint) and own.alone > 0] if self.training else []
-        return {joint.name: torch.rand(1) >= joint.alone for joint in joints}
+        return {name: torch.rand(1) >= share for name, share in self._alone.items()} if self.training else {}
 
     def _input(self, name: str, batch: Batch) -> Input:
         """Return the row's own input of a feature, or of the two of a joint."""

@@ -17,12 +17,13 @@ from torch import Tensor, nn
 
 from polyrec.core.batch import Bag, Input, Lookup, Ragged, Repeated
 from polyrec.core.errors import UserError
-from polyrec.features.feature import Encoder, Feature, Rates, State
-from polyrec.features.text import Text
+from polyrec.features.feature import Encoder, Rates, State
+from polyrec.features.text_feature import _TextFeature, numbered
 from polyrec.language.encoder import TextEncoder
 from polyrec.language.frozen import Frozen
 from polyrec.language.lora import LoRA
 from polyrec.language.package import Package
+from polyrec.language.post_processing import PostProcessing
 from polyrec.language.tunable import TunableTransformer
 from polyrec.language.tuning import Tuning
 
@@ -30,7 +31,7 @@ _SAMPLE = 256
 """Training texts over which vectors are centred and scaled."""
 
 
-class LanguageModel(Feature):
+class LanguageModel(_TextFeature):
     """A text about the row, through a language model that is trained jointly with the tasks.
 
     Alone, below a `SharedBottom` or experts, it is the network that all tasks share; beside other features it is one input of
@@ -49,9 +50,6 @@ class LanguageModel(Feature):
         {"name": "title", "template": "{title}. {genres}", "tuning": "Frozen", "width": 8},
     )
 
-    template: str | None = None
-    """Text with columns in braces, such as `{title}. {genres}`; lists are joined by commas, nulls are left out. Unset, the
-    column named like the feature."""
     encoder: TextEncoder = Package()
     """The language model: one whose weights are at hand, such as `HuggingFace` or `Package`."""
     tuning: Tuning = LoRA()
@@ -62,11 +60,6 @@ class LanguageModel(Feature):
     """Whether activations are computed anew in the backward pass, for a third more time and a fraction of the memory."""
     states: Literal["float32", "float16"] = "float32"
     """Precision in which the states of frozen layers are kept on disk: for each token as many numbers as the model is wide."""
-    written: str | None = None
-    """Column that tells when the text was written. `fit` refuses rows whose text is not older than the row: what was written
-    with the label or after it may tell it."""
-    max_characters: int = Field(default=4000, gt=0)
-    """Characters kept of a text before it is cut into tokens."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -75,35 +68,23 @@ class LanguageModel(Feature):
             raise ValueError(
                 f"a {kind} cannot be tuned: its weights are not at hand. Use HuggingFace, Package, or a Text feature"
             )
-        _ = self._text
         return self
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        return self._text.columns
 
     def fit(self, values: pl.DataFrame) -> State:
         texts = [text for text in self.render(values).unique().to_list() if text]
         whole = self._tokens(texts, cut=False)
         truncated = float(np.mean([len(own) > self._loaded.max_length for own in whole])) if texts else 0.0
         reader = TunableTransformer(self._loaded, Frozen())
-        vectors = reader(self._tokens(sorted(texts, key=_digest)[:_SAMPLE] or ["empty"])).double().numpy()
-        mean = vectors.mean(0)
-        deviation, size = float(np.sqrt(np.square(vectors - mean).mean())), float(np.sqrt(np.square(vectors).mean()))
-        scale = deviation if deviation > 1e-5 * size else 1.0
-        return pl.DataFrame({"mean": mean}).with_columns(
-            scale=pl.lit(scale), base=pl.lit(reader.content), truncated=pl.lit(truncated)
-        )
+        vectors = reader(self._tokens(sorted(texts, key=_digest)[:_SAMPLE] or ["empty"])).numpy()
+        scaled = PostProcessing(method="scale").fit(vectors)
+        return scaled.with_columns(base=pl.lit(reader.content), truncated=pl.lit(truncated))
 
     def encode(self, values: pl.DataFrame, state: State) -> Lookup:
-        texts = self.render(values)
-        distinct = texts.unique(maintain_order=True)
+        distinct, index_N = numbered(self.render(values))
         tokens = self._tokens(distinct.to_list())
         lengths = torch.tensor([0, *(len(own) for own in tokens)])
         flat = torch.cat([*tokens, torch.zeros(0, dtype=torch.int32)])
-        numbers = pl.DataFrame({"text": distinct}).with_row_index("number")
-        index = texts.alias("text").to_frame().join(numbers, on="text", how="left", maintain_order="left")["number"]
-        return Lookup(Ragged(flat, lengths.cumsum(0)), index.cast(pl.Int32).to_torch())
+        return Lookup(Ragged(flat, lengths.cumsum(0)), index_N)
 
     def build(self, state: State) -> Encoder:
         half = self.states == "float16"
@@ -120,19 +101,11 @@ class LanguageModel(Feature):
     def describe(self, state: State) -> dict[str, Any]:
         return {"truncated": state["truncated"][0]}
 
-    def render(self, values: pl.DataFrame) -> pl.Series:
-        """Return each row's text; empty where all its columns are null or blank."""
-        return self._text.render(values)
-
     @property
     def _loaded(self) -> Any:
         """Model, tokenizer and how the encoder reads them; the model is shared and never changed."""
         encoder: Any = self.encoder
         return encoder.loaded()
-
-    @property
-    def _text(self) -> Text:
-        return Text(name=self.name, template=self.template, encoder=self.encoder, max_characters=self.max_characters)
 
     def _tokens(self, texts: Sequence[str], cut: bool = True) -> list[Tensor]:
         """Return the token numbers (L,) of each text; none of an empty one."""

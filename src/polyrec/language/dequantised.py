@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import shutil
 import tempfile
 from functools import lru_cache
@@ -13,7 +12,7 @@ import torch
 
 from polyrec.core.cache import cache_folder
 from polyrec.core.errors import UserError, missing_extra
-from polyrec.core.files import sha256
+from polyrec.core.files import sha256, sync
 
 _FORMAT = 1
 """Part of every folder's name: raised when what is written into it changes."""
@@ -50,7 +49,7 @@ def dequantised(path: Path) -> Path:
     try:
         _unpack(path, temporary)
         for written in temporary.iterdir():
-            _sync(written)
+            sync(written)
         try:
             temporary.rename(target)
         except OSError:
@@ -83,11 +82,3 @@ def _unpack(path: Path, folder: Path) -> None:
         remedy = "Make room, or move the cache with POLYREC_CACHE."
         expected = f"room for {4 * model.num_parameters() / 1e6:,.0f} MB"
         raise UserError(f"unpacked models in '{folder.parent}'", expected=expected, found=f"{error}", remedy=remedy) from error
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-import zlib
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor
 
 from polyrec.core.cache import cache_folder
+from polyrec.core.database import open_database, sealed, telling, unsealed
 from polyrec.core.errors import UserError
 
 FORMAT = 1
@@ -27,6 +27,8 @@ CHUNK = 64
 
 LIMIT = 8 * 2**30
 """Bytes that the file may hold; beyond them the states that were written first go."""
+
+_TABLE = "CREATE TABLE IF NOT EXISTS states (number INTEGER PRIMARY KEY AUTOINCREMENT, key BLOB UNIQUE, states BLOB)"
 
 Compute = Callable[[Sequence[Tensor]], list[Tensor]]
 """Returns for each text, given as token numbers (L,), its states: (L, D), or (1, D) where they are pooled already."""
@@ -69,8 +71,7 @@ class LowerStates:
             expected = "states of frozen layers that half precision holds, none above 65,504"
             remedy = "Keep them in single precision: states='float32'."
             raise UserError("language model", expected=expected, found="larger ones", remedy=remedy)
-        content = values.tobytes()
-        return content + zlib.crc32(content).to_bytes(4, "little")
+        return sealed(values.tobytes())
 
     def _unpack(self, stored: bytes) -> Tensor:
         values = np.frombuffer(stored, self.kind, (len(stored) - 4) // self.kind.itemsize)
@@ -78,9 +79,7 @@ class LowerStates:
 
     def _stored(self, database: sqlite3.Connection, key: bytes) -> Tensor | None:
         row = database.execute("SELECT states FROM states WHERE key = ?", (key,)).fetchone()
-        if row is None or len(row[0]) < 4 or zlib.crc32(row[0][:-4]).to_bytes(4, "little") != row[0][-4:]:
-            return None
-        return self._unpack(row[0])
+        return self._unpack(row[0]) if row is not None and unsealed(row[0]) is not None else None
 
 
 def states_path() -> Path:
@@ -90,20 +89,9 @@ def states_path() -> Path:
 
 def _open() -> sqlite3.Connection:
     path = states_path()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    database = sqlite3.connect(path, timeout=60)
-    try:
-        database.execute("PRAGMA journal_mode=WAL")
-        database.execute("PRAGMA synchronous=NORMAL")
-        database.execute(
-            "CREATE TABLE IF NOT EXISTS states (number INTEGER PRIMARY KEY AUTOINCREMENT, key BLOB UNIQUE, states BLOB)"
-        )
-    except sqlite3.DatabaseError as error:
-        database.close()
-        remedy = "Remove the file (states are then computed anew), or move the cache with POLYREC_CACHE."
-        expected = "an SQLite file that can be written"
-        raise UserError(f"cache of states '{path}'", expected=expected, found=f"{error}", remedy=remedy) from error
-    return database
+    remedy = "Remove the file (states are then computed anew), or move the cache with POLYREC_CACHE."
+    with telling(f"cache of states '{path}'", remedy):
+        return open_database(path, [_TABLE])
 
 
 def _make_room(database: sqlite3.Connection, bytes_more: int) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 from pydantic import JsonValue
 
 from polyrec.core.cache import cache_folder
-from polyrec.core.errors import UserError
+from polyrec.core.database import open_database, sealed, telling, unsealed
 from polyrec.language.encoder import TextEncoder
 
 FORMAT = 3
@@ -59,18 +58,9 @@ def store_path() -> Path:
 def opened() -> Iterator[sqlite3.Connection]:
     """Open the store, made where it is not there; raises `UserError` for whatever SQLite meets meanwhile."""
     path = store_path()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with closing(sqlite3.connect(path, timeout=60)) as database:
-            database.execute("PRAGMA journal_mode=WAL")
-            database.execute("PRAGMA synchronous=NORMAL")
-            for table in _TABLES:
-                database.execute(table)
-            yield database
-    except (sqlite3.DatabaseError, OSError) as error:
-        remedy = "Remove the file (texts are then encoded anew), make room, or move the cache with POLYREC_CACHE."
-        expected = "an SQLite file that can be written"
-        raise UserError(f"cache of text vectors '{path}'", expected=expected, found=f"{error}", remedy=remedy) from error
+    remedy = "Remove the file (texts are then encoded anew), make room, or move the cache with POLYREC_CACHE."
+    with telling(f"cache of text vectors '{path}'", remedy), closing(open_database(path, _TABLES)) as database:
+        yield database
 
 
 def encoder_key(encoder: TextEncoder) -> bytes:
@@ -146,16 +136,13 @@ def clear(encoder: str | None = None) -> int:
 
 def pack(vector: np.ndarray) -> bytes:
     """Return a vector as bytes, with their checksum behind them."""
-    content = vector.astype("<f4").tobytes()
-    return content + zlib.crc32(content).to_bytes(4, "little")
+    return sealed(vector.astype("<f4").tobytes())
 
 
 def unpack(content: bytes) -> np.ndarray | None:
     """Return the vector, or `None` where the bytes are not those that were written."""
-    vector, checksum = content[:-4], content[-4:]
-    if not vector or zlib.crc32(vector).to_bytes(4, "little") != checksum:
-        return None
-    return np.frombuffer(vector, dtype="<f4")
+    vector = unsealed(content)
+    return np.frombuffer(vector, dtype="<f4") if vector else None
 
 
 def _identity(encoder: TextEncoder) -> str:

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from polyrec.layers.sigmoid import sigmoid
+from polyrec.tasks.flags import flags
 from polyrec.tasks.task import State, Task
 
 
@@ -38,13 +39,4 @@ class Binary(Task):
         return torch.logit(targets.mean().clamp(1e-6, 1 - 1e-6)).reshape(1)
 
     def _zeros_and_ones(self, labels: pl.Series) -> pl.Series:
-        if labels.dtype == pl.Null:
-            labels = labels.cast(pl.Float64)
-        if not (labels.dtype == pl.Boolean or labels.dtype.is_numeric()):
-            remedy = "Write a condition, such as \"outcome = 'yes'\"."
-            raise self.wrong_labels("true or false, or 0 and 1", f"the type {labels.dtype}", remedy)
-        numbers = labels.cast(pl.Float64)
-        others = numbers.filter(~numbers.is_in([0.0, 1.0])).unique().sort().head(5)
-        if len(others):
-            raise self.wrong_labels("0 and 1", f"also {others.to_list()}", "Write a condition, such as 'rating >= 4'.")
-        return numbers
+        return flags(self, labels, remedy="Write a condition, such as \"outcome = 'yes'\".")

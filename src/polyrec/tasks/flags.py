@@ -7,10 +7,9 @@ import polars as pl
 from polyrec.tasks.task import Task
 
 
-def flags(task: Task, label: pl.Series) -> pl.Series:
-    """Return 1 and 0 for true and false, null where the label is; anything else is refused."""
+def flags(task: Task, label: pl.Series, remedy: str = "Write a condition, such as 'rating >= 4'.") -> pl.Series:
+    """Return 1 and 0 for true and false, null where the label is; anything else is refused, other types with a remedy."""
     if not (label.dtype in (pl.Boolean, pl.Null) or label.dtype.is_numeric()):
-        remedy = "Write a condition, such as 'rating >= 4'."
         raise task.wrong_labels("true or false, or 0 and 1", f"the type {label.dtype}", remedy)
     numbers = label.cast(pl.Float64)
     others = numbers.filter(~numbers.is_in([0.0, 1.0])).unique().sort().head(5)

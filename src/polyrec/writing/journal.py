@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sqlite3
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from polyrec.core.cache import cache_folder
-from polyrec.core.errors import UserError
+from polyrec.core.database import open_database, telling
 from polyrec.language.chat import Chat, Messages
 
 FORMAT = 1
 """Part of every key: raised when requests are made in another way."""
+
+
+_TABLE = "CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, answer TEXT NOT NULL) WITHOUT ROWID"
 
 
 def journal_path() -> Path:
@@ -37,18 +39,9 @@ class Journal:
 
     def __init__(self) -> None:
         path = journal_path()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._database = sqlite3.connect(path, timeout=60)
-        try:
-            self._database.execute("PRAGMA journal_mode=WAL")
-            self._database.execute(
-                "CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, answer TEXT NOT NULL) WITHOUT ROWID"
-            )
-        except sqlite3.DatabaseError as error:
-            self._database.close()
-            remedy = "Remove the file (its answers are then asked for again), or move the cache with POLYREC_CACHE."
-            expected = "an SQLite file that can be written"
-            raise UserError(f"journal of answers '{path}'", expected=expected, found=f"{error}", remedy=remedy) from error
+        remedy = "Remove the file (its answers are then asked for again), or move the cache with POLYREC_CACHE."
+        with telling(f"journal of answers '{path}'", remedy):
+            self._database = open_database(path, [_TABLE], is_durable=True)
 
     def __enter__(self) -> Self:
         return self
