@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from polyrec import Gguf, Package, UserError
@@ -14,6 +15,8 @@ from polyrec.language.cache import encode_cached
 from polyrec.language.cached import contents, pick
 from polyrec.language.counting import counting
 from polyrec.language.dequantised import dequantised_folder
+from polyrec.language.lower_states import LowerStates
+from polyrec.writing.journal import Journal
 
 
 def run(*arguments: str) -> str:
@@ -36,7 +39,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_lists_what_is_held_and_clears_one_or_all(cache: Path, tiny_gguf: Path):
-    assert json.loads(run("--json")) == {"folder": str(cache), "removed": False, "encoders": [], "models": []}
+    assert json.loads(run("--json")) == {"folder": str(cache), "removed": False, "encoders": [], "models": [], "files": []}
     for encoder in (Package(), Package(max_length=6, prompt="x"), Gguf(path=str(tiny_gguf))):
         assert encoded(encoder) == 2
     (cache / "vectors.sqlite").touch()
@@ -63,7 +66,7 @@ def test_lists_what_is_held_and_clears_one_or_all(cache: Path, tiny_gguf: Path):
         pick(contents(), "zz")
     with pytest.raises(UserError, match="Write more of it"):
         pick(contents(), "")
-    assert "Removed 3 encoders' vectors and 1 unpacked models" in run("--clear")
+    assert "Removed 3 encoders' vectors, 1 unpacked models and 0 files" in run("--clear")
     assert {path.name for path in cache.iterdir()} == {"vectors-3.sqlite"}
     assert encoded(Package()) == 2
 
@@ -73,4 +76,19 @@ def test_a_name_that_is_none_ends_with_one_line_and_code_2():
         [sys.executable, "-m", "polyrec", "cache", "--only", "zz"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
-    assert done.stderr.startswith("polyrec: name 'zz': expected the beginning of one encoder's or model's name")
+    assert done.stderr.startswith("polyrec: name 'zz': expected the beginning of the name of one encoder, model or file")
+
+
+def test_states_and_answers_are_listed_and_answers_stay_until_they_are_named(cache: Path):
+    LowerStates("model", 2, half=False).of([torch.tensor([1, 2])], lambda texts: [torch.ones(2, 2) for _ in texts])
+    with Journal() as journal:
+        journal.keep(b"key", {"tags": ["a"]})
+        found = {file["name"]: file for file in json.loads(run("--json"))["files"]}
+        assert set(found) == {"states.sqlite", "written.sqlite"}
+        assert all(file["bytes"] > 4000 for file in found.values())
+    assert "and 1 files" in run("--clear")
+    with Journal() as journal:
+        assert journal.found([b"key"]) == {b"key": {"tags": ["a"]}}
+    assert [file["name"] for file in json.loads(run("--json"))["files"]] == ["written.sqlite"]
+    assert "and 1 files" in run("--clear", "--only", "written")
+    assert not list(cache.glob("written*"))

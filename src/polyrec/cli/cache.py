@@ -1,4 +1,4 @@
-"""`polyrec cache`: the text vectors and unpacked models that runs share."""
+"""`polyrec cache`: the text vectors, unpacked models, states and answers that runs share."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from polyrec.cli.output import Json, console, print_json
 
 def cache(
     clear: Annotated[bool, typer.Option("--clear", help="Remove what is listed; texts are then encoded anew.")] = False,
-    only: Annotated[str | None, typer.Option("--only", help="One encoder or model, by the start of its name.")] = None,
+    only: Annotated[str | None, typer.Option("--only", help="One encoder, model or file, by the start of its name.")] = None,
     json: Json = False,
 ) -> None:
-    """List the text vectors and unpacked models that runs share, or remove them.
+    """List the text vectors, unpacked models, states of frozen layers and written answers that runs share, or remove them.
+
+    Answers of chat endpoints were paid for: --clear leaves them, unless --only names their file.
 
     Example: polyrec cache --clear --only 3f2a
     """
@@ -24,7 +26,7 @@ def cache(
     found = cached.contents()
     chosen = found if only is None else cached.pick(found, only)
     if clear:
-        cached.remove(chosen, everything=only is None)
+        chosen = cached.remove(chosen, everything=only is None)
     if json:
         print_json({"folder": str(cached.cache_folder()), "removed": clear, **cached.as_json(chosen)})
         return
@@ -37,6 +39,9 @@ def cache(
         )
     for model in chosen.models:
         table.add_row(model.name[:8], "GGUF file, unpacked", "", "", f"{model.bytes / 1e6:,.1f}")
+    for file in chosen.files:
+        table.add_row(file.name, file.what, "", "", f"{file.bytes / 1e6:,.1f}")
     console.print(table)
     if clear:
-        console.print(f"Removed {len(chosen.encoders)} encoders' vectors and {len(chosen.models)} unpacked models")
+        models, files = len(chosen.models), len(chosen.files)
+        console.print(f"Removed {len(chosen.encoders)} encoders' vectors, {models} unpacked models and {files} files")

@@ -37,6 +37,7 @@ def text_report(
 
     Example: polyrec text-report recommender.yaml --data ratings.parquet --items films.parquet --out report
     """
+    from polyrec.compare.text_picture import arms_by_slices
     from polyrec.compare.text_report import text_report
     from polyrec.recommender import Recommender
 
@@ -52,11 +53,12 @@ def text_report(
         users=ranked_users,
         resamples=resamples,
     )
+    arms_by_slices(document).png(out / "text-report.png")
     if json:
         print_json(document)
         return
     tell(document)
-    console.print(f"Wrote {out}: text-report.json, and all fits in runs/.", highlight=False)
+    console.print(f"Wrote {out}: text-report.json, text-report.png, and all fits in runs/.", highlight=False)
 
 
 def tell(document: Mapping[str, Any]) -> None:
@@ -79,6 +81,12 @@ def tell(document: Mapping[str, Any]) -> None:
             table.add_row(name, *(_difference(verdicts.get((task, name, other))) for other in against))
         console.print(table)
     console.print(document["verdict"])
+    for feature, told in document["planted"].items():
+        if told["suspects"]:
+            count = (
+                f"{told['suspects']} of {told['texts']:,} texts of {feature!r} look planted (orders, phrases stuffed into many)"
+            )
+            console.print(f"{count}; read them in text-report.json. The first: {told['shown'][0]['text']!r:.80}", markup=False)
 
 
 def _table(title: str, first: str, others: Sequence[str]) -> Table:

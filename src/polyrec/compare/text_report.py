@@ -16,6 +16,7 @@ from polyrec.compare.job import versions
 from polyrec.compare.text_arms import text_arms
 from polyrec.compare.text_findings import find, verdict_of
 from polyrec.compare.text_fits import TextFit, fit_once
+from polyrec.compare.text_planted import planted
 from polyrec.compare.text_rows import split_rows
 from polyrec.core.errors import UserError
 from polyrec.core.files import write_text
@@ -47,7 +48,8 @@ def text_report(
 
     Every arm is trained as the declaration says, from the same seeds; test rows, cold items and new users are held out once.
     Rankings are those of at most so many `users`. `only` names the arms, else all are fitted. `out` keeps every fit: a second
-    call with the same folder does only what is missing. Returns what it writes to text-report.json.
+    call with the same folder does only what is missing. Texts of items that look planted are told beside the figures. Returns
+    what it writes to text-report.json.
     """
     if seeds < 1:
         raise UserError("a text report", expected="one seed or more", found=f"{seeds}", remedy="Raise `seeds`.")
@@ -68,6 +70,7 @@ def text_report(
         "plan": {"seeds": seeds, **shares, "tail": tail, "users": users, "resamples": resamples},
         "rows": dict(rows.facts),
         "catalogue": _items(rows.learn),
+        "planted": planted(spec, rows.learn),
         "arms": {arm: [asdict(cell) for cell in own] for arm, own in cells.items()},
         "differences": [asdict(told) for told in differences],
         "spec": spec.model_dump(mode="json"),

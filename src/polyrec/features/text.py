@@ -13,6 +13,7 @@ from polyrec.core.frames import pack, unpack
 from polyrec.features.feature import Encoder, State
 from polyrec.features.numeric import LinearEncoder
 from polyrec.features.text_feature import _TextFeature, numbered
+from polyrec.language.counting import counting
 from polyrec.language.encoder import TextEncoder
 from polyrec.language.post_processing import PostProcessing, effective_rank, mean_cosine, processed_width
 from polyrec.language.vectors import learn, vectors
@@ -28,7 +29,7 @@ class Text(_TextFeature):
     once, through a cache that outlives the run. Vectors are processed as `post` says, fitted on the distinct training texts,
     then a linear layer maps (vector, 1 if empty) to (B, width). A text that is blank or all null has the vector 0. State:
     `post` and, for an encoder that is fitted, `learned`, each a whole frame; `mean_cosine` and `effective_rank` of the training
-    texts' vectors before and after.
+    texts' vectors before and after; `truncated`, the share of them whose end was not read.
     """
 
     examples = ({"name": "text", "template": "{title}. {genres}"}, {"name": "title", "max_characters": 200})
@@ -40,14 +41,18 @@ class Text(_TextFeature):
         texts = self.render(values).unique(maintain_order=True)
         known = texts.filter(texts != "").to_list()
         learned = learn(self.encoder, known or [_NOTHING])
-        before = vectors(self.encoder, known, learned) if known else np.zeros((1, _width(self.encoder, learned)), np.float32)
+        with counting() as count:
+            before = (
+                vectors(self.encoder, known, learned) if known else np.zeros((1, _width(self.encoder, learned)), np.float32)
+            )
         post = self.post.fit(before)
         after = self.post.apply(before, post)
         figures = {
             "mean_cosine": [[mean_cosine(before), mean_cosine(after)]],
             "effective_rank": [[effective_rank(before), effective_rank(after)]],
         }
-        return pl.DataFrame({"post": pack(post), "learned": pack(learned), **figures})
+        truncated = pl.lit(count.truncation_rate)
+        return pl.DataFrame({"post": pack(post), "learned": pack(learned), **figures}).with_columns(truncated=truncated)
 
     def encode(self, values: pl.DataFrame, state: State) -> Indexed:
         distinct, index_N = numbered(self.render(values))
@@ -64,8 +69,9 @@ class Text(_TextFeature):
         return LinearEncoder(processed_width(unpack(state["post"])) + 1, self.width)
 
     def describe(self, state: State) -> dict[str, Any]:
-        names = ("mean_cosine", "effective_rank")
-        return {f"{name}_{when}": state[name][0][place] for name in names for place, when in enumerate(("raw", "processed"))}
+        both = ("mean_cosine", "effective_rank")
+        told = {f"{name}_{when}": state[name][0][place] for name in both for place, when in enumerate(("raw", "processed"))}
+        return {**told, "truncated": state["truncated"][0]}
 
 
 def _width(encoder: TextEncoder, learned: pl.DataFrame) -> int:
