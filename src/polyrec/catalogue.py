@@ -22,6 +22,7 @@ from polyrec.core.errors import UserError
 from polyrec.data.histories import USER, Log
 from polyrec.data.keys import Keys
 from polyrec.data.prepared import Prepared, encode_features
+from polyrec.events import Events, completed, read_events, with_events
 from polyrec.features.history import History
 from polyrec.model import Model
 from polyrec.networks.beside import Beside
@@ -96,10 +97,21 @@ class Catalogue:
         (place,) = keys.find([user])
         return torch.zeros(0, dtype=torch.long) if place is None else rows.take(torch.tensor([place])).values
 
-    def predict(self, given: Mapping[str, Any], rows_N: Tensor) -> dict[str, Tensor]:
-        """Return each task's predictions, (N,) or (N, C), for one user, by key or description, and some rows."""
+    def events(self, told: pl.DataFrame, user: object) -> Events:
+        """Read what a user did after the rows that are known; what these hold already is left out."""
+        time, clock = self.roles.time, self.parts.facts["clock"]
+        last = None if time is None else self.users.last_time(user)
+        read = read_events(told, self.log, self.item_key, time, clock, last)
+        rows = [-1 if row is None else row for row in self.keys.find(read[self.item_key])]
+        return completed(read, self.items, torch.tensor(rows, dtype=torch.long), self.log.frame.schema)
+
+    def predict(self, given: Mapping[str, Any], rows_N: Tensor, events: Events | None = None) -> dict[str, Tensor]:
+        """Return each task's predictions, (N,) or (N, C), for one user, by key or description, and some rows.
+
+        Histories go on with the events, where there are some.
+        """
         with torch.inference_mode():
-            raw = self._raw(self.users.columns(given), rows_N)
+            raw = self._raw(self._user(given, events), rows_N)
         predictions = self._objective.predictions(raw, self.parts.task_states)
         if any(task.bonus_of_new_items for task in self.spec.tasks):
             predictions = raised(predictions, self.spec.tasks, self._is_new[rows_N])
@@ -118,6 +130,13 @@ class Catalogue:
         numbers_IX = self._item_columns[feature].take(torch.arange(self.items.height))
         assert isinstance(numbers_IX, Tensor)
         return numbers_IX
+
+    def _user(self, given: Mapping[str, Any], events: Events | None) -> dict[str, Column]:
+        columns = self.users.columns(given)
+        if events is None or events.frame.height == 0:
+            return columns
+        features = {feature.name: feature for feature in self.spec.all_features}
+        return with_events(columns, events, features, self.parts.feature_states, self._item_columns)
 
     def _fixed(self, user: Mapping[str, Column]) -> Tensor:
         """Return the vectors of what is the user's, side by side, (F,)."""

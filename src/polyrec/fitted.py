@@ -28,6 +28,7 @@ from polyrec.data.prepared import Prepared, encode_features, require_features
 from polyrec.data.sources import Source
 from polyrec.data.tables import Tables, join
 from polyrec.data.times import read_times
+from polyrec.events import Events
 from polyrec.model import Model
 from polyrec.recommender import Recommender, Roles
 
@@ -106,13 +107,14 @@ class Fitted:
         keys = [column for column in (self.roles.user, self.roles.item) if column in frame.columns]
         return pl.DataFrame([*(frame[key] for key in keys), *self._columns(predictions)])
 
-    def score(self, user: object, items: Sequence[object] | pl.Series) -> np.ndarray:
+    def score(self, user: object, items: Sequence[object] | pl.Series, *, events: pl.DataFrame | None = None) -> np.ndarray:
         """Return the fused scores (N,) of some items for one user, in the order given, as of now.
 
-        The user may be unknown; an item that is not in the catalogue is refused.
+        The user may be unknown; an item that is not in the catalogue is refused. `events` is as in `recommend`.
         """
         rows = self.catalogue.rows(items)
-        return self._fused(self.catalogue.predict({self.user_key: user}, rows)).numpy()
+        later = None if events is None else self.catalogue.events(events, user)
+        return self._fused(self.catalogue.predict({self.user_key: user}, rows, later)).numpy()
 
     def recommend(
         self,
@@ -121,6 +123,7 @@ class Fitted:
         exclude_seen: bool = True,
         where: str | None = None,
         columns: Sequence[str] = (),
+        events: pl.DataFrame | None = None,
         **user: Any,
     ) -> pl.DataFrame:
         """Return the top `k` items for one user, best first: key, `columns` of the item, score, each task's prediction.
@@ -128,7 +131,9 @@ class Fitted:
         The user is given by key, by columns that user features read, or both: `recommend(user_id=42)` for a known one,
         `recommend(age=30, occupation="artist")` for one never met. Columns given replace what is known of the user; columns
         not known are null. With `exclude_seen` items of the user's training rows are left out. `where` is a SQL condition on
-        the catalogue's columns.
+        the catalogue's columns. `events` are what the user did since: rows with the item's key, the time and whatever else
+        histories read; the user's histories go on with them and, with `exclude_seen`, their items are left out too. Rows
+        that are no later than the user's last training row are taken to be known already.
         """
         if k < 1:
             raise UserError("k", expected="a number of items, 1 or more", found=f"{k}", remedy="Ask for at least one.")
@@ -136,7 +141,8 @@ class Fitted:
         keep = torch.ones(self.items.height, dtype=torch.bool)
         if where is not None:
             keep = _flags(evaluate_sql(self.items, where, "condition `where` on the catalogue"))
-        rows, predictions, scores = self._top(user, k, keep, exclude_seen)
+        later = None if events is None else self.catalogue.events(events, user.get(self.user_key))
+        rows, predictions, scores = self._top(user, k, keep, exclude_seen, later)
         shown = [self.item_key, *(column for column in columns if column != self.item_key)]
         return self.items[rows.numpy()].select(shown).with_columns(self._columns(predictions, scores))
 
@@ -256,19 +262,23 @@ class Fitted:
         return Catalogue(self.parts, self.roles, self.model)
 
     def _top(
-        self, user: Mapping[str, Any], k: int, keep: Tensor, exclude_seen: bool
+        self, user: Mapping[str, Any], k: int, keep: Tensor, exclude_seen: bool, events: Events | None = None
     ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
         """Return catalogue rows, predictions and scores of the k best items among those kept, best first."""
-        rows, predictions, scores = self._kept(user, keep, exclude_seen)
+        rows, predictions, scores = self._kept(user, keep, exclude_seen, events)
         best = _best(scores, k)
         return rows[best], {name: value[best] for name, value in predictions.items()}, scores[best]
 
-    def _kept(self, user: Mapping[str, Any], keep: Tensor, exclude_seen: bool) -> tuple[Tensor, dict[str, Tensor], Tensor]:
+    def _kept(
+        self, user: Mapping[str, Any], keep: Tensor, exclude_seen: bool, events: Events | None = None
+    ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
         """Return catalogue rows, predictions and scores of the items kept."""
         if exclude_seen:
             keep[self.catalogue.seen(user.get(self.user_key))] = False
+            if events is not None:
+                keep[events.items] = False
         rows = keep.nonzero().squeeze(1)
-        predictions = self.catalogue.predict(user, rows)
+        predictions = self.catalogue.predict(user, rows, events)
         return rows, predictions, self._fused(predictions)
 
 

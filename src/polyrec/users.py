@@ -11,7 +11,7 @@ import polars as pl
 from polyrec.artifact import Parts
 from polyrec.core.batch import Column, Constant
 from polyrec.core.errors import UserError, nearest
-from polyrec.data.histories import USER, Log
+from polyrec.data.histories import TIME, USER, Log
 from polyrec.data.keys import Keys
 from polyrec.data.prepared import encode_features
 from polyrec.features.text_feature import _TextFeature
@@ -70,6 +70,17 @@ class Users:
             encoded = encode_features(values, self.parts.spec.all_features, self.parts.feature_states, None, None, fresh)
             found |= {name: Constant(column) for name, column in encoded.items()}
         return found
+
+    def last_time(self, user: object) -> float | None:
+        """Return the time of a user's last row in the log; None for one who has none."""
+        (place,) = self._last[0].find([user])
+        return None if place is None else self._last[1][place]
+
+    @cached_property
+    def _last(self) -> tuple[Keys, list[float]]:
+        """The users of the log, and the time of the last row of each."""
+        times = self.log.frame.group_by(USER, maintain_order=True).agg(pl.col(TIME).max())
+        return Keys(times[USER]), times[TIME].to_list()
 
     @cached_property
     def _known(self) -> dict[str, Column]:

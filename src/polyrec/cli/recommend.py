@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -30,7 +30,7 @@ def recommend(
     from polyrec.fitted import Fitted
 
     fitted = Fitted.load(artifact)
-    known: dict[str, object] = {}
+    known: dict[str, Any] = {}
     for pair in given or []:
         name, equals, value = pair.partition("=")
         if not equals:

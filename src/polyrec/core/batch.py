@@ -251,3 +251,39 @@ class Constant:
 
     def pieces(self, size: int) -> list[Input]:
         raise NotImplementedError("a constant has no rows of its own")
+
+
+def few(column: Column, rows_N: Tensor) -> Column:
+    """Return the column of a few rows alone, which holds nothing that other rows need."""
+    if isinstance(column, Paired):
+        return Paired(few(column.first, rows_N), few(column.second, rows_N))
+    if isinstance(column, Indexed):
+        return few(Lookup(Dense(column.table_U), column.index_N), rows_N)
+    if isinstance(column, Lookup):
+        used_U, index_N = column.index_N[rows_N].unique(return_inverse=True)
+        return Lookup(column.elements.at(used_U.long()), index_N)
+    return column.at(rows_N)
+
+
+def appended(first: Column, second: Column) -> Column:
+    """Return the rows of one column and after them those of another column of the same feature."""
+    match first, second:
+        case Dense(), Dense():
+            return Dense(torch.cat([first.values_N, second.values_N]))
+        case Ragged(), Ragged():
+            offsets = torch.cat([first.offsets, second.offsets[1:] + first.offsets[-1]])
+            return Ragged(torch.cat([first.values, second.values]), offsets)
+        case Indexed(), Indexed():
+            index_N = torch.cat([first.index_N, second.index_N + len(first.table_U)])
+            return Indexed(torch.cat([first.table_U, second.table_U]), index_N)
+        case Lookup(), Lookup():
+            index_N = torch.cat([first.index_N, second.index_N + _rows(first.elements)])
+            return Lookup(appended(first.elements, second.elements), index_N)
+        case Paired(), Paired():
+            return Paired(appended(first.first, second.first), appended(first.second, second.second))
+    raise AssertionError(f"columns of one kind expected, found {type(first).__name__} and {type(second).__name__}")
+
+
+def _rows(column: Column) -> int:
+    assert isinstance(column, Dense | Ragged), "rows share vectors or lists of values"
+    return len(column.values_N) if isinstance(column, Dense) else len(column.offsets) - 1

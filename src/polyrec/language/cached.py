@@ -70,9 +70,8 @@ def pick(found: Contents, start: str) -> Contents:
 
 
 def _names(found: Contents) -> list[str]:
-    return [
-        own[:16] for own in (*(one.encoder for one in found.encoders), *(one.name for one in (*found.models, *found.files)))
-    ]
+    names = [one.encoder for one in found.encoders] + [one.name for one in found.models] + [one.name for one in found.files]
+    return [name[:16] for name in names]
 
 
 def remove(chosen: Contents, everything: bool = False) -> Contents:
