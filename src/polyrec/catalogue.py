@@ -7,9 +7,9 @@ item's, X numbers of an item, M items that a user met.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, Self
 
 import polars as pl
 import torch
@@ -17,13 +17,14 @@ from torch import Tensor
 
 from polyrec.artifact import Parts
 from polyrec.calibrating import calibrated
-from polyrec.core.batch import Batch, Column, Ragged
+from polyrec.core.batch import Batch, Column, Ragged, appended
 from polyrec.core.errors import UserError
 from polyrec.data.histories import USER, Log
 from polyrec.data.keys import Keys
 from polyrec.data.prepared import Prepared, encode_features
 from polyrec.events import Events, completed, read_events, with_events
 from polyrec.features.history import History
+from polyrec.item_changes import changed_rows, places
 from polyrec.model import Model
 from polyrec.networks.beside import Beside
 from polyrec.objective import Objective
@@ -81,6 +82,26 @@ class Catalogue:
     def keys(self) -> Keys:
         """Where each item stands in the catalogue."""
         return Keys(self.items[self.item_key])
+
+    def with_items(self, told: pl.DataFrame) -> Self:
+        """Return a catalogue in which some items are new or changed; this one stays as it is, for requests that it is read by.
+
+        Only what was told is encoded. Items keep their rows, and new ones come last.
+        """
+        rows = changed_rows(told, self.items, self.item_key)
+        place_I = places(rows, self.items, self.item_key)
+        items = pl.concat([self.items, rows])[place_I.numpy()]
+        other = type(self)(replace(self.parts, frames={**self.parts.frames, "items": items}), self.roles, self.model)
+        new = encode_features(rows, self.spec.all_features, self.parts.feature_states, None, None, self._item_columns.keys())
+        both = {name: appended(column, new[name]) for name, column in self._item_columns.items()}
+        encoded = zip(self._vectors, self._encoded(new, rows.height), strict=True)
+        vectors = tuple(torch.cat(pair)[place_I] for pair in encoded)
+        columns = {name: column.at(place_I) for name, column in both.items()}
+        others = {
+            name: getattr(self, name) for name in ("log", "users", "_seen", "_sides", "_networks", "_piece", "_objective")
+        }
+        other.__dict__ |= {"_item_columns": columns, "_vectors": vectors, **others}
+        return other
 
     def rows(self, items: Sequence[object] | pl.Series) -> Tensor:
         """Return the rows (N,) of some items by their keys; one that is not in the catalogue is refused."""
@@ -181,7 +202,10 @@ class Catalogue:
     @cached_property
     def _vectors(self) -> tuple[Tensor, Tensor]:
         """The vectors of the items' features side by side, (I, O), and the numbers that stand behind them, (I, X)."""
-        prepared = Prepared(self._item_columns, {}, {}, self.items.height)
+        return self._encoded(self._item_columns, self.items.height)
+
+    def _encoded(self, columns: Mapping[str, Column], rows: int) -> tuple[Tensor, Tensor]:
+        prepared = Prepared(columns, {}, {}, rows)
         with torch.inference_mode():
             found = torch.cat([self.model.encode(batch, self._sides.item) for batch in prepared.batches(BATCH)])
         width = len(self.model.columns(self._sides.item))

@@ -167,6 +167,17 @@ class Fitted:
 
         return judge(self, self._read(data), slices=slices, resamples=resamples, ranking=ranking, ks=ks, seed=seed)
 
+    def with_items(self, items: pl.DataFrame) -> Fitted:
+        """Return this recommender with items that are new or changed since the training: rows with the item's key and columns.
+
+        Columns that are not given stay as they were, and are null for a new item. A new item is an id never seen: what is known
+        of it stands for it. The model is shared, and this recommender stays as it is.
+        """
+        catalogue = self.catalogue.with_items(items)
+        other = Fitted(catalogue.parts, self.model)
+        other.__dict__["catalogue"] = catalogue
+        return other
+
     @property
     def can_rank(self) -> bool:
         """Whether there are users, items and a score to rank the items by."""

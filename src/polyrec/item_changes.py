@@ -1,0 +1,53 @@
+"""Items that are added to a catalogue or changed after the training.
+
+Shape letters: I items after the change, C changed items.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+import torch
+from torch import Tensor
+
+from polyrec.core.errors import UserError, nearest
+from polyrec.data.expressions import require_columns
+
+
+def changed_rows(told: pl.DataFrame, items: pl.DataFrame, key: str) -> pl.DataFrame:
+    """Return the rows of changed items, with all columns of the catalogue.
+
+    Columns that are not told stay as they were; of a new item they are null. Of an item that is told twice, the last row counts.
+
+    Raises `UserError` for a column that the catalogue has not, a null key and a value that does not fit its column.
+    """
+    require_columns(told, (key,), "items")
+    columns = []
+    for name in told.columns:
+        if name not in items.columns:
+            remedy = nearest(name, items.columns)
+            raise UserError(f"column {name!r} of items", expected="a column of the catalogue", found="none", remedy=remedy)
+        try:
+            columns.append(told[name].cast(items.schema[name]))
+        except pl.exceptions.PolarsError as error:
+            found, remedy = str(error).splitlines()[0], "Give values of the training table's type."
+            thing = f"column {name!r} of items"
+            raise UserError(thing, expected=f"values of type {items.schema[name]}", found=found, remedy=remedy) from error
+    rows = pl.DataFrame(columns)
+    if rows[key].null_count():
+        found = f"null in {rows[key].null_count()} rows"
+        raise UserError(f"column {key!r} of items", expected="a key in every row", found=found, remedy="Drop these rows.")
+    rows = rows.unique(key, keep="last", maintain_order=True)
+    others = [name for name in items.columns if name not in rows.columns]
+    return rows.join(items.select(key, *others), on=key, how="left", maintain_order="left").select(items.columns)
+
+
+def places(rows: pl.DataFrame, items: pl.DataFrame, key: str) -> Tensor:
+    """Return where each item (I,) stands among the old rows with the changed ones behind them: an item keeps its row, and new
+    items come last."""
+    old = items.select(key).with_row_index("row")
+    found = rows.select(key).join(old, on=key, how="left", maintain_order="left")["row"]
+    place_I = torch.arange(items.height)
+    number_C = torch.arange(items.height, items.height + rows.height)
+    is_new_C = found.is_null().to_torch()
+    place_I[found.drop_nulls().cast(pl.Int64).to_torch()] = number_C[~is_new_C]
+    return torch.cat([place_I, number_C[is_new_C]])
