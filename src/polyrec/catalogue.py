@@ -38,6 +38,9 @@ BATCH = 1024
 _CACHED, _FEWEST = 2**18, 128
 """Numbers of single precision in a megabyte, and rows below which the overhead of a pass shows."""
 
+_SAME_FOR_ALL_ITEMS = ("log", "users", "_seen", "_sides", "_networks", "_piece", "_objective")
+"""What is computed once and stays when items are added or changed, for they keep their rows."""
+
 
 class Catalogue:
     """Items, users and their past, as a fitted recommender knows them."""

@@ -16,7 +16,7 @@ from polyrec.data.expressions import require_columns
 def changed_rows(told: pl.DataFrame, items: pl.DataFrame, key: str) -> pl.DataFrame:
     """Return the rows of changed items, with all columns of the catalogue.
 
-    Columns that are not told stay as they were; of a new item they are null. Of an item that is told twice, the last row counts.
+    Columns that are not told stay as they were; of a new item they are null. Of an item told twice, the last row counts.
 
     Raises `UserError` for a column that the catalogue has not, a null key and a value that does not fit its column.
     """
