@@ -55,6 +55,7 @@ from polyrec.features.vector import Vector
 from polyrec.fitted import Fitted
 from polyrec.fusion.add import Add
 from polyrec.fusion.multiply import Multiply
+from polyrec.fusion.rank import Rank
 from polyrec.language.chat import Chat
 from polyrec.language.embeddings_endpoint import EmbeddingsEndpoint
 from polyrec.language.frozen import Frozen
@@ -189,6 +190,7 @@ __all__ = [
     "Query",
     "RandomSplit",
     "RandomVectors",
+    "Rank",
     "Recency",
     "Recommender",
     "Recurrent",
