@@ -54,6 +54,7 @@ from polyrec.features.text import Text
 from polyrec.features.vector import Vector
 from polyrec.fitted import Fitted
 from polyrec.fusion.add import Add
+from polyrec.fusion.formula import Formula
 from polyrec.fusion.multiply import Multiply
 from polyrec.fusion.rank import Rank
 from polyrec.language.chat import Chat
@@ -148,6 +149,7 @@ __all__ = [
     "EmbeddingsEndpoint",
     "Fitted",
     "FixedWeights",
+    "Formula",
     "Frozen",
     "Generative",
     "Gguf",
