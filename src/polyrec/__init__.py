@@ -54,7 +54,9 @@ from polyrec.features.text import Text
 from polyrec.features.vector import Vector
 from polyrec.fitted import Fitted
 from polyrec.fusion.add import Add
+from polyrec.fusion.formula import Formula
 from polyrec.fusion.multiply import Multiply
+from polyrec.fusion.rank import Rank
 from polyrec.language.chat import Chat
 from polyrec.language.embeddings_endpoint import EmbeddingsEndpoint
 from polyrec.language.frozen import Frozen
@@ -147,6 +149,7 @@ __all__ = [
     "EmbeddingsEndpoint",
     "Fitted",
     "FixedWeights",
+    "Formula",
     "Frozen",
     "Generative",
     "Gguf",
@@ -189,6 +192,7 @@ __all__ = [
     "Query",
     "RandomSplit",
     "RandomVectors",
+    "Rank",
     "Recency",
     "Recommender",
     "Recurrent",

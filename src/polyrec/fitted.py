@@ -30,6 +30,7 @@ from polyrec.data.tables import Tables, join
 from polyrec.data.times import read_times
 from polyrec.events import Events
 from polyrec.model import Model
+from polyrec.observing import number_groups
 from polyrec.recommender import Recommender, Roles
 
 if TYPE_CHECKING:
@@ -100,12 +101,13 @@ class Fitted:
 
         A task with one number a row has one column, named like it; one with several classes has a column `task.class` for
         each. Histories count the training rows and the table's own rows strictly before each row's time; without a time
-        column, all training rows.
+        column, all training rows. The rows of one user are one request: a fusion by ranks compares them with each other.
         """
         frame = self._read(data)
         predictions = self.predict_tensors(frame)
         keys = [column for column in (self.roles.user, self.roles.item) if column in frame.columns]
-        return pl.DataFrame([*(frame[key] for key in keys), *self._columns(predictions)])
+        scores = self._fused(predictions, self._requests(frame)) if self.has_score else None
+        return pl.DataFrame([*(frame[key] for key in keys), *self._columns(predictions, scores)])
 
     def score(self, user: object, items: Sequence[object] | pl.Series, *, events: pl.DataFrame | None = None) -> np.ndarray:
         """Return the fused scores (N,) of some items for one user, in the order given, as of now.
@@ -181,8 +183,12 @@ class Fitted:
     @property
     def can_rank(self) -> bool:
         """Whether there are users, items and a score to rank the items by."""
-        has_score = any(task.is_scalar for task in self.spec.tasks)
-        return self.roles.user is not None and self.roles.item is not None and has_score
+        return self.roles.user is not None and self.roles.item is not None and self.has_score
+
+    @property
+    def has_score(self) -> bool:
+        """Whether there is a task with one number a row, and so a fused score."""
+        return any(task.is_scalar for task in self.spec.tasks)
 
     def top_rows(self, user: object, k: int) -> dict[str, np.ndarray]:
         """Return the rows in the catalogue of the top k items for a user, items of the training rows left out.
@@ -248,19 +254,21 @@ class Fitted:
             rows = rows.with_columns(times.alias(TIME))
         return rows
 
-    def _fused(self, predictions: Mapping[str, Tensor]) -> Tensor:
+    def _requests(self, frame: pl.DataFrame) -> Tensor | None:
+        """Return a number for each row, (N,), that is the same for rows of one user; None where users are not told."""
+        return torch.from_numpy(number_groups(frame[self.roles.user])) if self.roles.user in frame.columns else None
+
+    def _fused(self, predictions: Mapping[str, Tensor], requests: Tensor | None = None) -> Tensor:
         scalar = {task.name: predictions[task.name] for task in self.spec.tasks if task.is_scalar}
         if not scalar:
             found = "only tasks with several outputs"
             remedy = "Add a Binary or Regression task."
             raise UserError("a fused score", expected="a task with one number a row", found=found, remedy=remedy)
-        return self.spec.fusion.score(scalar)
+        return self.spec.fusion.score(scalar, requests)
 
-    def _columns(self, predictions: Mapping[str, Tensor], scores: Tensor | None = None) -> list[pl.Series]:
+    def _columns(self, predictions: Mapping[str, Tensor], scores: Tensor | None) -> list[pl.Series]:
         """Return predictions as named columns, the fused score first where there is one."""
-        columns: list[pl.Series] = []
-        if any(task.is_scalar for task in self.spec.tasks):
-            columns.append(pl.Series(SCORE, (self._fused(predictions) if scores is None else scores).numpy()))
+        columns = [] if scores is None else [pl.Series(SCORE, scores.numpy())]
         for task in self.spec.tasks:
             names = task.names(self.parts.task_states[task.name])
             values = predictions[task.name].reshape(-1, len(names)).numpy()

@@ -20,8 +20,9 @@ def predictions(seed: int = 0, rows: int = ROWS) -> dict[str, Tensor]:
 
 
 def positive(fusion: Fusion) -> list[str]:
-    """Return the tasks that a fusion ranks up."""
-    return [task for task, weight in (dict(fusion.parts()) or dict.fromkeys(TASKS, 1.0)).items() if weight > 0]
+    """Return the tasks that an example ranks up: those that it names, unless their weight is below zero."""
+    weights = fusion.weights_among(TASKS)
+    return [task for task in fusion.names() or TASKS if weights.get(task, 1.0) > 0]
 
 
 def test_a_score_a_row_in_double_precision(fusion: Fusion):
@@ -39,7 +40,9 @@ def test_more_of_what_is_wanted_ranks_higher(fusion: Fusion, seed: int, row: int
         before[task] += 0.01
         after = {**before, task: before[task].clone()}
         after[task][row] *= factor
-        assert fusion.score(after)[row] > fusion.score(before)[row]
+        then, now = fusion.score(before), fusion.score(after)
+        assert (now < now[row]).sum() >= (then < then[row]).sum()
+        assert fusion.compares_rows or now[row] > then[row]
 
 
 @given(seed=st.integers(0, 10**6), order=st.permutations(range(ROWS)))
@@ -47,6 +50,21 @@ def test_the_order_of_rows_does_not_matter(fusion: Fusion, seed: int, order: lis
     whole = predictions(seed)
     shuffled = fusion.score({task: values[order] for task, values in whole.items()})
     assert torch.equal(shuffled, fusion.score(whole)[order])
+
+
+@given(seed=st.integers(0, 10**6), cut=st.integers(1, ROWS - 1))
+def test_requests_do_not_see_each_other(fusion: Fusion, seed: int, cut: int):
+    whole = predictions(seed)
+    scores = fusion.score(whole, torch.tensor([7] * cut + [3] * (ROWS - cut)))
+    for own in (slice(cut), slice(cut, None)):
+        assert torch.equal(scores[own], fusion.score({task: values[own] for task, values in whole.items()}))
+
+
+@given(seed=st.integers(0, 10**6))
+def test_a_row_alone_scores_as_among_others_unless_rows_are_compared(fusion: Fusion, seed: int):
+    whole = predictions(seed)
+    alone = torch.cat([fusion.score({task: values[row : row + 1] for task, values in whole.items()}) for row in range(ROWS)])
+    assert torch.allclose(alone, fusion.score(whole), rtol=1e-12) is not fusion.compares_rows
 
 
 def test_the_order_of_tasks_does_not_matter(fusion: Fusion):
@@ -57,7 +75,7 @@ def test_the_order_of_tasks_does_not_matter(fusion: Fusion):
 def test_a_task_that_it_names_must_be_there(fusion: Fusion):
     fusion.check(TASKS, TASKS)
     others = ("likes", "starz")
-    if fusion.parts():
+    if fusion.names():
         with pytest.raises(UserError, match=r"no such task. Did you mean '(likes|starz)'"):
             fusion.check(others, others)
     else:
@@ -65,11 +83,33 @@ def test_a_task_that_it_names_must_be_there(fusion: Fusion):
 
 
 def test_a_task_that_it_names_must_be_one_number_a_row(fusion: Fusion):
-    if fusion.parts():
+    if fusion.names():
         with pytest.raises(UserError, match="a task with several outputs"):
             fusion.check(("seconds",), (*TASKS, "seconds"))
     else:
         fusion.check(("seconds",), (*TASKS, "seconds"))
+
+
+def test_every_weight_can_be_set(fusion: Fusion):
+    for name, value in fusion.weights_among(TASKS).items():
+        changed = fusion.with_weights({name: value + 0.25}, TASKS)
+        assert type(changed) is type(fusion)
+        assert changed.weights_among(TASKS) == {**fusion.weights_among(TASKS), name: value + 0.25}
+        assert not torch.equal(changed.score(predictions()), fusion.score(predictions()))
+
+
+def test_the_weights_as_they_are_change_nothing(fusion: Fusion):
+    same = fusion.with_weights(fusion.weights_among(TASKS), TASKS)
+    assert torch.equal(same.score(predictions()), fusion.score(predictions()))
+
+
+def test_mistakes_in_weights_are_named(fusion: Fusion):
+    for name in fusion.weights_among(TASKS):
+        with pytest.raises(UserError, match=f"expected the name of a weight, found none. Did you mean '{name}'"):
+            fusion.with_weights({f"{name}z": 1.0}, TASKS)
+        for wrong in (float("nan"), float("inf"), "1", None, True):
+            with pytest.raises(UserError, match=f"weight '{name}' of the fusion: expected a finite number"):
+                fusion.with_weights({name: wrong}, TASKS)
 
 
 class TestAdd:

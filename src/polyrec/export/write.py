@@ -78,6 +78,9 @@ def _check(fitted: Fitted, form: str) -> None:
         if task.bonus_of_new_items:
             thing, found = f"export to {form} of the task {task.name!r}", "`new_items`, which depends on what was met"
             raise UserError(thing, expected="a task of its inputs alone", found=found, remedy="Set `new_items` to 0.")
+    if fitted.has_score and fitted.spec.fusion.compares_rows:
+        thing, found = f"export to {form} of the fusion {type(fitted.spec.fusion).__name__}", "one that compares rows"
+        raise UserError(thing, expected="a score of each row alone", found=found, remedy="Choose another, such as Add.")
     joints = {feature.name for feature in fitted.spec.all_features if isinstance(feature, Joint)}
     for feature in fitted.spec.all_features:
         if isinstance(feature, History) and feature.of in joints:

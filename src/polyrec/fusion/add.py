@@ -6,10 +6,11 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from polyrec.fusion.fusion import Fusion, double
+from polyrec.fusion.fusion import double
+from polyrec.fusion.weighted import _Weighted
 
 
-class Add(Fusion):
+class Add(_Weighted):
     """`s = sum_t w_t p_t` over the predictions in their own units (a probability; stars, seconds).
 
     A negative weight ranks down what the task predicts, such as a complaint.
@@ -20,9 +21,6 @@ class Add(Fusion):
     weights: dict[str, float] = {}
     """Weight of each task; empty, every task with one number a row weighs 1, and tasks not named do not count."""
 
-    def parts(self) -> Mapping[str, float]:
-        return self.weights
-
-    def score(self, predictions: Mapping[str, Tensor]) -> Tensor:
+    def score(self, predictions: Mapping[str, Tensor], requests: Tensor | None = None) -> Tensor:
         terms = [weight * double(predictions[task]) for task, weight in self._named(predictions).items()]
         return sum(terms[1:], start=terms[0])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -12,26 +14,52 @@ from polyrec.core.spec import Family
 
 
 class Fusion(Family, family="fusions"):
-    """One score from the predictions of the scalar tasks (a probability, a number)."""
+    """One score from the predictions of the scalar tasks (a probability, a number), calibrated where that is declared."""
 
-    def parts(self) -> Mapping[str, float]:
-        """The weight or power of each task that is named; empty means 1 for every scalar task."""
+    compares_rows: ClassVar[bool] = False
+    """Whether the score of a row depends on the other rows of its request."""
+
+    def names(self) -> Sequence[str]:
+        """Return the tasks that the fusion names; empty means every scalar task."""
         raise NotImplementedError
 
     def check(self, scalar_tasks: Sequence[str], all_tasks: Sequence[str]) -> None:
         """Raise `UserError` where the fusion names a task that is absent or gives no single number."""
-        for name in self.parts():
+        for name in self.names():
             if name not in scalar_tasks:
                 found = "a task with several outputs" if name in all_tasks else "no such task"
                 remedy = nearest(name, scalar_tasks)
                 raise UserError(f"fusion of {name!r}", expected="a task with one number a row", found=found, remedy=remedy)
 
-    def score(self, predictions: Mapping[str, Tensor]) -> Tensor:
-        """Return the score (B,) from predictions (B,) in the tasks' own units, higher is better."""
+    def score(self, predictions: Mapping[str, Tensor], requests: Tensor | None = None) -> Tensor:
+        """Return the score (B,) from predictions (B,) in the tasks' own units, higher is better.
+
+        `requests` (B,) holds a whole number for each row, the same for rows that are candidates of one list, such as one
+        user's; without it all rows are. Scores are compared within a request.
+        """
         raise NotImplementedError
 
-    def _named(self, predictions: Mapping[str, Tensor]) -> dict[str, float]:
-        return dict(self.parts()) or dict.fromkeys(predictions, 1.0)
+    def weights_among(self, tasks: Sequence[str]) -> dict[str, float]:
+        """Return the weights that `with_weights` can set, by name, as they are; `tasks` are the scalar ones."""
+        raise NotImplementedError
+
+    def with_weights(self, weights: Mapping[str, float], tasks: Sequence[str]) -> Self:
+        """Return the fusion with some of its weights set to other values; `tasks` are the scalar ones.
+
+        Raises `UserError` for a name that is no weight, and for a value that is no finite number.
+        """
+        known = self.weights_among(tasks)
+        for name, value in weights.items():
+            thing = f"weight {name!r} of the fusion"
+            if name not in known:
+                raise UserError(thing, expected="the name of a weight", found="none", remedy=nearest(name, known))
+            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+                raise UserError(thing, expected="a finite number", found=repr(value), remedy="Give a number, such as 0.5.")
+        return self._replaced({name: float(value) for name, value in weights.items()}, tasks)
+
+    def _replaced(self, weights: Mapping[str, float], tasks: Sequence[str]) -> Self:
+        """Return the fusion with these weights among its own; they were checked."""
+        raise NotImplementedError
 
 
 def double(values: Tensor) -> Tensor:

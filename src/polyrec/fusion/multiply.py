@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from polyrec.fusion.fusion import Fusion, double
+from polyrec.fusion.fusion import double
+from polyrec.fusion.weighted import _Weighted
 
 _SMALLEST = 1e-9
 
 
-class Multiply(Fusion):
+class Multiply(_Weighted):
     """`s = prod_t max(p_t, 1e-9)^(a_t)`: what industrial rankers use for probabilities, since a ratio has no unit.
 
     Predictions below 1e-9, such as a negative regression, count as 1e-9. A negative power ranks down.
     """
 
     examples = ({}, {"powers": {"like": 1.0, "stars": 0.5}})
+    parts_field: ClassVar[str] = "powers"
 
     powers: dict[str, float] = {}
     """Power of each task; empty, every task with one number a row has power 1, and tasks not named do not count."""
 
-    def parts(self) -> Mapping[str, float]:
-        return self.powers
-
-    def score(self, predictions: Mapping[str, Tensor]) -> Tensor:
+    def score(self, predictions: Mapping[str, Tensor], requests: Tensor | None = None) -> Tensor:
         logs = [
             power * double(predictions[task]).clamp(min=_SMALLEST).log() for task, power in self._named(predictions).items()
         ]

@@ -1,0 +1,153 @@
+"""Arithmetic over named numbers: a small part of Python's expressions, read with its own parser and never evaluated by it.
+
+Shape letters: B rows.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import warnings
+from collections.abc import Callable, Mapping
+from functools import lru_cache, reduce
+
+import torch
+from torch import Tensor
+
+from polyrec.core.errors import nearest
+
+LONGEST, DEEPEST, HIGHEST_POWER = 1000, 40, 64
+"""Characters of an expression, operations within one another, and the size of a power that is written as a number."""
+
+
+def sigmoid(x: Tensor) -> Tensor:
+    """Return `1 / (1 + exp(-x))`, the same bits wherever in a tensor an element stands, as `torch.sigmoid` does not."""
+    return 1 / (1 + torch.exp(-x))
+
+
+def _clip(x: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    return torch.minimum(torch.maximum(x, low), high)
+
+
+OPERATIONS: dict[type[ast.operator], Callable[[Tensor, Tensor], Tensor]] = {
+    ast.Add: torch.add,
+    ast.Sub: torch.sub,
+    ast.Mult: torch.mul,
+    ast.Div: torch.div,
+    ast.Pow: torch.pow,
+}
+
+FUNCTIONS: dict[str, tuple[int | None, Callable[..., Tensor]]] = {
+    "min": (None, lambda *values: reduce(torch.minimum, values)),
+    "max": (None, lambda *values: reduce(torch.maximum, values)),
+    "log": (1, torch.log),
+    "log1p": (1, torch.log1p),
+    "exp": (1, torch.exp),
+    "sqrt": (1, torch.sqrt),
+    "abs": (1, torch.abs),
+    "clip": (3, _clip),
+    "sigmoid": (1, sigmoid),
+}
+"""What may be called, with how many arguments: None is two or more."""
+
+
+@lru_cache(maxsize=256)
+def parse(text: str) -> ast.expr:
+    """Return the tree of an expression, checked whole.
+
+    Raises `ValueError` that names the piece which is no number, name (a quoted text is one, too), operation or function of
+    these, or is too long, too deep or too high a power.
+    """
+    if len(text) > LONGEST:
+        raise ValueError(f"an expression has at most {LONGEST} characters, this one {len(text):,}")
+    text = text.strip().replace("\n", " ")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(text, mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise ValueError(f"{text!r} cannot be read: {getattr(error, 'msg', error)}") from error
+    _check(tree, text, 1)
+    return tree
+
+
+def names_in(tree: ast.expr) -> tuple[str, ...]:
+    """Return the names that an expression reads, each once, in order."""
+    called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    found = sorted(
+        (node.lineno, node.col_offset, name)
+        for node in ast.walk(tree)
+        if id(node) not in called and (name := _name(node)) is not None
+    )
+    return tuple(dict.fromkeys(name for *_, name in found))
+
+
+def evaluate(tree: ast.expr, values: Mapping[str, Tensor]) -> Tensor:
+    """Return the value of a checked expression, in double precision: (B,), or () where it reads no rows."""
+    name = _name(tree)
+    if name is not None:
+        return values[name]
+    match tree:
+        case ast.Constant(value=int() | float() as value):
+            return torch.tensor(float(value), dtype=torch.float64)
+        case ast.UnaryOp(operand=operand):
+            return -evaluate(operand, values)
+        case ast.BinOp(left=left, op=op, right=right):
+            return OPERATIONS[type(op)](evaluate(left, values), evaluate(right, values))
+        case ast.Call(func=ast.Name(id=function), args=arguments):
+            return FUNCTIONS[function][1](*(evaluate(own, values) for own in arguments))
+    raise AssertionError(f"{ast.dump(tree)} was not checked")
+
+
+def _name(node: ast.AST) -> str | None:
+    match node:
+        case ast.Name(id=name) | ast.Constant(value=str(name)):
+            return name
+    return None
+
+
+def _check(node: ast.expr, text: str, depth: int) -> None:
+    piece = ast.get_source_segment(text, node) or text
+    if depth > DEEPEST:
+        raise ValueError(f"more than {DEEPEST} operations stand within one another, at {piece!r}")
+    parts: list[ast.expr] = []
+    match node:
+        case ast.Name() | ast.Constant(value=str()):
+            pass
+        case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
+            if not _is_finite(value):
+                raise ValueError(f"{piece!r} is no finite number")
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            parts = [operand]
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in OPERATIONS:
+            power = _number(right) if isinstance(op, ast.Pow) else None
+            if power is not None and abs(power) > HIGHEST_POWER:
+                raise ValueError(f"the power in {piece!r} is higher than {HIGHEST_POWER}")
+            parts = [left, right]
+        case ast.Call(func=ast.Name(id=function), args=parts, keywords=[]):
+            if function not in FUNCTIONS:
+                raise ValueError(f"{function!r} in {piece!r} is no function of a formula. {nearest(function, FUNCTIONS)}")
+            wanted = FUNCTIONS[function][0]
+            if len(parts) < 2 if wanted is None else len(parts) != wanted:
+                raise ValueError(f"{function} takes {wanted or '2 or more'} arguments, not {len(parts)}, in {piece!r}")
+        case _:
+            known = f"numbers, names, + - * / ** and the functions {', '.join(FUNCTIONS)}"
+            raise ValueError(f"{piece!r} has no place in a formula, which is of {known}")
+    for part in parts:
+        _check(part, text, depth + 1)
+
+
+def _number(node: ast.expr) -> float | None:
+    match node:
+        case ast.Constant(value=int() | float() as value):
+            return float(value) if _is_finite(value) else math.inf
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            return _number(operand)
+    return None
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(float(value))
+    except OverflowError:
+        return False

@@ -1,0 +1,78 @@
+"""Formula: a score that is written down. Shape letters: B rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Self
+
+import torch
+from pydantic import model_validator
+from torch import Tensor
+
+from polyrec.core.errors import UserError, nearest
+from polyrec.fusion.arithmetic import FUNCTIONS, evaluate, names_in, parse
+from polyrec.fusion.fusion import Fusion, double
+
+LAST = torch.finfo(torch.float64).min
+"""The score of a row whose formula has no finite value: the lowest number there is, which JSON can hold."""
+
+
+class Formula(Fusion):
+    """`s = expression`, such as `like ** 2 * log1p(stars) - 0.1 * complaint`, over predictions in the tasks' own units.
+
+    An expression holds numbers, names of tasks and of `weights`, `+ - * / **`, unary minus, and the functions min, max (of two
+    or more), log, log1p, exp, sqrt, abs, clip (of a value, the least, the most) and sigmoid. A task whose name is no Python
+    name stands in quotes: `'add to cart' * 2`. Nothing else is read and nothing is run; length, depth and powers are bounded.
+    Computed in double precision. A row whose value is not finite, as of a logarithm of 0, ranks last.
+    """
+
+    examples = (
+        {"expression": "like ** 2 * log1p(stars)"},
+        {"expression": "clip(w * like, 0, 5) + bonus * sqrt(stars)", "weights": {"w": 0.5, "bonus": 0.1}},
+    )
+
+    expression: str
+    """The formula, over tasks and weights by name."""
+    weights: dict[str, float] = {}
+    """Constants by name, which a search can tune and a request can set."""
+
+    @model_validator(mode="after")
+    def _check_expression(self) -> Self:
+        found = names_in(parse(self.expression))
+        for name in self.weights:
+            if name not in found:
+                raise ValueError(f"the weight {name!r} stands nowhere in {self.expression!r}. {nearest(name, found)}")
+        if not self.names():
+            raise ValueError(f"the formula {self.expression!r} names no task")
+        return self
+
+    def names(self) -> Sequence[str]:
+        return [name for name in names_in(parse(self.expression)) if name not in self.weights]
+
+    def check(self, scalar_tasks: Sequence[str], all_tasks: Sequence[str]) -> None:
+        for name in self.weights:
+            if name in all_tasks:
+                remedy = "Give the weight another name."
+                raise UserError(f"weight {name!r} of the formula", expected="no task's name", found="one", remedy=remedy)
+        for name in self.names():
+            if name not in all_tasks:
+                remedy = nearest(name, [*scalar_tasks, *self.weights, *FUNCTIONS])
+                raise UserError(
+                    f"{name!r} in the formula {self.expression!r}",
+                    expected="a task or a weight",
+                    found="no such task",
+                    remedy=remedy,
+                )
+        super().check(scalar_tasks, all_tasks)
+
+    def score(self, predictions: Mapping[str, Tensor], requests: Tensor | None = None) -> Tensor:
+        tasks = {name: double(predictions[name]) for name in self.names()}
+        weights = {name: torch.tensor(value, dtype=torch.float64) for name, value in self.weights.items()}
+        score_B = evaluate(parse(self.expression), tasks | weights)
+        return torch.where(torch.isfinite(score_B), score_B, LAST)
+
+    def weights_among(self, tasks: Sequence[str]) -> dict[str, float]:
+        return dict(self.weights)
+
+    def _replaced(self, weights: Mapping[str, float], tasks: Sequence[str]) -> Self:
+        return self.replace(weights={**self.weights, **weights})

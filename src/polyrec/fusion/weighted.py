@@ -1,0 +1,33 @@
+"""What fusions share that give each task a number: a weight, a power. Shape letters: B rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Self
+
+from torch import Tensor
+
+from polyrec.fusion.fusion import Fusion
+
+
+class _Weighted(Fusion):
+    """A fusion with a number for each task, in the field that `parts_field` names; tasks not named do not count."""
+
+    parts_field: ClassVar[str] = "weights"
+
+    def parts(self) -> Mapping[str, float]:
+        """The weight or power of each task that is named; empty means 1 for every scalar task."""
+        return dict(getattr(self, self.parts_field))
+
+    def names(self) -> Sequence[str]:
+        return tuple(self.parts())
+
+    def weights_among(self, tasks: Sequence[str]) -> dict[str, float]:
+        given = self.parts()
+        return {task: given.get(task, 0.0 if given else 1.0) for task in tasks}
+
+    def _replaced(self, weights: Mapping[str, float], tasks: Sequence[str]) -> Self:
+        return self.replace(**{self.parts_field: {**(self.parts() or dict.fromkeys(tasks, 1.0)), **weights}})
+
+    def _named(self, predictions: Mapping[str, Tensor]) -> dict[str, float]:
+        return dict(self.parts()) or dict.fromkeys(predictions, 1.0)
