@@ -14,6 +14,7 @@ from typing import Any, Self
 import polars as pl
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from polyrec.artifact import Parts
 from polyrec.calibrating import calibrated
@@ -28,7 +29,9 @@ from polyrec.item_changes import changed_rows, places
 from polyrec.model import Model
 from polyrec.networks.beside import Beside
 from polyrec.objective import Objective
+from polyrec.proposing import Outputs, Proposer
 from polyrec.recommender import Recommender, Roles
+from polyrec.tasks.retrieval import Retrieval
 from polyrec.tasks.task import Task
 from polyrec.users import Users
 
@@ -140,6 +143,40 @@ class Catalogue:
         if any(task.bonus_of_new_items for task in self.spec.tasks):
             predictions = raised(predictions, self.spec.tasks, self._is_new[rows_N])
         return calibrated(self.spec.calibration, self.parts.calibration_states, predictions)
+
+    def nearest(self, given: Mapping[str, Any], events: Events | None, count: int, rows_N: Tensor | None = None) -> Tensor:
+        """Return the rows of the `count` items that the first Retrieval task finds nearest to a user, the lowest row first.
+
+        `rows_N` are the rows that may be found, where not all may.
+        """
+        return self.proposer.nearest(self._outputs_of(given, events), count, rows_N)
+
+    @cached_property
+    def proposer(self) -> Proposer:
+        """The first Retrieval task's vectors of all items."""
+        return Proposer.of(self._outputs_of({}, None), self._is_new, 2 * self._retrieval.bonus_of_new_items)
+
+    def unit_vectors(self, rows_N: Tensor) -> Tensor:
+        """Return vectors of length one by which items can be compared, (N, D).
+
+        They are those of the first Retrieval task where there is one, else those of the items' features side by side.
+        """
+        if any(isinstance(task, Retrieval) for task in self.spec.tasks):
+            return self.proposer.item_IK[rows_N]
+        return functional.normalize(self._vectors[0][rows_N], dim=1)
+
+    @cached_property
+    def _retrieval(self) -> Retrieval:
+        return next(task for task in self.spec.tasks if isinstance(task, Retrieval))
+
+    def _outputs_of(self, given: Mapping[str, Any], events: Events | None) -> Outputs:
+        """Return what gives the first Retrieval task's raw outputs for a user and some rows."""
+
+        def outputs(rows_N: Tensor) -> Tensor:
+            with torch.inference_mode():
+                return self._raw(self._user(given, events), rows_N)[self._retrieval.name]
+
+        return outputs
 
     def user_state(self, task: str, given: Mapping[str, Any]) -> Tensor:
         """Return the state (1, H) of the tower of a task that sees the user's side alone, for one user."""

@@ -5,6 +5,7 @@ Shape letters: N rows, C outputs of a task, E experts.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -21,17 +22,17 @@ from polyrec.calibrating import calibrated
 from polyrec.catalogue import BATCH, Catalogue, predict, raised, raw_outputs
 from polyrec.core.errors import UserError
 from polyrec.core.names import SCORE
-from polyrec.data.expressions import evaluate as evaluate_sql
 from polyrec.data.expressions import require_columns
 from polyrec.data.histories import TIME, USER
 from polyrec.data.prepared import Prepared, encode_features, require_features
 from polyrec.data.sources import Source
 from polyrec.data.tables import Tables, join
 from polyrec.data.times import read_times
-from polyrec.events import Events
 from polyrec.model import Model
 from polyrec.observing import number_groups
 from polyrec.recommender import Recommender, Roles
+from polyrec.recommending import Ask, best_first, recommendation
+from polyrec.rules.rule import Rule
 
 if TYPE_CHECKING:
     from polyrec.evaluate.report import Evaluation
@@ -106,17 +107,24 @@ class Fitted:
         frame = self._read(data)
         predictions = self.predict_tensors(frame)
         keys = [column for column in (self.roles.user, self.roles.item) if column in frame.columns]
-        scores = self._fused(predictions, self._requests(frame)) if self.has_score else None
+        scores = self.fused(predictions, requests=self._requests(frame)) if self.has_score else None
         return pl.DataFrame([*(frame[key] for key in keys), *self._columns(predictions, scores)])
 
-    def score(self, user: object, items: Sequence[object] | pl.Series, *, events: pl.DataFrame | None = None) -> np.ndarray:
+    def score(
+        self,
+        user: object,
+        items: Sequence[object] | pl.Series,
+        *,
+        weights: Mapping[str, float] | None = None,
+        events: pl.DataFrame | None = None,
+    ) -> np.ndarray:
         """Return the fused scores (N,) of some items for one user, in the order given, as of now.
 
-        The user may be unknown; an item that is not in the catalogue is refused. `events` is as in `recommend`.
+        The user may be unknown; an item that is not in the catalogue is refused. `weights` and `events` are as in `recommend`.
         """
         rows = self.catalogue.rows(items)
         later = None if events is None else self.catalogue.events(events, user)
-        return self._fused(self.catalogue.predict({self.user_key: user}, rows, later)).numpy()
+        return self.fused(self.catalogue.predict({self.user_key: user}, rows, later), weights).numpy()
 
     def recommend(
         self,
@@ -125,6 +133,9 @@ class Fitted:
         exclude_seen: bool = True,
         where: str | None = None,
         columns: Sequence[str] = (),
+        weights: Mapping[str, float] | None = None,
+        rules: Sequence[Rule] = (),
+        seed: int = 0,
         events: pl.DataFrame | None = None,
         **user: Any,
     ) -> pl.DataFrame:
@@ -133,20 +144,27 @@ class Fitted:
         The user is given by key, by columns that user features read, or both: `recommend(user_id=42)` for a known one,
         `recommend(age=30, occupation="artist")` for one never met. Columns given replace what is known of the user; columns
         not known are null. With `exclude_seen` items of the user's training rows are left out. `where` is a SQL condition on
-        the catalogue's columns. `events` are what the user did since: rows with the item's key, the time and whatever else
-        histories read; the user's histories go on with them and, with `exclude_seen`, their items are left out too. Rows
-        that are no later than the user's last training row are taken to be known already.
+        the catalogue's columns. `weights` are weights of the fusion for this list alone.
+
+        `rules` follow the declaration's. Where one of them leaves the choice to chance, there is a column `propensity`, the
+        probability of the item to stand where it stands, and the same `seed` makes the same list.
+
+        `events` are what the user did since: rows with the item's key, the time and whatever else histories read; the user's
+        histories go on with them and, with `exclude_seen`, their items are left out too. Rows that are no later than the
+        user's last training row are taken to be known already.
         """
-        if k < 1:
-            raise UserError("k", expected="a number of items, 1 or more", found=f"{k}", remedy="Ask for at least one.")
         require_columns(self.items, columns, "`columns` of the catalogue")
-        keep = torch.ones(self.items.height, dtype=torch.bool)
-        if where is not None:
-            keep = _flags(evaluate_sql(self.items, where, "condition `where` on the catalogue"))
-        later = None if events is None else self.catalogue.events(events, user.get(self.user_key))
-        rows, predictions, scores = self._top(user, k, keep, exclude_seen, later)
+        ask = Ask(user, k, exclude_seen, where, weights or {}, tuple(rules), seed, events)
+        found = recommendation(self, ask)
+        listed = found.listed
+        for note in listed.notes:
+            warnings.warn(note, stacklevel=2)
         shown = [self.item_key, *(column for column in columns if column != self.item_key)]
-        return self.items[rows.numpy()].select(shown).with_columns(self._columns(predictions, scores))
+        told = self.items[listed.rows_K].select(shown)
+        told = told.with_columns(self._columns(found.predictions, torch.from_numpy(listed.scores_K)))
+        if any(rule.explores for rule in (*self.spec.rules, *rules)):
+            told = told.with_columns(pl.Series("propensity", listed.propensities_K))
+        return told
 
     def evaluate(
         self,
@@ -193,12 +211,31 @@ class Fitted:
     def top_rows(self, user: object, k: int) -> dict[str, np.ndarray]:
         """Return the rows in the catalogue of the top k items for a user, items of the training rows left out.
 
-        There is one list by the fused score, under `SCORE`, and one by the prediction of each task that ranks the catalogue.
+        There is one list by the fused score, under `SCORE`, and one by the prediction of each task that ranks the catalogue; no
+        rules are applied, and all items are candidates.
         """
         keep = torch.ones(self.items.height, dtype=torch.bool)
-        rows, predictions, scores = self._kept({self.user_key: user}, keep, exclude_seen=True)
+        keep[self.catalogue.seen(user)] = False
+        rows = keep.nonzero().squeeze(1)
+        predictions = self.catalogue.predict({self.user_key: user}, rows)
         ranked = {task.name: predictions[task.name] for task in self.spec.tasks if task.ranks_catalogue}
-        return {name: rows[_best(own, k)].numpy() for name, own in {SCORE: scores, **ranked}.items()}
+        scores = {SCORE: self.fused(predictions), **ranked}
+        return {name: rows[best_first(own, k)].numpy() for name, own in scores.items()}
+
+    def fused(
+        self, predictions: Mapping[str, Tensor], weights: Mapping[str, float] | None = None, requests: Tensor | None = None
+    ) -> Tensor:
+        """Return the fused score (N,) of predictions, with some of the fusion's weights set to others.
+
+        `requests` (N,) tells rows of one request by a number that is theirs alone; unset, all rows are of one.
+        """
+        scalar = {task.name: predictions[task.name] for task in self.spec.tasks if task.is_scalar}
+        if not scalar:
+            found = "only tasks with several outputs"
+            remedy = "Add a Binary or Regression task."
+            raise UserError("a fused score", expected="a task with one number a row", found=found, remedy=remedy)
+        fusion = self.spec.fusion.with_weights(weights, list(scalar)) if weights else self.spec.fusion
+        return fusion.score(scalar, requests)
 
     def seen_pairs(self) -> pl.DataFrame:
         """Return user's and item's key of the training rows."""
@@ -258,14 +295,6 @@ class Fitted:
         """Return a number for each row, (N,), that is the same for rows of one user; None where users are not told."""
         return torch.from_numpy(number_groups(frame[self.roles.user])) if self.roles.user in frame.columns else None
 
-    def _fused(self, predictions: Mapping[str, Tensor], requests: Tensor | None = None) -> Tensor:
-        scalar = {task.name: predictions[task.name] for task in self.spec.tasks if task.is_scalar}
-        if not scalar:
-            found = "only tasks with several outputs"
-            remedy = "Add a Binary or Regression task."
-            raise UserError("a fused score", expected="a task with one number a row", found=found, remedy=remedy)
-        return self.spec.fusion.score(scalar, requests)
-
     def _columns(self, predictions: Mapping[str, Tensor], scores: Tensor | None) -> list[pl.Series]:
         """Return predictions as named columns, the fused score first where there is one."""
         columns = [] if scores is None else [pl.Series(SCORE, scores.numpy())]
@@ -279,36 +308,6 @@ class Fitted:
     def catalogue(self) -> Catalogue:
         """The items, ready to be predicted for one user."""
         return Catalogue(self.parts, self.roles, self.model)
-
-    def _top(
-        self, user: Mapping[str, Any], k: int, keep: Tensor, exclude_seen: bool, events: Events | None = None
-    ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
-        """Return catalogue rows, predictions and scores of the k best items among those kept, best first."""
-        rows, predictions, scores = self._kept(user, keep, exclude_seen, events)
-        best = _best(scores, k)
-        return rows[best], {name: value[best] for name, value in predictions.items()}, scores[best]
-
-    def _kept(
-        self, user: Mapping[str, Any], keep: Tensor, exclude_seen: bool, events: Events | None = None
-    ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
-        """Return catalogue rows, predictions and scores of the items kept."""
-        if exclude_seen:
-            keep[self.catalogue.seen(user.get(self.user_key))] = False
-            if events is not None:
-                keep[events.items] = False
-        rows = keep.nonzero().squeeze(1)
-        predictions = self.catalogue.predict(user, rows, events)
-        return rows, predictions, self._fused(predictions)
-
-
-def _flags(series: pl.Series) -> Tensor:
-    """Return booleans as a tensor, null as false."""
-    return torch.from_numpy(series.cast(pl.Boolean).fill_null(False).to_numpy().copy())
-
-
-def _best(scores: Tensor, k: int) -> Tensor:
-    """Return where the k highest scores stand, the highest first; of equal ones the earlier."""
-    return torch.argsort(scores, descending=True, stable=True)[:k]
 
 
 def _built(parts: Parts) -> Model:

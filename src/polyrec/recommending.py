@@ -1,0 +1,103 @@
+"""One list for one user: candidates, predictions, the fused score, rules. The same code offline and served.
+
+Shape letters: N candidates, I items, K items of the list, D width of an item's vector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor
+
+from polyrec.core.errors import UserError
+from polyrec.data.expressions import evaluate
+from polyrec.events import Events
+from polyrec.rules.candidates import Candidates, Listed
+from polyrec.rules.listing import apply_rules
+from polyrec.rules.rule import Rule
+
+if TYPE_CHECKING:
+    from polyrec.fitted import Fitted
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What is asked for, as `Fitted.recommend` documents it."""
+
+    user: Mapping[str, Any]
+    k: int = 10
+    exclude_seen: bool = True
+    where: str | None = None
+    weights: Mapping[str, float] = field(default_factory=dict)
+    rules: tuple[Rule, ...] = ()
+    seed: int = 0
+    events: pl.DataFrame | None = None
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """The list, from the top."""
+
+    listed: Listed
+    predictions: Mapping[str, Tensor]
+    """Each task's predictions of the items listed, (K,) or (K, C)."""
+
+
+def recommendation(fitted: Fitted, ask: Ask) -> Recommendation:
+    """Do what `Fitted.recommend` says."""
+    if ask.k < 1:
+        raise UserError("k", expected="a number of items, 1 or more", found=f"{ask.k}", remedy="Ask for at least one.")
+    catalogue, rules = fitted.catalogue, (*fitted.spec.rules, *ask.rules)
+    user = ask.user.get(fitted.user_key)
+    events = None if ask.events is None else catalogue.events(ask.events, user)
+    keep_I = _kept(fitted, ask, events, rules)
+    count = fitted.spec.candidates
+    rows_N = keep_I.nonzero().squeeze(1)
+    if count is not None and len(rows_N) > count:
+        rows_N = catalogue.nearest(ask.user, events, count, None if keep_I.all() else rows_N)
+        rows_N = _with_pinned(fitted, rules, rows_N, keep_I)
+    predictions = catalogue.predict(ask.user, rows_N, events)
+    scores_N = fitted.fused(predictions, ask.weights)
+    order_N = best_first(scores_N, ask.k if not rules else len(rows_N))
+    vectors_ND = catalogue.unit_vectors(rows_N[order_N]).numpy() if any(rule.needs_vectors for rule in rules) else None
+    own = Candidates(rows_N[order_N].numpy(), scores_N[order_N].numpy(), fitted.items, fitted.item_key, vectors_ND)
+    listed = apply_rules(rules, own, ask.k, ask.seed)
+    place_I = torch.empty(len(keep_I), dtype=torch.long)
+    place_I[rows_N] = torch.arange(len(rows_N))
+    shown_K = place_I[torch.from_numpy(listed.rows_K)]
+    return Recommendation(listed, {name: value[shown_K] for name, value in predictions.items()})
+
+
+def _kept(fitted: Fitted, ask: Ask, events: Events | None, rules: tuple[Rule, ...]) -> Tensor:
+    """Return which items of the catalogue (I,) may be in the list at all."""
+    keep_I = torch.ones(fitted.items.height, dtype=torch.bool)
+    if ask.where is not None:
+        flags = evaluate(fitted.items, ask.where, "condition `where` on the catalogue")
+        keep_I = torch.from_numpy(flags.cast(pl.Boolean).fill_null(False).to_numpy().copy())
+    if ask.exclude_seen:
+        keep_I[fitted.catalogue.seen(ask.user.get(fitted.user_key))] = False
+        if events is not None:
+            keep_I[events.items] = False
+    return keep_I
+
+
+def _with_pinned(fitted: Fitted, rules: tuple[Rule, ...], rows_N: Tensor, keep_I: Tensor) -> Tensor:
+    """Return candidates with the items that rules pin, where these may be in the list."""
+    pinned = fitted.catalogue.keys.find([key for rule in rules for key in rule.pins.values()])
+    more = [row for row in pinned if row is not None and keep_I[row]]
+    return torch.tensor(sorted({*rows_N.tolist(), *more})) if more else rows_N
+
+
+def best_first(scores_N: Tensor, k: int) -> Tensor:
+    """Return where the k highest scores stand, the highest first; of equal ones the earlier."""
+    if k >= len(scores_N):
+        return torch.argsort(scores_N, descending=True, stable=True)
+    values = scores_N.numpy()
+    lowest = np.partition(values, len(values) - k)[len(values) - k]
+    high = np.flatnonzero(values >= lowest)
+    return torch.from_numpy(high[np.argsort(-values[high], kind="stable")][:k])

@@ -1,0 +1,212 @@
+"""What requests and answers hold. Bodies are strict: no unknown key, no number for a text, no NaN."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from polyrec.serve.stores.records import Event, Key, Name
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+
+from polyrec.rules.rule import Rule
+
+Scalar = float | bool | Annotated[str, StringConstraints(max_length=4096)] | None
+"""A value of a column."""
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class RecommendRequest(_Body):
+    """Ask for the best items for someone."""
+
+    user: Key | None = None
+    """Key of the user; unset for one of whom only `features` are known. A user who was never met is answered too."""
+    features: dict[Name, Scalar] = Field(default={}, max_length=64)
+    """Columns of the user's side, or of the row itself (an hour, a device). They replace what is known of the user."""
+    k: int = Field(default=10, ge=1, le=100)
+    """Items wanted."""
+    where: Annotated[str, StringConstraints(min_length=1, max_length=1000)] | None = None
+    """SQL condition on the catalogue's columns."""
+    weights: dict[Name, float] = Field(default={}, max_length=64)
+    """Weights of the fusion for this request alone."""
+    rules: tuple[Rule, ...] = Field(default=(), max_length=16, strict=False)
+    """Rules after those that the model declares."""
+    exclude_seen: bool = True
+    """Whether items that the user met are left out."""
+    seed: int | None = Field(default=None, ge=0, lt=2**63)
+    """Makes a list of chance repeatable; unset, drawn anew."""
+    columns: tuple[Name, ...] = Field(default=(), max_length=32, strict=False)
+    """Columns of the items to be told."""
+
+
+class RecommendedItem(BaseModel):
+    """An item of a list."""
+
+    item: str
+    """Its key."""
+    score: float
+    """The fused score."""
+    tasks: dict[str, float]
+    """Each task's prediction; `task.class` for a task of several classes."""
+    propensity: float
+    """Probability of the item to stand here given those above it: 1 where nothing was left to chance."""
+    columns: dict[str, Any]
+    """The columns that were asked for."""
+
+
+class RecommendAnswer(BaseModel):
+    """A list, the best first."""
+
+    items: list[RecommendedItem]
+    model: str
+    """Version of the model that answered."""
+    request: str
+    """Under which the list is logged."""
+    fallback: list[str]
+    """What stood in for something else: `unknown user`, `erased user`, `last known history`, `no history`."""
+    notes: list[str]
+    """What rules could not do."""
+
+
+class ScoreRequest(_Body):
+    """Ask for the scores of some items."""
+
+    user: Key | None = None
+    """As in a request for the best."""
+    features: dict[Name, Scalar] = Field(default={}, max_length=64)
+    """As in a request for the best."""
+    items: tuple[Key, ...] = Field(min_length=1, max_length=1000, strict=False)
+    """Keys of the items."""
+    weights: dict[Name, float] = Field(default={}, max_length=64)
+    """As in a request for the best."""
+
+
+class ScoreAnswer(BaseModel):
+    """Scores in the order asked for."""
+
+    items: list[RecommendedItem]
+    model: str
+    fallback: list[str]
+
+
+class EventsRequest(_Body):
+    """Tell what users did."""
+
+    events: tuple[Event, ...] = Field(min_length=1, max_length=1000, strict=False)
+    """One or several; all are taken or none."""
+
+
+class EventsAnswer(BaseModel):
+    """What became of events."""
+
+    accepted: int
+    """Events that are safe now, repeats among them."""
+    new: int | None
+    """Events whose id was not there yet; none while the store is down."""
+    journalled: bool
+    """Whether the store is down and they wait in the journal."""
+
+
+class ItemsRequest(_Body):
+    """Add items, or change what is known of some."""
+
+    items: tuple[dict[Name, JsonValue], ...] = Field(min_length=1, max_length=1000, strict=False)
+    """The item's key and columns each; columns left out stay as they were."""
+
+
+class ItemsAnswer(BaseModel):
+    """What became of items."""
+
+    changed: int
+    items: int
+    """Size of the catalogue."""
+
+
+class SimilarRequest(_Body):
+    """Ask for items like one."""
+
+    item: Key
+    k: int = Field(default=10, ge=1, le=100)
+    columns: tuple[Name, ...] = Field(default=(), max_length=32, strict=False)
+    """Columns of the items to be told."""
+
+
+class SimilarItem(BaseModel):
+    """An item like another."""
+
+    item: str
+    cosine: float
+    """Of the two vectors: those of a Retrieval task where there is one, else those of the item's features."""
+    columns: dict[str, Any]
+
+
+class SimilarAnswer(BaseModel):
+    """Items, the likest first."""
+
+    items: list[SimilarItem]
+    model: str
+
+
+class ExplainRequest(_Body):
+    """Ask what a score is made of."""
+
+    user: Key | None = None
+    features: dict[Name, Scalar] = Field(default={}, max_length=64)
+    item: Key
+
+
+class ExplainedTask(BaseModel):
+    """What a task's prediction is made of."""
+
+    prediction: float
+    """Before calibration."""
+    baseline: float
+    """The prediction where nothing is known."""
+    contributions: dict[str, float]
+    """What each feature adds, the largest first; they sum up to prediction minus baseline, but for `gap`."""
+    gap: float
+    """Share of the difference that the contributions miss."""
+
+
+class ExplainAnswer(BaseModel):
+    """By task."""
+
+    tasks: dict[str, ExplainedTask]
+    model: str
+    fallback: list[str]
+
+
+class KnownEvent(BaseModel):
+    """Something that a user did."""
+
+    item: str
+    source: Literal["training", "live"]
+    type: str | None
+    time: float | None
+    columns: dict[str, Any]
+    """What is known of the item and of the event."""
+
+
+class UserAnswer(BaseModel):
+    """What is known of a user."""
+
+    user: str
+    known: bool
+    """Whether the model has met the user."""
+    erased: bool
+    history: list[KnownEvent]
+    """The newest first."""
+
+
+class UsersAnswer(BaseModel):
+    """Users whose key begins so."""
+
+    users: list[str]
+
+
+class Refusal(BaseModel):
+    """Why a request was refused."""
+
+    error: str
+    """One sentence: what it was about, what was expected, what was found and what to do."""
