@@ -178,6 +178,12 @@ class Catalogue:
 
         return outputs
 
+    def vectors(self, given: Mapping[str, Any], row: int, events: Events | None = None) -> Tensor:
+        """Return the vectors of all features side by side, (1, D), for a user and the item in a row of the catalogue."""
+        columns = {**self._user(given, events), **self._item_columns}
+        with torch.inference_mode():
+            return self.model.encode(Prepared(columns, {}, {}, 1).batch(torch.tensor([row]))).clone()
+
     def user_state(self, task: str, given: Mapping[str, Any]) -> Tensor:
         """Return the state (1, H) of the tower of a task that sees the user's side alone, for one user."""
         view = next(number for number, seen in enumerate(self.model.views.values()) if (task, 0) in seen)
