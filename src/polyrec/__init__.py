@@ -89,6 +89,13 @@ from polyrec.ranges.choice import Choice
 from polyrec.ranges.integers import Integers
 from polyrec.ranges.uniform import Uniform
 from polyrec.recommender import Recommender
+from polyrec.rules.at_most import AtMost
+from polyrec.rules.diversify import Diversify
+from polyrec.rules.epsilon_greedy import EpsilonGreedy
+from polyrec.rules.exclude import Exclude
+from polyrec.rules.pinned import Pinned
+from polyrec.rules.plackett_luce import PlackettLuce
+from polyrec.rules.where import Where
 from polyrec.tasks.binary import Binary
 from polyrec.tasks.censored import Censored
 from polyrec.tasks.count import Count
@@ -133,6 +140,7 @@ __all__ = [
     "Adapters",
     "Add",
     "AlignedMTL",
+    "AtMost",
     "Binary",
     "CAGrad",
     "Categorical",
@@ -144,7 +152,10 @@ __all__ = [
     "Count",
     "CrossStitch",
     "DCNv2",
+    "Diversify",
     "EmbeddingsEndpoint",
+    "EpsilonGreedy",
+    "Exclude",
     "Fitted",
     "FixedWeights",
     "Frozen",
@@ -181,6 +192,8 @@ __all__ = [
     "Package",
     "Pairwise",
     "Piecewise",
+    "Pinned",
+    "PlackettLuce",
     "Platt",
     "PostProcessing",
     "Precomputed",
@@ -215,6 +228,7 @@ __all__ = [
     "UserError",
     "UserProfiles",
     "Vector",
+    "Where",
     "datasets",
     "families",
     "json_schema",

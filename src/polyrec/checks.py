@@ -13,6 +13,7 @@ from polyrec.features.id_feature import _IdFeature
 from polyrec.features.joint import Joint
 from polyrec.features.light_gcn import LightGCN
 from polyrec.features.semantic_ids import SemanticIds
+from polyrec.rules.rule import check_rules
 from polyrec.tasks.binary import Binary
 from polyrec.tasks.order import in_order
 from polyrec.tasks.product import Product
@@ -65,6 +66,18 @@ def check_references(spec: Recommender) -> None:
             _check_graph(feature, spec, by_name)
         if isinstance(feature, Joint):
             _check_joint(feature, spec, by_name)
+
+
+def check_rules_fit(spec: Recommender) -> None:
+    """Refuse rules without items to list, rules that exclude each other, and likeness by vectors that no task learns."""
+    if spec.rules and spec.key(spec.item) is None:
+        raise ValueError("`rules` make lists of items, but `item` has no key. Declare the item's key as a Categorical.")
+    check_rules(spec.rules)
+    has_vectors = any(task.views == ("user", "item") and task.ranks_catalogue for task in spec.tasks)
+    for rule in spec.rules:
+        if rule.needs_vectors and not has_vectors:
+            kind = type(rule).__name__
+            raise ValueError(f"rule {kind} compares items by their vectors: declare a Retrieval task, or give it a `column`")
 
 
 def _check_history(history: History, spec: Recommender, by_name: Mapping[str, Feature]) -> None:

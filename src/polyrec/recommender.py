@@ -13,7 +13,7 @@ from polyrec.balancing.balancer import Balancer
 from polyrec.balancing.fixed_weights import FixedWeights
 from polyrec.calibrating import check_calibration
 from polyrec.calibration.calibrator import Calibrator
-from polyrec.checks import check_links, check_references
+from polyrec.checks import check_links, check_references, check_rules_fit
 from polyrec.core.errors import UserError, nearest
 from polyrec.core.names import SCORE, TIME_COLUMNS
 from polyrec.core.spec import Spec
@@ -32,6 +32,7 @@ from polyrec.networks.mmoe import MMoE
 from polyrec.networks.network import Network
 from polyrec.ranges.checks import check_ranges
 from polyrec.ranges.range import Range
+from polyrec.rules.rule import Rule
 from polyrec.tasks.product import Product
 from polyrec.tasks.task import Task
 from polyrec.train.training import Training
@@ -75,6 +76,8 @@ class Recommender(Spec):
     and scores are those that it returns."""
     fusion: Fusion = Add()
     """How the tasks' predictions become one score to rank by."""
+    rules: tuple[Rule, ...] = ()
+    """What makes the list that is shown of the ranked items; empty, the best are shown in order."""
     time: str | None = None
     """Column of the time of a row; unset, `timestamp` or `time` where the table has one of them."""
     relevant: str | None = None
@@ -102,6 +105,7 @@ class Recommender(Spec):
         check_references(self)
         check_links(tasks)
         check_calibration(self.calibration, tasks)
+        check_rules_fit(self)
         if self.search:
             check_ranges(self.replace(search={}), self.search)
         self.fusion.check([task.name for task in tasks if task.is_scalar], [task.name for task in tasks])
@@ -158,6 +162,7 @@ class Recommender(Spec):
             balancing=FixedWeights(),
             calibration={key: value for key, value in self.calibration.items() if key == name},
             fusion=Add(),
+            rules=(),
             search={},
             training=self.training.replace(utility=utility),
         )

@@ -1,0 +1,41 @@
+"""Spherical k-means: directions, each of which stands for many vectors.
+
+Shape letters: N vectors, D width of a vector, L centroids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+_CELLS = 2**21
+"""Cosines that are held at a time, so that what they are compared with stays in a core's cache."""
+
+
+def spherical_k_means(
+    vectors_ND: np.ndarray, centroids: int, rounds: Iterable[object], generator: np.random.Generator
+) -> np.ndarray:
+    """Return centroids (L, D) of length one: Lloyd's rounds by cosine (Dhillon & Modha, Machine Learning 2001).
+
+    It starts at vectors drawn without replacement, and a centroid that stands for no vector is drawn anew. There is one round
+    for each element of `rounds`. There must be as many vectors as centroids.
+    """
+    centroids_LD = vectors_ND[generator.choice(len(vectors_ND), centroids, replace=False)]
+    for _ in rounds:
+        nearest_N = nearest(vectors_ND, centroids_LD)
+        order_N = np.argsort(nearest_N, kind="stable")
+        used, start = np.unique(nearest_N[order_N], return_index=True)
+        centroids_LD = vectors_ND[generator.choice(len(vectors_ND), centroids, replace=False)]
+        centroids_LD[used] = np.add.reduceat(vectors_ND[order_N], start)
+        length_L1 = np.linalg.norm(centroids_LD, axis=1, keepdims=True)
+        centroids_LD /= np.where(length_L1 > 0, length_L1, 1)
+    return centroids_LD
+
+
+def nearest(vectors_ND: np.ndarray, centroids_LD: np.ndarray) -> np.ndarray:
+    """Return the number of the centroid of the highest cosine to each vector, (N,); of equal ones the first."""
+    size = max(_CELLS // len(centroids_LD), 1)
+    pieces = (vectors_ND[at : at + size] for at in range(0, len(vectors_ND), size))
+    found = [(piece @ centroids_LD.T).argmax(1) for piece in pieces]
+    return np.concatenate([np.zeros(0, dtype=np.int64), *found])

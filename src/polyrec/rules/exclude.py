@@ -1,0 +1,22 @@
+"""Exclude: items that are never shown. Shape letters: N candidates."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from polyrec.rules.candidates import Candidates
+from polyrec.rules.rule import Rule
+
+
+class Exclude(Rule):
+    """Leaves out items by key. Keys that the catalogue does not have do nothing: what is sold out may be gone from it."""
+
+    examples = ({"items": ["a"]}, {"items": ["b", "c"]})
+
+    items: tuple[int | str, ...]
+    """Keys of the items; `"42"` and 42 are one key."""
+
+    def keep(self, candidates: Candidates) -> np.ndarray:
+        keep_N = np.ones(len(candidates), dtype=bool)
+        keep_N[[place for place in candidates.places(self.items) if place is not None]] = False
+        return keep_N

@@ -1,0 +1,32 @@
+"""Pinned: items with a position of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from polyrec.rules.rule import Rule, check_rules
+
+
+class Pinned(Rule):
+    """Shows items at fixed positions. The others flow around them, and no rule of chance moves them: their propensity is 1.
+
+    One that another rule leaves out, or that is not among the candidates, is left out, which the list tells in its notes. Where
+    the others end before a position, the item moves up, so that the list has no gap.
+    """
+
+    examples = ({"items": {1: "c"}}, {"items": {3: "a", 2: "e"}})
+
+    items: dict[Annotated[int, Field(ge=1)], int | str]
+    """Key of the item by position, counted from 1."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        check_rules([self])
+        return self
+
+    @property
+    def pins(self) -> Mapping[int, int | str]:
+        return self.items

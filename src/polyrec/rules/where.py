@@ -1,0 +1,40 @@
+"""Where: items that meet a condition. Shape letters: N candidates."""
+
+from __future__ import annotations
+
+from typing import Self
+
+import numpy as np
+import polars as pl
+from pydantic import model_validator
+
+from polyrec.data.expressions import columns_of, evaluate
+from polyrec.rules.candidates import Candidates
+from polyrec.rules.rule import Rule
+
+_THING = "condition of the rule Where"
+
+
+class Where(Rule):
+    """Shows items that meet a condition alone. An item for which the condition is null does not meet it.
+
+    It is for what must hold of every list; `recommend(where=…)` is for one request.
+    """
+
+    examples = ({"condition": "price < 50"}, {"condition": "genre <> 'war' AND year > 1990"})
+
+    condition: str
+    """SQL over the catalogue's columns."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        columns_of(self.condition, _THING)
+        return self
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return columns_of(self.condition, _THING)
+
+    def keep(self, candidates: Candidates) -> np.ndarray:
+        met = evaluate(candidates.columns(candidates.key, *self.columns), self.condition, _THING)
+        return met.cast(pl.Boolean).fill_null(False).to_numpy()
