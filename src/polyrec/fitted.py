@@ -108,13 +108,15 @@ class Fitted:
         scores = self._fused(predictions, self._requests(frame)) if self.has_score else None
         return pl.DataFrame([*(frame[key] for key in keys), *self._columns(predictions, scores)])
 
-    def score(self, user: object, items: Sequence[object] | pl.Series) -> np.ndarray:
+    def score(
+        self, user: object, items: Sequence[object] | pl.Series, *, weights: Mapping[str, float] | None = None
+    ) -> np.ndarray:
         """Return the fused scores (N,) of some items for one user, in the order given, as of now.
 
-        The user may be unknown; an item that is not in the catalogue is refused.
+        The user may be unknown; an item that is not in the catalogue is refused. `weights` are as in `recommend`.
         """
         rows = self.catalogue.rows(items)
-        return self._fused(self.catalogue.predict({self.user_key: user}, rows)).numpy()
+        return self._fused(self.catalogue.predict({self.user_key: user}, rows), weights=weights).numpy()
 
     def recommend(
         self,
@@ -123,6 +125,7 @@ class Fitted:
         exclude_seen: bool = True,
         where: str | None = None,
         columns: Sequence[str] = (),
+        weights: Mapping[str, float] | None = None,
         **user: Any,
     ) -> pl.DataFrame:
         """Return the top `k` items for one user, best first: key, `columns` of the item, score, each task's prediction.
@@ -130,7 +133,7 @@ class Fitted:
         The user is given by key, by columns that user features read, or both: `recommend(user_id=42)` for a known one,
         `recommend(age=30, occupation="artist")` for one never met. Columns given replace what is known of the user; columns
         not known are null. With `exclude_seen` items of the user's training rows are left out. `where` is a SQL condition on
-        the catalogue's columns.
+        the catalogue's columns. `weights` sets weights of the fusion by name, for this request alone; the others stay.
         """
         if k < 1:
             raise UserError("k", expected="a number of items, 1 or more", found=f"{k}", remedy="Ask for at least one.")
@@ -138,7 +141,7 @@ class Fitted:
         keep = torch.ones(self.items.height, dtype=torch.bool)
         if where is not None:
             keep = _flags(evaluate_sql(self.items, where, "condition `where` on the catalogue"))
-        rows, predictions, scores = self._top(user, k, keep, exclude_seen)
+        rows, predictions, scores = self._top(user, k, keep, exclude_seen, weights)
         shown = [self.item_key, *(column for column in columns if column != self.item_key)]
         return self.items[rows.numpy()].select(shown).with_columns(self._columns(predictions, scores))
 
@@ -241,13 +244,19 @@ class Fitted:
         """Return a number for each row, (N,), that is the same for rows of one user; None where users are not told."""
         return torch.from_numpy(number_groups(frame[self.roles.user])) if self.roles.user in frame.columns else None
 
-    def _fused(self, predictions: Mapping[str, Tensor], requests: Tensor | None = None) -> Tensor:
+    def _fused(
+        self,
+        predictions: Mapping[str, Tensor],
+        requests: Tensor | None = None,
+        weights: Mapping[str, float] | None = None,
+    ) -> Tensor:
         scalar = {task.name: predictions[task.name] for task in self.spec.tasks if task.is_scalar}
         if not scalar:
             found = "only tasks with several outputs"
             remedy = "Add a Binary or Regression task."
             raise UserError("a fused score", expected="a task with one number a row", found=found, remedy=remedy)
-        return self.spec.fusion.score(scalar, requests)
+        fusion = self.spec.fusion if weights is None else self.spec.fusion.with_weights(weights, list(scalar))
+        return fusion.score(scalar, requests)
 
     def _columns(self, predictions: Mapping[str, Tensor], scores: Tensor | None) -> list[pl.Series]:
         """Return predictions as named columns, the fused score first where there is one."""
@@ -264,20 +273,22 @@ class Fitted:
         return Catalogue(self.parts, self.roles, self.model)
 
     def _top(
-        self, user: Mapping[str, Any], k: int, keep: Tensor, exclude_seen: bool
+        self, user: Mapping[str, Any], k: int, keep: Tensor, exclude_seen: bool, weights: Mapping[str, float] | None
     ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
         """Return catalogue rows, predictions and scores of the k best items among those kept, best first."""
-        rows, predictions, scores = self._kept(user, keep, exclude_seen)
+        rows, predictions, scores = self._kept(user, keep, exclude_seen, weights)
         best = _best(scores, k)
         return rows[best], {name: value[best] for name, value in predictions.items()}, scores[best]
 
-    def _kept(self, user: Mapping[str, Any], keep: Tensor, exclude_seen: bool) -> tuple[Tensor, dict[str, Tensor], Tensor]:
+    def _kept(
+        self, user: Mapping[str, Any], keep: Tensor, exclude_seen: bool, weights: Mapping[str, float] | None = None
+    ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
         """Return catalogue rows, predictions and scores of the items kept."""
         if exclude_seen:
             keep[self.catalogue.seen(user.get(self.user_key))] = False
         rows = keep.nonzero().squeeze(1)
         predictions = self.catalogue.predict(user, rows)
-        return rows, predictions, self._fused(predictions)
+        return rows, predictions, self._fused(predictions, weights=weights)
 
 
 def _flags(series: pl.Series) -> Tensor:
