@@ -91,9 +91,21 @@ class TestRecommend:
     def test_no_item_left_is_an_empty_list(self, fitted: Fitted):
         assert fitted.recommend(user_id=101, where="item_id < 0").height == 0
 
+    def test_weights_of_a_request_replace_those_declared_and_are_forgotten(self, fitted: Fitted):
+        plain = fitted.recommend(user_id=101, k=60, exclude_seen=False)
+        asked = fitted.recommend(user_id=101, k=60, exclude_seen=False, weights={"stars": -1.0})
+        like, stars = asked["like"].cast(pl.Float64), asked["stars"].cast(pl.Float64)
+        np.testing.assert_allclose(asked["score"], like / stars, rtol=1e-12)
+        scores = fitted.score(101, asked["item_id"], weights={"stars": -1.0})
+        np.testing.assert_allclose(scores, asked["score"], rtol=1e-6)
+        assert fitted.recommend(user_id=101, k=60, exclude_seen=False).equals(plain)
+        assert plain["item_id"].to_list() != asked["item_id"].to_list()
+
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
+            ({"user_id": 101, "weights": {"lik": 1.0}}, "weight 'lik' of the fusion.*Did you mean 'like'"),
+            ({"user_id": 101, "weights": {"like": float("nan")}}, "weight 'like' of the fusion: expected a finite number"),
             ({"user_id": 101, "k": 0}, "k: expected a number of items, 1 or more, found 0"),
             ({"user": 101}, "argument 'user': expected a column of the user's side.*Did you mean 'user_id'"),
             ({"user_id": 101, "columns": ["titel"]}, "expected a column 'titel'"),

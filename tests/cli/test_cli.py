@@ -97,6 +97,11 @@ class TestAnswers:
     def test_recommend(self, folder: Path, fitted):
         told = json.loads(run("recommend", folder / "artifact", "--user", 101, "-k", 3, "--json").stdout)
         assert [item["item_id"] for item in told["items"]] == fitted.recommend(user_id=101, k=3)["item_id"].to_list()
+        steered = json.loads(run("recommend", folder / "artifact", "--user", 101, "--weight", "stars=-1", "--json").stdout)
+        expected = fitted.recommend(user_id=101, weights={"stars": -1.0})
+        assert [item["item_id"] for item in steered["items"]] == expected["item_id"].to_list()
+        wrong = run("recommend", folder / "artifact", "--user", 101, "--weight", "stars", code=2)
+        assert "option --weight stars: expected NAME=NUMBER" in wrong.stderr
         assert "Top 3 for a new user" in run("recommend", folder / "artifact", "--set", "age=30", "-k", 3).stdout
 
     @pytest.mark.parametrize("form", ["onnx", "torch"])

@@ -4,6 +4,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from polyrec import (
     Categorical,
     DCNv2,
     Fitted,
+    Formula,
     History,
     HoME,
     Isotonic,
@@ -36,6 +38,7 @@ from polyrec import (
     Platt,
     Product,
     Quantile,
+    Rank,
     Recommender,
     Recurrent,
     Regression,
@@ -67,6 +70,7 @@ DECLARATIONS = {
         "user": (*USER, LIKED.replace(pooling=SASRec(dropout=0.0)), LIKED.replace(name="aimed", pooling=DIN())),
         "network": PLE(hidden=(8,), trunk=MLP(hidden=(8,))),
         "calibration": {"like": Platt()},
+        "fusion": Formula(expression="clip(like, 0.1, 1) ** 2 * log1p(stars) - w * sigmoid(stars)", weights={"w": 0.5}),
     },
     "graphs, bins, a recurrent trunk, steps of a map": {
         "user": (
@@ -168,6 +172,11 @@ class TestRefusals:
         with pytest.raises(UserError, match="the feature 'liked': .* found the pooling Recurrent"):
             fitted.export(tmp_path / "model")
         assert [*tmp_path.iterdir()] == []
+
+    def test_name_a_fusion_that_compares_rows(self, fitted: Fitted, tmp_path: Path):
+        ranked = Fitted(replace(fitted.parts, spec=fitted.spec.replace(fusion=Rank())), fitted.model)
+        with pytest.raises(UserError, match="the fusion Rank: expected a score of each row alone"):
+            ranked.export(tmp_path / "model")
 
     def test_name_a_format_that_there_is_not(self, fitted: Fitted, tmp_path: Path):
         with pytest.raises(UserError, match="expected 'onnx' or 'torch', found 'onx'. Did you mean 'onnx'"):

@@ -1,5 +1,7 @@
 """Rank against brute force, and what it must not notice."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -61,8 +63,8 @@ def test_no_rows_have_no_scores():
 
 
 def test_rows_of_one_user_are_one_request(small: Recommender, fitted: Fitted, split):
-    ranked = Fitted(fitted.parts, fitted.model)
-    ranked.spec = small.replace(fusion=Rank(weights={"like": 1.0}))
+    spec = small.replace(fusion=Rank(weights={"like": 1.0}))
+    ranked = Fitted(replace(fitted.parts, spec=spec), fitted.model)
     frame = ranked.predict(split[1])
     user = frame["user_id"][0]
     own = frame.filter(user_id=user)

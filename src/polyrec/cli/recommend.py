@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from polyrec.cli.options import numbers
 from polyrec.cli.output import Json, print_frame, print_json
 from polyrec.core.errors import UserError
 
@@ -20,6 +21,9 @@ def recommend(
     given: Annotated[list[str] | None, typer.Option("--set", help="COLUMN=VALUE known of the user; may be repeated.")] = None,
     where: Annotated[str | None, typer.Option(help="SQL condition on the items' columns.")] = None,
     columns: Annotated[list[str] | None, typer.Option("--column", help="Item column to show; may be repeated.")] = None,
+    weights: Annotated[
+        list[str] | None, typer.Option("--weight", help="NAME=NUMBER, a weight of the fusion; may be repeated.")
+    ] = None,
     seen: Annotated[bool, typer.Option("--seen", help="Keep items that the user has met.")] = False,
     json: Json = False,
 ) -> None:
@@ -39,7 +43,7 @@ def recommend(
     if user is not None:
         known[fitted.user_key] = user
     shown = [c for c in fitted.items.columns if c in ("title", "name")] if columns is None else columns
-    top = fitted.recommend(k, exclude_seen=not seen, where=where, columns=shown, **known)
+    top = fitted.recommend(k, exclude_seen=not seen, where=where, columns=shown, weights=numbers(weights, "--weight"), **known)
     if json:
         print_json({"user": user, "items": top.to_dicts()})
     else:

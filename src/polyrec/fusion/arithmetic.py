@@ -77,7 +77,7 @@ def names_in(tree: ast.expr) -> tuple[str, ...]:
     found = sorted(
         (node.lineno, node.col_offset, name)
         for node in ast.walk(tree)
-        if id(node) not in called and (name := _name(node)) is not None
+        if isinstance(node, ast.expr) and id(node) not in called and (name := _name(node)) is not None
     )
     return tuple(dict.fromkeys(name for *_, name in found))
 
