@@ -1,1 +1,0 @@
-"""The state behind a server: events, served lists, changes of items. One file a kind of store."""
