@@ -1,4 +1,4 @@
-"""SQLite files in the cache that processes share, and bytes that say whether they were altered."""
+"""SQLite files that processes share, and bytes that say whether they were altered."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ _CHECKSUM = 4
 """Bytes of the checksum behind a content."""
 
 
-def open_database(path: Path, tables: Sequence[str], is_durable: bool = False) -> sqlite3.Connection:
-    """Open a file of the cache, made where it is not there, that any number of processes may read and write.
+def open_database(
+    path: Path, tables: Sequence[str], is_durable: bool = False, timeout: float = 60, any_thread: bool = False
+) -> sqlite3.Connection:
+    """Open a file, made where it is not there, that any number of processes may read and write.
 
-    What is committed outlives the process; where it is durable, a loss of power too.
+    What is committed outlives the process; where it is durable, a loss of power too. A lock is waited for up to `timeout` seconds.
+    A connection for `any_thread` may be handed from one thread to another, which must not use it at once.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    database = sqlite3.connect(path, timeout=60)
+    database = sqlite3.connect(path, timeout=timeout, check_same_thread=not any_thread)
     try:
         database.execute("PRAGMA journal_mode=WAL")
         if not is_durable:

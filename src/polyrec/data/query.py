@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, unquote
 
 import polars as pl
 from polars.exceptions import PolarsError
 from pydantic import ConfigDict, Field
 
+from polyrec.core.address import Address
 from polyrec.core.errors import UserError, missing_extra, nearest
 from polyrec.core.spec import Spec
 from polyrec.data.arrow import from_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-_PASSWORD = re.compile(r"(://[^:/@]*:)(.*)@")
-_NO_CREDENTIALS = re.compile(r"[a-z]+://[^@?]*/[^@?]*(\?.*)?")
 
 
 class Query(Spec):
@@ -41,29 +37,27 @@ class Query(Spec):
     def read(self) -> pl.DataFrame:
         """Run the query and return its rows."""
         readers = {"duckdb": self._duckdb, "sqlite": self._sqlite, "postgresql": self._postgresql, "postgres": self._postgresql}
-        scheme, separator, _ = self.uri.partition("://")
-        if not separator:
+        scheme = self.address.scheme
+        if not scheme:
             remedy = f"Known: {', '.join(f'{known}://' for known in readers)}."
             raise UserError("uri of the query", expected="scheme://…", found="no scheme", remedy=remedy)
         if scheme not in readers:
             remedy = nearest(scheme, readers)
             raise UserError(
-                f"uri of the query, {self.shown!r}", expected="a database", found=f"the scheme {scheme!r}", remedy=remedy
+                f"uri of the query, {self.address.shown!r}", expected="a database", found=f"the scheme {scheme!r}", remedy=remedy
             )
         try:
-            return from_table(readers[scheme](), f"query to {self.shown!r}")
+            return from_table(readers[scheme](), f"query to {self.address.shown!r}")
         except PolarsError as error:
             raise self._failed(error) from None
 
     @property
-    def shown(self) -> str:
-        """The uri without what may be secret: its password and its parameters."""
-        if "://" not in self.uri:
-            return "***"
-        return re.sub(r"\?.*", "?***", _PASSWORD.sub(r"\1***@", self.uri))
+    def address(self) -> Address:
+        """The uri as what knows which of it may be shown."""
+        return Address(self.uri)
 
     def __repr_args__(self) -> Iterator[tuple[str, str]]:
-        yield from (("sql", self.sql), ("uri", self.shown))
+        yield from (("sql", self.sql), ("uri", self.address.shown))
 
     def _duckdb(self) -> pa.Table:
         try:
@@ -92,14 +86,7 @@ class Query(Spec):
             from adbc_driver_postgresql import dbapi
         except ImportError as error:
             raise missing_extra("adbc-driver-postgresql", "sql", "a query against PostgreSQL") from error
-        found = _PASSWORD.search(self.uri)
-        if found and re.search("[/@]", found[2]) and not _NO_CREDENTIALS.fullmatch(self.uri):
-            raise UserError(
-                f"uri of the query, {self.shown!r}",
-                expected="a password in percent-encoding",
-                found="a '/' or '@' in it",
-                remedy="Write '/' as %2F and '@' as %40 there.",
-            )
+        self.address.check("uri of the query")
         return self._adbc(dbapi, self.uri, {})
 
     def _adbc(self, dbapi: Any, uri: str, options: dict[str, str]) -> pa.Table:
@@ -112,21 +99,16 @@ class Query(Spec):
             raise self._failed(error) from None
 
     def _file(self) -> Path:
-        name = self.uri.partition(":///")[2]
+        name = self.address.path
         path = Path(name)
         if not name or not path.is_file():
-            found = "no such file" if name else f"{self.shown!r}"
+            found = "no such file" if name else f"{self.address.shown!r}"
             remedy = "Check the path in the uri: three slashes, then the path."
             raise UserError(f"database '{name}'", expected="a file", found=found, remedy=remedy)
         return path
 
     def _failed(self, error: Exception) -> UserError:
         """Return what the database said, without the secrets of the uri."""
-        told = str(error).strip()
-        found = _PASSWORD.search(self.uri)
-        secrets = {found[2], unquote(found[2])} if found else set()
-        secrets |= {value for key, value in parse_qsl(self.uri.partition("?")[2]) if "password" in key.lower()}
-        for secret in sorted(secrets - {""}, key=len, reverse=True):
-            told = told.replace(secret, "***")
+        told = self.address.without_secrets(error)
         remedy = "Check the query, and that the database is up and may be read."
-        return UserError(f"query to {self.shown!r}", expected="an answer", found=told or type(error).__name__, remedy=remedy)
+        return UserError(f"query to {self.address.shown!r}", expected="an answer", found=told, remedy=remedy)

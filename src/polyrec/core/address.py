@@ -1,0 +1,61 @@
+"""Addresses of databases, whose secrets no error, log or `repr` shows."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, unquote
+
+from polyrec.core.errors import UserError
+
+_PASSWORD = re.compile(r"(://[^:/@]*:)(.*)@")
+_NO_CREDENTIALS = re.compile(r"[a-z]+://[^@?]*/[^@?]*(\?.*)?")
+
+
+@dataclass(frozen=True, repr=False)
+class Address:
+    """An address `scheme://user:password@host:port/name?parameters`, or `scheme:///path` of a file."""
+
+    text: str
+
+    def __repr__(self) -> str:
+        return f"Address({self.shown!r})"
+
+    @property
+    def scheme(self) -> str:
+        """What stands before `://`; empty where nothing does."""
+        scheme, separator, _ = self.text.partition("://")
+        return scheme if separator else ""
+
+    @property
+    def path(self) -> str:
+        """The path of a file: what stands behind three slashes."""
+        return self.text.partition(":///")[2]
+
+    @property
+    def shown(self) -> str:
+        """The address without what may be secret: its password and its parameters."""
+        if "://" not in self.text:
+            return "***"
+        return re.sub(r"\?.*", "?***", _PASSWORD.sub(r"\1***@", self.text))
+
+    def without_secrets(self, told: object) -> str:
+        """Return what a driver said, its secrets replaced by `***`; the name of the error where it said nothing."""
+        found = _PASSWORD.search(self.text)
+        secrets = {found[2], unquote(found[2])} if found else set()
+        secrets |= {value for key, value in parse_qsl(self.text.partition("?")[2]) if "password" in key.lower()}
+        text = str(told).strip()
+        for secret in sorted(secrets - {""}, key=len, reverse=True):
+            text = text.replace(secret, "***")
+        return text or type(told).__name__
+
+    def check(self, thing: str) -> None:
+        """Raise `UserError` where a password splits the address, for drivers would tell its second half as a host."""
+        found = _PASSWORD.search(self.text)
+        if found and re.search("[/@]", found[2]) and not _NO_CREDENTIALS.fullmatch(self.text):
+            raise UserError(
+                f"{thing}, {self.shown!r}",
+                expected="a password in percent-encoding",
+                found="a '/' or '@' in it",
+                remedy="Write '/' as %2F and '@' as %40 there.",
+            )

@@ -1,0 +1,28 @@
+"""The store that an address names."""
+
+from __future__ import annotations
+
+from polyrec.core.address import Address
+from polyrec.core.errors import UserError, nearest
+from polyrec.core.loading import load_kinds
+from polyrec.serve import stores
+from polyrec.serve.stores.store import Store
+
+
+def open_store(url: str, timeout: float = 2.0) -> Store:
+    """Open the store at an address, made where it is not there.
+
+    `sqlite:///folder/events.sqlite` is a file (four slashes for one from the root), `redis://:password@host:6379/0` a server of
+    Redis or Valkey, `postgresql://user:password@host:5432/database` one of PostgreSQL. Calls give up after `timeout` seconds.
+
+    Raises `UserError` for an address of another kind and a store written by a newer version, `Unavailable` where none answers.
+    """
+    address = Address(url)
+    load_kinds(stores.__name__, stores.__path__)
+    kinds = {scheme: kind for kind in Store.__subclasses__() for scheme in kind.schemes}
+    if address.scheme not in kinds:
+        found = f"the scheme {address.scheme!r}" if address.scheme else "none"
+        remedy = nearest(address.scheme, [f"{scheme}://" for scheme in kinds])
+        raise UserError(f"address of a store, {address.shown!r}", expected="a scheme", found=found, remedy=remedy)
+    address.check("address of a store")
+    return kinds[address.scheme](address, timeout)

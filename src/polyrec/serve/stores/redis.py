@@ -1,0 +1,273 @@
+"""A store in a server of Redis or Valkey: the quickest, in memory, as durable as its append-only file."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from polyrec.core.address import Address
+from polyrec.core.errors import UserError, missing_extra
+from polyrec.serve.stores.records import Event, ItemChange, ServedList
+from polyrec.serve.stores.store import SCHEMA, Store, Unavailable, hashed
+
+_PREFIX = "{polyrec}:"
+"""Before every key. Braces keep the keys on one node of a cluster, where a script may read them all."""
+
+_LOGGER = logging.getLogger(__name__)
+
+_ERASED = "local function erased(hash, at) return tonumber(redis.call('HGET', KEYS[4], hash) or '-inf') >= tonumber(at) end\n"
+_APPEND = (
+    _ERASED
+    + """
+-- KEYS: facts, ids, events, erasures, the history of each event's user. ARGV, for each event: id, body, time, hash or '', arrived.
+local new = 0
+for i = 5, #KEYS do
+  local a = (i - 5) * 5
+  if redis.call('HEXISTS', KEYS[2], ARGV[a + 1]) == 0 and (ARGV[a + 4] == '' or not erased(ARGV[a + 4], ARGV[a + 5])) then
+    local number = string.format('%016.0f', redis.call('HINCRBY', KEYS[1], 'event', 1))
+    redis.call('HSET', KEYS[2], ARGV[a + 1], number)
+    redis.call('HSET', KEYS[3], number, ARGV[a + 2])
+    redis.call('ZADD', KEYS[i], ARGV[a + 3], number)
+    new = new + 1
+  end
+end
+return new"""
+)
+_HISTORY = """
+-- KEYS: events, the user's history. ARGV: the highest score, how many.
+local found = {}
+for i, number in ipairs(redis.call('ZRANGE', KEYS[2], ARGV[1], '-inf', 'BYSCORE', 'REV', 'LIMIT', 0, ARGV[2])) do
+  found[i] = redis.call('HGET', KEYS[1], number)
+end
+return found"""
+_ERASE = """
+-- KEYS: ids, events, erasures, users of lists, the user's history, the user's lists. ARGV: hash, time of the erasure, until.
+for _, number in ipairs(redis.call('ZRANGE', KEYS[5], 0, -1)) do
+  local event = cjson.decode(redis.call('HGET', KEYS[2], number))
+  if event[7] <= tonumber(ARGV[3]) then
+    redis.call('HDEL', KEYS[1], event[1])
+    redis.call('HDEL', KEYS[2], number)
+    redis.call('ZREM', KEYS[5], number)
+  end
+end
+for _, number in ipairs(redis.call('ZRANGE', KEYS[6], '-inf', ARGV[3], 'BYSCORE')) do
+  redis.call('HDEL', KEYS[4], number)
+  redis.call('ZREM', KEYS[6], number)
+end
+if tonumber(redis.call('HGET', KEYS[3], ARGV[1]) or '-inf') < tonumber(ARGV[2]) then
+  redis.call('HSET', KEYS[3], ARGV[1], ARGV[2])
+end"""
+_PUT_ITEMS = """
+-- KEYS: facts, items, their sequence numbers. ARGV: item, columns, item, columns, …
+for i = 1, #ARGV, 2 do
+  redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1])
+  redis.call('ZADD', KEYS[3], redis.call('HINCRBY', KEYS[1], 'item', 1), ARGV[i])
+end
+return tonumber(redis.call('HGET', KEYS[1], 'item') or '0')"""
+_ITEMS = """
+-- KEYS: items, their sequence numbers. ARGV: after which, how many. Returns item, columns, number, item, …
+local found = {}
+local range = redis.call('ZRANGE', KEYS[2], '(' .. ARGV[1], '+inf', 'BYSCORE', 'LIMIT', 0, ARGV[2], 'WITHSCORES')
+for i = 1, #range, 2 do
+  found[#found + 1] = range[i]
+  found[#found + 1] = redis.call('HGET', KEYS[1], range[i])
+  found[#found + 1] = range[i + 1]
+end
+return found"""
+_LOG_LISTS = """
+-- KEYS: facts, requests, lists, users of lists, the lists of each list's user. ARGV, for each list: request, body, user or '', time.
+local new = 0
+for i = 5, #KEYS do
+  local a = (i - 5) * 4
+  if redis.call('HEXISTS', KEYS[2], ARGV[a + 1]) == 0 then
+    local number = string.format('%016.0f', redis.call('HINCRBY', KEYS[1], 'list', 1))
+    redis.call('HSET', KEYS[2], ARGV[a + 1], number)
+    redis.call('HSET', KEYS[3], number, ARGV[a + 2])
+    if ARGV[a + 3] ~= '' then
+      redis.call('HSET', KEYS[4], number, ARGV[a + 3])
+      redis.call('ZADD', KEYS[i], ARGV[a + 4], number)
+    end
+    new = new + 1
+  end
+end
+return new"""
+
+
+class Redis(Store):
+    """A server of Redis (from 7) or Valkey. Each call is one script, done whole or not at all.
+
+    The append-only file must be on (`appendonly yes`), or the end of the server takes what was acknowledged with it: a server without
+    is refused, and so is one that evicts keys when its memory is full (`maxmemory-policy`). With `appendfsync always` an
+    acknowledged event outlives a loss of power, too; `everysec`, Redis's own choice, may cost the last second or two of
+    events then, which a warning says. `kill -9` of the server costs nothing either way. A replica that takes over may lack
+    what had not reached it.
+    """
+
+    schemes = ("redis", "rediss")
+
+    def __init__(self, address: Address, timeout: float) -> None:
+        super().__init__(address, timeout)
+        try:
+            import redis
+            from redis.backoff import NoBackoff
+            from redis.retry import Retry
+        except ImportError as error:
+            raise missing_extra("redis", "serve", "a store in Redis") from error
+        self._errors = redis.RedisError
+        self._refusals = redis.ResponseError
+        limits: dict[str, Any] = {"socket_timeout": timeout, "socket_connect_timeout": timeout}
+        try:
+            # A connection that the server closed meanwhile is found out by using it; asking twice does no harm.
+            self._redis: Any = redis.Redis.from_url(address.text, retry=Retry(NoBackoff(), 1), decode_responses=True, **limits)
+        except ValueError:
+            remedy = "Write redis://:password@host:6379/0, signs in the password in percent-encoding."
+            found = "one that cannot be read"
+            raise UserError(f"store {address.shown!r}", expected="an address", found=found, remedy=remedy) from None
+        scripts = (_APPEND, _HISTORY, _ERASE, _PUT_ITEMS, _ITEMS, _LOG_LISTS)
+        self._append, self._history, self._erase, self._put, self._items, self._log = map(self._redis.register_script, scripts)
+        try:
+            with self._answering():
+                self._key = self._prepare()
+                self._check_durability(is_told=True)
+        except BaseException:
+            self._redis.close()
+            raise
+
+    def append(self, events: Sequence[Event], arrived: Sequence[float] | None = None) -> int:
+        if not events:
+            return 0
+        now = time.time()
+        arguments: list[str] = []
+        for event, at in zip(events, arrived or [now] * len(events), strict=True):
+            body = json.dumps([event.id, event.user, event.item, event.type, event.time, event.values, at], ensure_ascii=False)
+            hash_ = "" if arrived is None else hashed(event.user, self._key).hex()
+            arguments += (event.id, body, repr(event.time), hash_, repr(at))
+        keys = [*self._keys("facts", "ids", "events", "erasures"), *self._keys(*(f"history:{event.user}" for event in events))]
+        with self._answering():
+            return self._append(keys=keys, args=arguments)
+
+    def history(self, user: str, limit: int, before: float | None = None) -> list[Event]:
+        highest = "+inf" if before is None else f"({before!r}"
+        with self._answering():
+            bodies = self._history(keys=self._keys("events", f"history:{user}"), args=[highest, limit])
+        return [_event(body) for body in reversed(bodies)]
+
+    def erase(self, user: str, at: float | None = None) -> None:
+        now, until = (time.time(), math.inf) if at is None else (at, at)
+        keys = self._keys("ids", "events", "erasures", "users of lists", f"history:{user}", f"lists:{user}")
+        with self._answering():
+            self._erase(keys=keys, args=[hashed(user, self._key).hex(), repr(now), repr(until)])
+
+    def erased_at(self, user: str) -> float | None:
+        with self._answering():
+            found = self._redis.hget(*self._keys("erasures"), hashed(user, self._key).hex())
+        return None if found is None else float(found)
+
+    def put_items(self, changes: Sequence[ItemChange]) -> int:
+        arguments = [part for change in changes for part in (change.item, json.dumps(change.columns))]
+        with self._answering():
+            return self._put(keys=self._keys("facts", "items", "item sequence"), args=arguments)
+
+    def items_since(self, sequence: int, limit: int = 1000) -> list[ItemChange]:
+        with self._answering():
+            found = iter(self._items(keys=self._keys("items", "item sequence"), args=[sequence, limit]))
+        parts = zip(found, found, found, strict=True)
+        return [ItemChange(item=item, columns=json.loads(columns), sequence=int(number)) for item, columns, number in parts]
+
+    def log_lists(self, lists: Sequence[ServedList]) -> int:
+        if not lists:
+            return 0
+        arguments: list[str] = []
+        for one in lists:
+            arguments += (one.request, one.model_dump_json(exclude={"user"}), one.user or "", repr(one.time))
+        keys = [*self._keys("facts", "requests", "lists", "users of lists"), *self._keys(*(f"lists:{one.user}" for one in lists))]
+        with self._answering():
+            return self._log(keys=keys, args=arguments)
+
+    def lists_since(self, sequence: int, limit: int = 1000) -> tuple[list[ServedList], int]:
+        found, until = self._page("list", ("lists", "users of lists"), sequence, limit)
+        return [ServedList(user=user, **json.loads(body)) for body, user in found], until
+
+    def events_since(self, sequence: int, limit: int = 1000) -> tuple[list[Event], int]:
+        found, until = self._page("event", ("events",), sequence, limit)
+        return [_event(body) for (body,) in found], until
+
+    def counters(self) -> dict[str, int]:
+        tables = ("events", "lists", "items", "erasures")
+        with self._answering():
+            return {table: self._redis.hlen(key) for table, key in zip(tables, self._keys(*tables), strict=True)}
+
+    def ping(self) -> None:
+        """See that the server answers, and that it is as durable as it was when it was opened."""
+        with self._answering():
+            self._check_durability(is_told=False)
+
+    def close(self) -> None:
+        self._redis.close()
+
+    def _keys(self, *names: str) -> list[str]:
+        return [_PREFIX + name for name in names]
+
+    def _page(self, counter: str, tables: Sequence[str], sequence: int, limit: int) -> tuple[list[tuple[Any, ...]], int]:
+        """Return the rows of numbers after `sequence`, passing over what was erased, and the number reached."""
+        with self._answering():
+            last = int(self._redis.hget(*self._keys("facts"), counter) or 0)
+            while sequence < last:
+                numbers = [f"{number:016d}" for number in range(sequence + 1, min(sequence + limit, last) + 1)]
+                sequence += len(numbers)
+                columns = [self._redis.hmget(key, numbers) for key in self._keys(*tables)]
+                found = [row for row in zip(*columns, strict=True) if row[0] is not None]
+                if found:
+                    return found, sequence
+        return [], sequence
+
+    def _prepare(self) -> bytes:
+        """Note the schema where there is none, and return the key of the hashes."""
+        (facts,) = self._keys("facts")
+        with self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.hsetnx(facts, "schema", str(SCHEMA))
+            pipeline.hsetnx(facts, "key", secrets.token_hex(32))
+            pipeline.hmget(facts, "schema", "key")
+            schema, key = pipeline.execute()[-1]
+        self._check_schema(int(schema))
+        return bytes.fromhex(key)
+
+    def _check_durability(self, is_told: bool) -> None:
+        thing = f"store {self.address.shown!r}"
+        info: dict[str, Any] = self._redis.info("everything")
+        if not info["aof_enabled"]:
+            remedy = "Set `appendonly yes` in the server's configuration."
+            raise UserError(thing, expected="an append-only file", found="`appendonly no`", remedy=remedy)
+        if info["maxmemory"] and info["maxmemory_policy"] != "noeviction":
+            found, remedy = f"`maxmemory-policy {info['maxmemory_policy']}`", "Set `maxmemory-policy noeviction`."
+            raise UserError(thing, expected="a server that keeps what it is given", found=found, remedy=remedy)
+        if not is_told:
+            return
+        try:
+            policy = self._redis.config_get("appendfsync").get("appendfsync", "unknown")
+        except self._refusals:
+            policy = "unknown"
+        if policy != "always":
+            told = "%s has `appendfsync %s`: a loss of power may cost the last seconds of acknowledged events"
+            _LOGGER.warning(told, thing, policy)
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        try:
+            yield
+        except Unavailable:
+            raise
+        except (self._errors, OSError) as error:
+            raise self._unavailable(error) from None
+
+
+def _event(body: str) -> Event:
+    """Return an event that was checked before it was stored, without checking it anew."""
+    identifier, user, item, kind, at, values, _ = json.loads(body)
+    return Event.model_construct(id=identifier, user=user, item=item, type=kind, time=at, values=values)
