@@ -184,6 +184,18 @@ class Catalogue:
         with torch.inference_mode():
             return self.model.encode(Prepared(columns, {}, {}, 1).batch(torch.tensor([row]))).clone()
 
+    def baseline(self, row: int) -> Tensor:
+        """Return the vectors of a row of which nothing is known, (1, D); numbers of the item behind them are kept."""
+        spec, states = self.spec, self.parts.feature_states
+        nothing = self.parts.frames["columns"].clear(1)
+        only = {feature.name for feature in spec.item}
+        item = encode_features(nothing, spec.all_features, states, None, None, only)
+        columns = {**self.users.columns({}), **item}
+        with torch.inference_mode():
+            found = self.model.encode(Prepared(columns, {}, {}, 1).batch(torch.zeros(1, dtype=torch.long))).clone()
+        found[:, self.model.width :] = self._vectors[1][row]
+        return found
+
     def user_state(self, task: str, given: Mapping[str, Any]) -> Tensor:
         """Return the state (1, H) of the tower of a task that sees the user's side alone, for one user."""
         view = next(number for number, seen in enumerate(self.model.views.values()) if (task, 0) in seen)

@@ -43,8 +43,9 @@ class Attribution:
 def attribute(fitted: Fitted, x_1D: Tensor, baseline_1D: Tensor) -> dict[str, Attribution]:
     """Attribute every task's prediction to features: their vectors `x`, side by side, against those of a baseline `b`.
 
-    `a_i = (x_i - b_i) * mean_s d f(b + s (x - b)) / d x_i` over s at the middle of S equal steps of [0, 1] (Sundararajan et al.,
-    ICML 2017), summed over the numbers of each feature. Contributions sum up to `f(x) - f(b)` as S grows (completeness). S is
+    `a_i = (x_i - b_i) * mean_s d f(b + s (x - b)) / d x_i` over s at the middle of S equal steps of [0, 1] (Sundararajan et
+    al., ICML 2017), summed over the numbers of each feature. Contributions sum up to `f(x) - f(b)` as S grows (completeness). S
+    is
     doubled from 32 until they miss less than a hundredth of it, up to 512, where captum takes a fixed number. A task of several
     classes is told by its likeliest class.
     """

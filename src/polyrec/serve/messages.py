@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from polyrec.serve.stores.records import Event, Key, Name
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
 from polyrec.rules.rule import Rule
+from polyrec.serve.stores.records import Event, Key, Name
 
 Scalar = float | bool | Annotated[str, StringConstraints(max_length=4096)] | None
 """A value of a column."""

@@ -85,6 +85,11 @@ class Slot:
         rows = changed_rows(pl.DataFrame(list(items), infer_schema_length=None, strict=False), self.fitted.items, key)
         return [ItemChange(item=str(own[key]), columns=own) for own in json.loads(rows.write_json())]
 
+    def removal(self, item: str) -> ItemChange:
+        """Return the change that takes an item away; raises `UserError` where there is no such item."""
+        self.fitted.catalogue.rows([item])
+        return ItemChange(item=item, columns=None)
+
     def events_frame(self, events: Sequence[Event]) -> pl.DataFrame:
         """Return events as the rows that `Fitted.recommend` reads; a value that does not fit its column is null."""
         fitted = self.fitted
@@ -98,7 +103,8 @@ class Slot:
             columns.append(pl.Series("type", [event.type for event in events]))
         if fitted.roles.time is not None:
             columns.append(pl.Series(fitted.roles.time, [self._time(event.time) for event in events]))
-        return pl.DataFrame(columns).with_columns(pl.col(fitted.item_key).cast(fitted.items.schema[fitted.item_key], strict=False))
+        kind = fitted.items.schema[fitted.item_key]
+        return pl.DataFrame(columns).with_columns(pl.col(fitted.item_key).cast(kind, strict=False))
 
     def check_events(self, events: Sequence[Event]) -> None:
         """Raise `UserError` where a value of an event does not fit the column of the training table."""

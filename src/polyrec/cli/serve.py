@@ -1,0 +1,45 @@
+"""`polyrec serve`: lists in real time over HTTP, with a page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from polyrec.cli.output import console
+from polyrec.core.errors import missing_extra
+
+
+def serve(
+    folder: Annotated[Path, typer.Argument(help="An artifact, or a folder that `polyrec publish` wrote to.")],
+    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen at.", min=0, max=65535)] = 8000,
+    store: Annotated[
+        str | None,
+        typer.Option(help="Address of the store; unset, a file in the folder: sqlite:///FILE, redis://, postgresql://."),
+    ] = None,
+    keys: Annotated[Path | None, typer.Option(help="YAML file of API keys; needed where others can ask.")] = None,
+    threads: Annotated[int, typer.Option(help="Requests that are worked on at a time.", min=1)] = 2,
+    rate: Annotated[float, typer.Option(help="Requests a second that a key may make.", min=0.1)] = 200.0,
+) -> None:
+    """Serve a model: lists, scores, events and items over HTTP, and a page at /.
+
+    Example: polyrec serve artifact --port 8000
+    """
+    try:
+        import uvicorn
+
+        from polyrec.serve.app import create_app
+    except ImportError as error:
+        raise missing_extra("fastapi", "serve", "polyrec serve") from error
+    import torch
+
+    from polyrec.serve.settings import Settings
+
+    torch.set_num_threads(1)
+    address = store or f"sqlite:///{folder.resolve()}/events.sqlite"
+    settings = Settings(store=address, host=host, keys=keys, threads=threads, rate=rate, burst=2 * rate)
+    app = create_app(folder, settings)
+    console.print(f"Loading {folder} …", highlight=False)
+    uvicorn.run(app, host=host, port=port, log_level="warning", timeout_keep_alive=20, backlog=512, server_header=False)

@@ -1,0 +1,97 @@
+"""Who may do what: API keys, their scopes and their rate. A pure ASGI middleware before everything else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from polyrec.serve.guard import App, Message, Receive, RefusedError, Send, refuse
+from polyrec.serve.guard import Scope as AsgiScope
+from polyrec.serve.keys import ApiKeys, Scope
+from polyrec.serve.limits import RateLimit
+from polyrec.serve.metrics import Metrics
+
+OPEN = ("/health", "/ready", "/", "/page.js", "/page.css", "/openapi.json", "/docs")
+"""Paths that need no key: they tell nothing of users and models."""
+
+SCOPES: Mapping[tuple[str, str], Scope] = {
+    ("POST", "/events"): "write",
+    ("POST", "/items"): "write",
+    ("DELETE", "/items"): "write",
+    ("DELETE", "/users"): "admin",
+    ("POST", "/reload"): "admin",
+    ("GET", "/metrics"): "admin",
+}
+"""What a key must be for, by method and first part of the path; all others want `read`."""
+
+
+class Access:
+    """Lets requests through whose key may make them, at its rate, and counts and times all of them.
+
+    The key comes as `Authorization: Bearer KEY` or `X-API-Key: KEY`. Without a list of keys everyone may do everything, and the
+    rate is one of each address.
+    """
+
+    def __init__(self, app: App, keys: ApiKeys, rate: RateLimit, metrics: Metrics) -> None:
+        self.app, self.keys, self.rate, self.metrics = app, keys, rate, metrics
+
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        begun, status = time.perf_counter(), 500
+
+        async def tell(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            self._admit(scope)
+            await self.app(scope, receive, tell)
+        except RefusedError as refused:
+            await refuse(tell, refused)
+        finally:
+            path = _first(scope["path"])
+            self.metrics.requests.labels(path, str(status)).inc()
+            self.metrics.seconds.labels(path).observe(time.perf_counter() - begun)
+
+    def _admit(self, scope: AsgiScope) -> None:
+        path, method = scope["path"], scope["method"]
+        caller = (scope.get("client") or ("unknown",))[0]
+        if self.keys.keys and path not in OPEN:
+            headers = dict(scope["headers"])
+            told = headers.get(b"x-api-key") or headers.get(b"authorization", b"").removeprefix(b"Bearer ")
+            key = self.keys.of(told.decode("latin-1"))
+            if key is None:
+                error = "key: expected one that is known, found another or none. Send Authorization: Bearer KEY."
+                raise RefusedError(401, error, www_authenticate="Bearer")
+            wanted = SCOPES.get((method, _first(path)), "read")
+            if wanted not in key.scopes:
+                raise RefusedError(403, f"key: expected one for {wanted!r}, found one without. Use another key.")
+            caller = f"key {key.name}"
+        if path not in ("/health", "/ready"):
+            self.rate.take(caller)
+
+
+_KNOWN = (
+    "recommend",
+    "score",
+    "events",
+    "items",
+    "users",
+    "similar",
+    "explain",
+    "reload",
+    "metrics",
+    "model",
+    "health",
+    "ready",
+)
+
+
+def _first(path: str) -> str:
+    """Return the first part of a path that the server knows; one name for all others, so that counters stay few."""
+    part = path.split("/", 2)[1] if "/" in path else ""
+    return f"/{part}" if part in _KNOWN else "other"

@@ -1,0 +1,287 @@
+"""`Service`: what the server does, without HTTP. Every method may be called from any thread.
+
+Shape letters: K items of a list.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor
+
+from polyrec.core.errors import UserError
+from polyrec.data.expressions import require_columns
+from polyrec.explain.integrated_gradients import attribute
+from polyrec.recommending import Ask, Recommendation, recommendation
+from polyrec.rules.candidates import Listed
+from polyrec.serve import messages
+from polyrec.serve.list_log import ListLog
+from polyrec.serve.metrics import Metrics
+from polyrec.serve.router import Router
+from polyrec.serve.slot import Slot
+from polyrec.serve.stores.records import ServedItem, ServedList
+from polyrec.serve.stores.store import Store
+
+_LOGGER = logging.getLogger(__name__)
+
+PAST = 200
+"""Live events of a user that are read, the newest."""
+
+UNKNOWN, ERASED = "unknown user", "erased user"
+"""What stood in: nothing but features was known of the user, or of the time before the user was erased."""
+
+
+class Service:
+    """Lists, scores, events and items, over the versions of a router and the state of a store."""
+
+    def __init__(self, router: Router, store: Store, lists: ListLog, metrics: Metrics) -> None:
+        self.router, self.store, self.lists, self.metrics = router, store, lists, metrics
+        self._shadows = ThreadPoolExecutor(1, "shadow")
+        self._shadowed = 0
+
+    def recommend(self, asked: messages.RecommendRequest) -> messages.RecommendAnswer:
+        """Return the best items for someone, and log the list."""
+        slot, request = self.router.of(asked.user), uuid.uuid4().hex
+        ask, fallback = self._ask(slot, asked)
+        found = recommendation(slot.fitted, ask)
+        items = _told(slot, found, asked.columns)
+        self._log(slot, asked.user, request, items)
+        for shadow in self.router.shadows:
+            self._shadow(shadow, asked, request)
+        self._count(fallback)
+        notes = list(found.listed.notes)
+        return messages.RecommendAnswer(items=items, model=slot.version, request=request, fallback=fallback, notes=notes)
+
+    def score(self, asked: messages.ScoreRequest) -> messages.ScoreAnswer:
+        """Return the scores of some items for someone."""
+        slot = self.router.of(asked.user)
+        who, events, fallback = self._who(slot, asked.user, asked.features)
+        fitted = slot.fitted
+        rows = fitted.catalogue.rows(asked.items)
+        later = None if events is None else fitted.catalogue.events(events, who.get(fitted.user_key))
+        predictions = fitted.catalogue.predict(who, rows, later)
+        scores = fitted.fused(predictions, asked.weights).numpy()
+        found = Recommendation(Listed(rows.numpy(), scores, np.ones(len(rows))), predictions)
+        self._count(fallback)
+        return messages.ScoreAnswer(items=_told(slot, found, ()), model=slot.version, fallback=fallback)
+
+    def take_events(self, asked: messages.EventsRequest) -> messages.EventsAnswer:
+        """Keep events; what returns is safe."""
+        self.router.current.check_events(asked.events)
+        new = self.store.append(asked.events)
+        self.metrics.events.labels("store").inc(len(asked.events))
+        return messages.EventsAnswer(accepted=len(asked.events), new=new, journalled=False)
+
+    def take_items(self, asked: messages.ItemsRequest) -> messages.ItemsAnswer:
+        """Add or change items; they can be recommended when this returns."""
+        self.store.put_items(self.router.current.check_items(asked.items))
+        self.router.follow()
+        self.metrics.items.inc(len(asked.items))
+        return messages.ItemsAnswer(changed=len(asked.items), items=self.router.current.fitted.items.height)
+
+    def remove_item(self, item: str) -> None:
+        """Take an item away, so that it is not listed any more."""
+        self.store.put_items([self.router.current.removal(item)])
+        self.router.follow()
+
+    def erase(self, user: str) -> None:
+        """Forget a user: events are deleted, and what the models know of the user's past is not read any more."""
+        self.store.erase(user)
+
+    def similar(self, asked: messages.SimilarRequest) -> messages.SimilarAnswer:
+        """Return the items whose vectors are nearest to an item's."""
+        slot = self.router.current
+        fitted = slot.fitted
+        require_columns(fitted.items, asked.columns, "`columns` of the catalogue")
+        own = fitted.catalogue.rows([asked.item])
+        vectors_ID = fitted.catalogue.unit_vectors(torch.arange(fitted.items.height))
+        cosine_I = vectors_ID @ vectors_ID[own[0]]
+        cosine_I[own] = -torch.inf
+        best_K = torch.argsort(cosine_I, descending=True, stable=True)[: min(asked.k, len(cosine_I) - 1)]
+        keys = fitted.items[fitted.item_key][best_K.numpy()].cast(pl.String).to_list()
+        told = _columns(fitted.items, best_K, asked.columns)
+        items = [
+            messages.SimilarItem(item=key, cosine=cosine, columns=columns)
+            for key, cosine, columns in zip(keys, cosine_I[best_K].tolist(), told, strict=True)
+        ]
+        return messages.SimilarAnswer(items=items, model=slot.version)
+
+    def explain(self, asked: messages.ExplainRequest) -> messages.ExplainAnswer:
+        """Return what each feature adds to each task's prediction for someone and an item."""
+        slot = self.router.of(asked.user)
+        who, events, fallback = self._who(slot, asked.user, asked.features)
+        fitted = slot.fitted
+        catalogue = fitted.catalogue
+        row = int(catalogue.rows([asked.item])[0])
+        later = None if events is None else catalogue.events(events, who.get(fitted.user_key))
+        found = attribute(fitted, catalogue.vectors(who, row, later), catalogue.baseline(row))
+        tasks = {
+            name: messages.ExplainedTask(
+                prediction=own.prediction, baseline=own.baseline, contributions=dict(own.contributions), gap=own.gap
+            )
+            for name, own in found.items()
+        }
+        return messages.ExplainAnswer(tasks=tasks, model=slot.version, fallback=fallback)
+
+    def user(self, user: str, limit: int, columns: Sequence[str]) -> messages.UserAnswer:
+        """Return what is known of a user, the newest first."""
+        slot = self.router.of(user)
+        fitted, erased = slot.fitted, self.store.erased(user)
+        known = fitted.catalogue.users.keys.find([user])[0] is not None
+        own_columns = [name for name in columns if name in fitted.items.columns and name != fitted.item_key]
+        items = fitted.items.select(pl.col(fitted.item_key).cast(pl.String), *own_columns)
+        live = [
+            messages.KnownEvent(item=own.item, source="live", type=own.type, time=own.time, columns=dict(own.values))
+            for own in reversed(self.store.history(user, limit))
+        ]
+        past = []
+        if not erased:
+            for row in fitted.catalogue.log.of_user(user).frame.tail(limit).reverse().to_dicts():
+                told = {name: value for name, value in row.items() if name in columns}
+                item = str(row[fitted.item_key])
+                past.append(messages.KnownEvent(item=item, source="training", type=None, time=None, columns=told))
+        history = [*live, *past][:limit]
+        shown = items.filter(pl.col(fitted.item_key).is_in([own.item for own in history]))
+        by_key = {row.pop(fitted.item_key): row for row in shown.to_dicts()}
+        whole = [own.model_copy(update={"columns": {**by_key.get(own.item, {}), **own.columns}}) for own in history]
+        return messages.UserAnswer(user=user, known=known, erased=erased, history=whole)
+
+    def users(self, start: str, limit: int) -> messages.UsersAnswer:
+        """Return users of the training whose key begins so."""
+        fitted = self.router.current.fitted
+        keys = fitted.catalogue.users.frame[fitted.user_key].drop_nulls().cast(pl.String)
+        return messages.UsersAnswer(users=keys.filter(keys.str.starts_with(start)).head(limit).to_list())
+
+    def card(self) -> dict[str, Any]:
+        """Return what people and programs should know of the models."""
+        current, pointer = self.router.current, self.router.pointer
+        fitted = current.fitted
+        tasks = [{"name": task.name, "kind": type(task).__name__, "ranked": task.is_scalar} for task in fitted.spec.tasks]
+        scalar = [task.name for task in fitted.spec.tasks if task.is_scalar]
+        return {
+            "model": current.version,
+            "split": dict(pointer.split),
+            "shadow": list(pointer.shadow),
+            "refused": self.router.refused,
+            "tasks": tasks,
+            "fusion": fitted.spec.fusion.model_dump(mode="json"),
+            "weights": fitted.spec.fusion.weights_among(scalar),
+            "item": fitted.item_key,
+            "user": fitted.user_key,
+            "items": fitted.items.height,
+            "columns": [name for name in fitted.items.columns if name != fitted.item_key],
+            "card": fitted.parts.card,
+        }
+
+    def close(self) -> None:
+        """Write what waits and give back what is held."""
+        self._shadows.shutdown(cancel_futures=True)
+        self.lists.close()
+        self.store.close()
+
+    def _ask(self, slot: Slot, asked: messages.RecommendRequest) -> tuple[Ask, list[str]]:
+        require_columns(slot.fitted.items, asked.columns, "`columns` of the catalogue")
+        who, events, fallback = self._who(slot, asked.user, asked.features)
+        seed = secrets.randbits(63) if asked.seed is None else asked.seed
+        rules = (*asked.rules, *slot.rules)
+        return Ask(who, asked.k, asked.exclude_seen, asked.where, asked.weights, rules, seed, events), fallback
+
+    def _who(
+        self, slot: Slot, user: str | None, features: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], pl.DataFrame | None, list[str]]:
+        """Return the user as a recommender is told, the live events, and what stood in for something else."""
+        fitted = slot.fitted
+        if fitted.user_key in features:
+            remedy = "Give the key as `user`."
+            raise UserError(f"feature {fitted.user_key!r}", expected="a column beside the key", found="the key", remedy=remedy)
+        if user is None:
+            return dict(features), None, []
+        fallback = []
+        if self.store.erased(user):
+            who: dict[str, Any] = dict(features)
+            fallback.append(ERASED)
+        else:
+            who = {fitted.user_key: user, **features}
+            if fitted.catalogue.users.keys.find([user])[0] is None:
+                fallback.append(UNKNOWN)
+        events = self.store.history(user, PAST)
+        return who, slot.events_frame(events) if events else None, fallback
+
+    def _log(self, slot: Slot, user: str | None, request: str, items: Sequence[messages.RecommendedItem]) -> None:
+        served = tuple(
+            ServedItem(item=own.item, position=place, score=own.score, propensity=own.propensity, predictions=own.tasks)
+            for place, own in enumerate(items, 1)
+        )
+        self.lists.put(ServedList(request=request, time=time.time(), user=user, model=slot.version, items=served))
+        self.metrics.lists.labels(slot.version).inc()
+
+    def _shadow(self, slot: Slot, asked: messages.RecommendRequest, request: str) -> None:
+        """Let a version in the shadow make its list too, unless it is busy with an earlier one."""
+        if self._shadowed > 0:
+            return
+        self._shadowed += 1
+
+        def make() -> None:
+            try:
+                ask, _ = self._ask(slot, asked)
+                items = _told(slot, recommendation(slot.fitted, ask), ())
+                self._log(slot, asked.user, f"{request}-{slot.version}", items)
+            except UserError as error:
+                _LOGGER.warning("version %s in the shadow has no answer: %s", slot.version, error)
+            finally:
+                self._shadowed -= 1
+
+        self._shadows.submit(make)
+
+    def _count(self, fallback: Sequence[str]) -> None:
+        for what in fallback:
+            self.metrics.fallbacks.labels(what).inc()
+
+
+def _told(slot: Slot, found: Recommendation, columns: Sequence[str]) -> list[messages.RecommendedItem]:
+    """Return a list as it is answered."""
+    fitted, listed = slot.fitted, found.listed
+    rows_K = torch.from_numpy(listed.rows_K)
+    keys = fitted.items[fitted.item_key][listed.rows_K].cast(pl.String).to_list()
+    tasks = _by_item(fitted.spec.tasks, fitted.parts.task_states, found.predictions, len(keys))
+    told = zip(
+        keys,
+        listed.scores_K.tolist(),
+        listed.propensities_K.tolist(),
+        tasks,
+        _columns(fitted.items, rows_K, columns),
+        strict=True,
+    )
+    return [
+        messages.RecommendedItem(item=key, score=score, propensity=propensity, tasks=own, columns=columns)
+        for key, score, propensity, own, columns in told
+    ]
+
+
+def _by_item(
+    tasks: Sequence[Any], states: Mapping[str, pl.DataFrame], predictions: Mapping[str, Tensor], count: int
+) -> list[dict[str, float]]:
+    """Return each item's predictions by task, or by `task.class`."""
+    names: list[str] = []
+    values = []
+    for task in tasks:
+        own = task.names(states[task.name])
+        names += own
+        values.append(predictions[task.name].reshape(count, len(own)).double())
+    rows = torch.cat(values, 1).tolist() if count else []
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def _columns(items: pl.DataFrame, rows_K: Tensor, columns: Sequence[str]) -> list[dict[str, Any]]:
+    if not columns:
+        return [{} for _ in range(len(rows_K))]
+    return items.select(list(dict.fromkeys(columns)))[rows_K.numpy()].to_dicts()
