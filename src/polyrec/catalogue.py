@@ -181,8 +181,8 @@ class Catalogue:
     def vectors(self, given: Mapping[str, Any], row: int, events: Events | None = None) -> Tensor:
         """Return the vectors of all features side by side, (1, D), for a user and the item in a row of the catalogue."""
         columns = {**self._user(given, events), **self._item_columns}
-        with torch.inference_mode():
-            return self.model.encode(Prepared(columns, {}, {}, 1).batch(torch.tensor([row]))).clone()
+        with torch.no_grad():
+            return self.model.encode(Prepared(columns, {}, {}, 1).batch(torch.tensor([row])))
 
     def baseline(self, row: int) -> Tensor:
         """Return the vectors of a row of which nothing is known, (1, D); numbers of the item behind them are kept."""
@@ -191,8 +191,8 @@ class Catalogue:
         only = {feature.name for feature in spec.item}
         item = encode_features(nothing, spec.all_features, states, None, None, only)
         columns = {**self.users.columns({}), **item}
-        with torch.inference_mode():
-            found = self.model.encode(Prepared(columns, {}, {}, 1).batch(torch.zeros(1, dtype=torch.long))).clone()
+        with torch.no_grad():
+            found = self.model.encode(Prepared(columns, {}, {}, 1).batch(torch.zeros(1, dtype=torch.long)))
         found[:, self.model.width :] = self._vectors[1][row]
         return found
 

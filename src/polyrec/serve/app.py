@@ -78,6 +78,7 @@ def create_app(folder: Path, settings: Settings) -> FastAPI:
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(404, _http)
     app.add_exception_handler(405, _http)
+    app.add_exception_handler(UserError, _mistaken)
     app.add_exception_handler(Exception, _broken)
     _routes(app)
     return app
@@ -244,10 +245,12 @@ async def _http(request: Request, error: Exception) -> Response:
     return _error(error.status_code, f"{request.method} {request.url.path}: {error.detail}")  # type: ignore[attr-defined]
 
 
-async def _broken(request: Request, error: Exception) -> Response:
+async def _mistaken(request: Request, error: Exception) -> Response:
     if isinstance(error, Unavailable):
         return _error(503, f"{error}", {"retry-after": "1"})
-    if isinstance(error, UserError):
-        return _error(422, f"{error}")
+    return _error(422, f"{error}")
+
+
+async def _broken(request: Request, error: Exception) -> Response:
     _LOGGER.exception("a request failed", exc_info=error)
     return _error(500, "server: expected to answer, found a fault of its own. It is in the server's log.")
