@@ -8,7 +8,9 @@ import logging
 import os
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -46,12 +48,12 @@ Record = Appending | Erasing
 class Journal:
     """An append-only file of one process: what `add` returned from is on the disk, in order, until `drop` takes it away.
 
-    Each record is a line: its CRC-32, a space, JSON. Of a last line that was cut off, nothing had been acknowledged: it is removed
-    when the file is opened. Any other line that is not what was written is reported and moved to a file `.damaged` beside it; the
+    Each record is a line: its CRC-32, a space, JSON. A last line that was cut off had not been acknowledged: it is removed when
+    the file is opened. Any other line that is not what was written is reported and moved to a file `.damaged` beside it; the
     lines around it are kept. Records of many threads are flushed together (`GroupCommit`).
 
-    Raises `UnavailableError` where the journal would grow over `limit` bytes, or the disk takes no more; `UserError` where another
-    process has it open, or where it is no journal.
+    Raises `UnavailableError` where the journal would grow over `limit` bytes or the disk takes no more, `UserError` where
+    another process has it open or it is no journal.
     """
 
     def __init__(self, path: Path, limit: int = 256 * 2**20) -> None:
@@ -92,22 +94,12 @@ class Journal:
         self._add(_line(record))
 
     def head(self, most: int) -> tuple[list[Record], int]:
-        """Return the first records, `most` of them, and where the next begins: what `drop` is to be told."""
-        records, position = [], self._start
-        for line in self._lines(self._start, self._end):
-            record = _record(line)
-            assert record is not None, "the file was altered by others"
-            records.append(record)
-            position += len(line)
-            if len(records) == most:
-                break
-        return records, position
+        """Return the first records, up to `most`, and where the next begins, for `drop` once these are elsewhere."""
+        lines = list(islice(self._lines(self._start, self._end), most))
+        return self._whole(lines), self._start + sum(map(len, lines))
 
     def __iter__(self) -> Iterator[Record]:
-        for line in self._lines(self._start, self._end):
-            record = _record(line)
-            assert record is not None, "the file was altered by others"
-            yield record
+        return (record for line in self._lines(self._start, self._end) for record in self._whole([line]))
 
     def drop(self, position: int) -> None:
         """Forget the records before a position. The file is emptied when none is left; before, a crash brings them back."""
@@ -133,13 +125,14 @@ class Journal:
             if self._end + len(content) > self.limit:
                 raise self._full(f"{self.size} bytes that wait for the store, of {self.limit}")
             try:
-                written = os.pwrite(self._file, content, self._end)
-                if written < len(content):
-                    os.pwrite(self._file, content[written:], self._end + written)
+                written = 0
+                while written < len(content):
+                    written += os.pwrite(self._file, content[written:], self._end + written)
                 os.fdatasync(self._file)
             except OSError as error:
-                # What was not acknowledged must not stand before what will be.
-                os.ftruncate(self._file, self._end)
+                # The next record will be written over what was not acknowledged; cut off, it is not found after a crash either.
+                with suppress(OSError):
+                    os.ftruncate(self._file, self._end)
                 raise self._full(error.strerror or str(error)) from error
             self._end += len(content)
         return [None] * len(lines)
@@ -159,15 +152,20 @@ class Journal:
         if not lines or lines[0] != _HEADER:
             found, remedy = repr(lines[0][:40]) if lines else "an empty file", "Name another file."
             raise UserError(f"journal '{self.path}'", expected=f"{_HEADER!r}", found=found, remedy=remedy)
-        whole = [line for line in lines[1:] if line.endswith(b"\n")]
-        good = [line for line in whole if _record(line) is not None]
-        if len(good) < len(whole):
-            told = "journal '%s': %d of %d records are not what was written; they are in '%s' now"
-            _LOGGER.error(told, self.path, len(whole) - len(good), len(whole), self._damaged)
-            self._set_aside([line for line in whole if _record(line) is None])
-        if len(good) < len(lines) - 1:
+        whole = self._whole([line for line in lines[1:] if line.endswith(b"\n")])
+        if len(whole) < len(lines) - 1:
             with replacing(self.path) as temporary:
-                temporary.write_bytes(b"".join([_HEADER, *good]))
+                temporary.write_bytes(b"".join([_HEADER, *map(_line, whole)]))
+
+    def _whole(self, lines: Sequence[bytes]) -> list[Record]:
+        """Return what lines say, and set aside those that are not what was written."""
+        records = [_record(line) for line in lines]
+        damaged = [line for line, record in zip(lines, records, strict=True) if record is None]
+        if damaged:
+            told = "journal '%s': %d of %d records are not what was written; they are in '%s' now"
+            _LOGGER.error(told, self.path, len(damaged), len(lines), self._damaged)
+            self._set_aside(damaged)
+        return [record for record in records if record is not None]
 
     @property
     def _damaged(self) -> Path:
