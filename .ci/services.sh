@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Install what the integration tests start by themselves, from Debian's packages: a PostgreSQL server, a C++ compiler.
+# Install what the integration tests start by themselves, from Debian's packages: servers of PostgreSQL and Redis, a C++ compiler.
 set -euo pipefail
 missing=()
 compgen -G '/usr/lib/postgresql/*/bin/initdb' > /dev/null || missing+=(postgresql)
+command -v redis-server > /dev/null || missing+=(redis-server)
 command -v g++ > /dev/null || missing+=(g++)
 [ ${#missing[@]} -eq 0 ] && exit 0
 export DEBIAN_FRONTEND=noninteractive

@@ -19,8 +19,8 @@ def open_database(
 ) -> sqlite3.Connection:
     """Open a file, made where it is not there, that any number of processes may read and write.
 
-    What is committed outlives the process; where it is durable, a loss of power too. A lock is waited for up to `timeout` seconds.
-    A connection for `any_thread` may be handed from one thread to another, which must not use it at once.
+    What is committed outlives the process; where it is durable, a loss of power too. A lock is waited for up to `timeout`
+    seconds. A connection for `any_thread` may be handed from one thread to another, one of which uses it at a time.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     database = sqlite3.connect(path, timeout=timeout, check_same_thread=not any_thread)

@@ -42,10 +42,8 @@ class Query(Spec):
             remedy = f"Known: {', '.join(f'{known}://' for known in readers)}."
             raise UserError("uri of the query", expected="scheme://…", found="no scheme", remedy=remedy)
         if scheme not in readers:
-            remedy = nearest(scheme, readers)
-            raise UserError(
-                f"uri of the query, {self.address.shown!r}", expected="a database", found=f"the scheme {scheme!r}", remedy=remedy
-            )
+            thing, remedy = f"uri of the query, {self.address.shown!r}", nearest(scheme, readers)
+            raise UserError(thing, expected="a database", found=f"the scheme {scheme!r}", remedy=remedy)
         try:
             return from_table(readers[scheme](), f"query to {self.address.shown!r}")
         except PolarsError as error:

@@ -29,10 +29,10 @@ class _Waiting(Generic[Wish, Answer]):
 class GroupCommit(Generic[Wish, Answer]):
     """Calls from many threads become few calls of `commit`, one at a time, in the order in which they came.
 
-    The thread that finds nobody committing commits for all who wait, and hands the task on to the first who came meanwhile: one
-    thread alone pays no hand-over, and what eight threads bring while a disk writes goes with its next write. There is no thread
-    to start or to stop. `commit` takes wishes and returns an answer to each, or raises where it did nothing; then each wish is
-    tried alone, so that one that cannot be done fails by itself.
+    The thread that finds nobody committing commits for all who wait, and hands the task on to the first who came meanwhile:
+    one thread alone pays no hand-over, and what eight threads bring while a disk writes goes with its next write. There is no
+    thread to start or to stop. `commit` takes wishes and returns an answer to each, or raises where it did nothing; then each
+    wish is tried alone, so that one that cannot be done fails by itself.
     """
 
     def __init__(self, commit: Callable[[Sequence[Wish]], Sequence[Answer]]) -> None:

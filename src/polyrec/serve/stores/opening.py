@@ -15,7 +15,8 @@ def open_store(url: str, timeout: float = 2.0) -> Store:
     `sqlite:///folder/events.sqlite` is a file (four slashes for one from the root), `redis://:password@host:6379/0` a server of
     Redis or Valkey, `postgresql://user:password@host:5432/database` one of PostgreSQL. Calls give up after `timeout` seconds.
 
-    Raises `UserError` for an address of another kind and a store written by a newer version, `Unavailable` where none answers.
+    Raises `UserError` for an address of another kind and for a store that a newer version wrote, `UnavailableError` where none
+    answers.
     """
     address = Address(url)
     load_kinds(stores.__name__, stores.__path__)

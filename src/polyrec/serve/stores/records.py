@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated
 
 from pydantic import AfterValidator, ConfigDict, Field, JsonValue, StringConstraints
@@ -63,6 +64,11 @@ class Event(_Record):
     """When it was done, in seconds since 1970."""
     values: dict[Name, float | bool | Text | None] = Field(default={}, max_length=64)
     """What came with it, such as `{"rating": 5}`; whole numbers are kept as floats."""
+
+
+def stored_event(id: str, user: str, item: str, type: str, time: float, values: str) -> Event:
+    """Return an event that was checked before it was stored, without checking it anew; its values as JSON."""
+    return Event.model_construct(id=id, user=user, item=item, type=type, time=time, values=json.loads(values))
 
 
 class ServedItem(_Record):

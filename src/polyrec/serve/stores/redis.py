@@ -13,8 +13,8 @@ from typing import Any
 
 from polyrec.core.address import Address
 from polyrec.core.errors import UserError, missing_extra
-from polyrec.serve.stores.records import Event, ItemChange, ServedList
-from polyrec.serve.stores.store import SCHEMA, Store, Unavailable, hashed
+from polyrec.serve.stores.records import Event, ItemChange, ServedList, stored_event
+from polyrec.serve.stores.store import SCHEMA, Store, UnavailableError
 
 _PREFIX = "{polyrec}:"
 """Before every key. Braces keep the keys on one node of a cluster, where a script may read them all."""
@@ -25,7 +25,8 @@ _ERASED = "local function erased(hash, at) return tonumber(redis.call('HGET', KE
 _APPEND = (
     _ERASED
     + """
--- KEYS: facts, ids, events, erasures, the history of each event's user. ARGV, for each event: id, body, time, hash or '', arrived.
+-- KEYS: facts, ids, events, erasures, the history of each event's user.
+-- ARGV, for each event: id, body, time, hash or '', arrived.
 local new = 0
 for i = 5, #KEYS do
   local a = (i - 5) * 5
@@ -81,7 +82,8 @@ for i = 1, #range, 2 do
 end
 return found"""
 _LOG_LISTS = """
--- KEYS: facts, requests, lists, users of lists, the lists of each list's user. ARGV, for each list: request, body, user or '', time.
+-- KEYS: facts, requests, lists, users of lists, the lists of each list's user.
+-- ARGV, for each list: request, body, user or '', time.
 local new = 0
 for i = 5, #KEYS do
   local a = (i - 5) * 4
@@ -102,9 +104,9 @@ return new"""
 class Redis(Store):
     """A server of Redis (from 7) or Valkey. Each call is one script, done whole or not at all.
 
-    The append-only file must be on (`appendonly yes`), or the end of the server takes what was acknowledged with it: a server without
-    is refused, and so is one that evicts keys when its memory is full (`maxmemory-policy`). With `appendfsync always` an
-    acknowledged event outlives a loss of power, too; `everysec`, Redis's own choice, may cost the last second or two of
+    The append-only file must be on (`appendonly yes`), or the end of the server takes what was acknowledged with it: a server
+    without is refused, and so is one that evicts keys when its memory is full (`maxmemory-policy`). With `appendfsync always`
+    an acknowledged event outlives a loss of power, too; `everysec`, Redis's own choice, may cost the last second or two of
     events then, which a warning says. `kill -9` of the server costs nothing either way. A replica that takes over may lack
     what had not reached it.
     """
@@ -133,7 +135,7 @@ class Redis(Store):
         self._append, self._history, self._erase, self._put, self._items, self._log = map(self._redis.register_script, scripts)
         try:
             with self._answering():
-                self._key = self._prepare()
+                self.key = self._prepare()
                 self._check_durability(is_told=True)
         except BaseException:
             self._redis.close()
@@ -142,13 +144,11 @@ class Redis(Store):
     def append(self, events: Sequence[Event], arrived: Sequence[float] | None = None) -> int:
         if not events:
             return 0
-        now = time.time()
         arguments: list[str] = []
-        for event, at in zip(events, arrived or [now] * len(events), strict=True):
-            body = json.dumps([event.id, event.user, event.item, event.type, event.time, event.values, at], ensure_ascii=False)
-            hash_ = "" if arrived is None else hashed(event.user, self._key).hex()
-            arguments += (event.id, body, repr(event.time), hash_, repr(at))
-        keys = [*self._keys("facts", "ids", "events", "erasures"), *self._keys(*(f"history:{event.user}" for event in events))]
+        for *event, at, hash_ in self._rows(events, arrived):
+            body = json.dumps([*event, at], ensure_ascii=False)
+            arguments += (event[0], body, repr(event[4]), hash_.hex() if hash_ else "", repr(at))
+        keys = self._keys("facts", "ids", "events", "erasures", *(f"history:{event.user}" for event in events))
         with self._answering():
             return self._append(keys=keys, args=arguments)
 
@@ -156,17 +156,17 @@ class Redis(Store):
         highest = "+inf" if before is None else f"({before!r}"
         with self._answering():
             bodies = self._history(keys=self._keys("events", f"history:{user}"), args=[highest, limit])
-        return [_event(body) for body in reversed(bodies)]
+        return [stored_event(*json.loads(body)[:-1]) for body in reversed(bodies)]
 
     def erase(self, user: str, at: float | None = None) -> None:
         now, until = (time.time(), math.inf) if at is None else (at, at)
         keys = self._keys("ids", "events", "erasures", "users of lists", f"history:{user}", f"lists:{user}")
         with self._answering():
-            self._erase(keys=keys, args=[hashed(user, self._key).hex(), repr(now), repr(until)])
+            self._erase(keys=keys, args=[self.hashed(user).hex(), repr(now), repr(until)])
 
     def erased_at(self, user: str) -> float | None:
         with self._answering():
-            found = self._redis.hget(*self._keys("erasures"), hashed(user, self._key).hex())
+            found = self._redis.hget(*self._keys("erasures"), self.hashed(user).hex())
         return None if found is None else float(found)
 
     def put_items(self, changes: Sequence[ItemChange]) -> int:
@@ -186,7 +186,8 @@ class Redis(Store):
         arguments: list[str] = []
         for one in lists:
             arguments += (one.request, one.model_dump_json(exclude={"user"}), one.user or "", repr(one.time))
-        keys = [*self._keys("facts", "requests", "lists", "users of lists"), *self._keys(*(f"lists:{one.user}" for one in lists))]
+        tables = ("facts", "requests", "lists", "users of lists")
+        keys = self._keys(*tables, *(f"lists:{one.user}" for one in lists))
         with self._answering():
             return self._log(keys=keys, args=arguments)
 
@@ -196,7 +197,7 @@ class Redis(Store):
 
     def events_since(self, sequence: int, limit: int = 1000) -> tuple[list[Event], int]:
         found, until = self._page("event", ("events",), sequence, limit)
-        return [_event(body) for (body,) in found], until
+        return [stored_event(*json.loads(body)[:-1]) for (body,) in found], until
 
     def counters(self) -> dict[str, int]:
         tables = ("events", "lists", "items", "erasures")
@@ -240,7 +241,7 @@ class Redis(Store):
 
     def _check_durability(self, is_told: bool) -> None:
         thing = f"store {self.address.shown!r}"
-        info: dict[str, Any] = self._redis.info("everything")
+        info: dict[str, Any] = self._redis.info("persistence", "memory")
         if not info["aof_enabled"]:
             remedy = "Set `appendonly yes` in the server's configuration."
             raise UserError(thing, expected="an append-only file", found="`appendonly no`", remedy=remedy)
@@ -261,13 +262,7 @@ class Redis(Store):
     def _answering(self) -> Iterator[None]:
         try:
             yield
-        except Unavailable:
+        except UnavailableError:
             raise
         except (self._errors, OSError) as error:
             raise self._unavailable(error) from None
-
-
-def _event(body: str) -> Event:
-    """Return an event that was checked before it was stored, without checking it anew."""
-    identifier, user, item, kind, at, values, _ = json.loads(body)
-    return Event.model_construct(id=identifier, user=user, item=item, type=kind, time=at, values=values)

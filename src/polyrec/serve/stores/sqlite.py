@@ -16,8 +16,8 @@ from polyrec.core.database import open_database
 from polyrec.core.errors import UserError
 from polyrec.serve.stores.group_commit import GroupCommit
 from polyrec.serve.stores.pool import Pool
-from polyrec.serve.stores.records import Event, ItemChange, ServedList
-from polyrec.serve.stores.store import SCHEMA, Store, Unavailable, hashed
+from polyrec.serve.stores.records import Event, ItemChange, ServedList, stored_event
+from polyrec.serve.stores.store import SCHEMA, Store, UnavailableError
 
 _TABLES = (
     "CREATE TABLE facts (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT",
@@ -31,8 +31,8 @@ _TABLES = (
     "CREATE TABLE erasures (hash BLOB PRIMARY KEY, time REAL NOT NULL) STRICT, WITHOUT ROWID",
 )
 _EVENT = 'id, user, item, type, time, "values"'
-_APPEND = f"""INSERT INTO events ({_EVENT}, arrived) SELECT ?, ?, ?, ?, ?, ?, ?
-    WHERE NOT EXISTS (SELECT 1 FROM erasures WHERE hash = ? AND time >= ?) ON CONFLICT (id) DO NOTHING"""
+_APPEND = f"""INSERT INTO events ({_EVENT}, arrived) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7
+    WHERE NOT EXISTS (SELECT 1 FROM erasures WHERE hash = ?8 AND time >= ?7) ON CONFLICT (id) DO NOTHING"""
 _MARK = 0x504C5952
 """Says in the file's header that it is a store."""
 
@@ -58,25 +58,20 @@ class SQLite(Store):
         with self._answering():
             self._writer = self._connect()
             try:
-                self._key = self._prepare()
+                self.key = self._prepare()
             except BaseException:
                 self._writer.close()
                 raise
         self._write: GroupCommit[Callable[[sqlite3.Connection], Any], Any] = GroupCommit(self._commit)
 
     def append(self, events: Sequence[Event], arrived: Sequence[float] | None = None) -> int:
-        now = time.time()
-        hashes = [None] * len(events) if arrived is None else [hashed(event.user, self._key) for event in events]
-        rows = [
-            (event.id, event.user, event.item, event.type, event.time, json.dumps(event.values), at, hash_, at)
-            for event, at, hash_ in zip(events, arrived or [now] * len(events), hashes, strict=True)
-        ]
+        rows = self._rows(events, arrived)
         return self._writing(lambda database: database.executemany(_APPEND, rows).rowcount if rows else 0)
 
     def history(self, user: str, limit: int, before: float | None = None) -> list[Event]:
         query = f"SELECT {_EVENT} FROM events WHERE user = ? AND time < ? ORDER BY time DESC, number DESC LIMIT ?"
         rows = self._read(query, user, float("inf") if before is None else before, limit)
-        return [_event(row) for row in reversed(rows)]
+        return [stored_event(*row) for row in reversed(rows)]
 
     def erase(self, user: str, at: float | None = None) -> None:
         now, until = (time.time(), float("inf")) if at is None else (at, at)
@@ -85,12 +80,12 @@ class SQLite(Store):
             database.execute("DELETE FROM events WHERE user = ? AND arrived <= ?", (user, until))
             database.execute("UPDATE lists SET user = NULL WHERE user = ? AND time <= ?", (user, until))
             remember = "INSERT INTO erasures VALUES (?, ?) ON CONFLICT DO UPDATE SET time = max(time, excluded.time)"
-            database.execute(remember, (hashed(user, self._key), now))
+            database.execute(remember, (self.hashed(user), now))
 
         self._writing(write)
 
     def erased_at(self, user: str) -> float | None:
-        rows = self._read("SELECT time FROM erasures WHERE hash = ?", hashed(user, self._key))
+        rows = self._read("SELECT time FROM erasures WHERE hash = ?", self.hashed(user))
         return rows[0][0] if rows else None
 
     def put_items(self, changes: Sequence[ItemChange]) -> int:
@@ -120,7 +115,7 @@ class SQLite(Store):
 
     def events_since(self, sequence: int, limit: int = 1000) -> tuple[list[Event], int]:
         rows = self._read(f"SELECT {_EVENT}, number FROM events WHERE number > ? ORDER BY number LIMIT ?", sequence, limit)
-        return [_event(row) for row in rows], rows[-1][-1] if rows else sequence
+        return [stored_event(*row[:-1]) for row in rows], rows[-1][-1] if rows else sequence
 
     def counters(self) -> dict[str, int]:
         return {table: self._read(f"SELECT count(*) FROM {table}")[0][0] for table in ("events", "lists", "items", "erasures")}
@@ -172,7 +167,7 @@ class SQLite(Store):
     def _answering(self) -> Iterator[None]:
         try:
             yield
-        except Unavailable:
+        except UnavailableError:
             raise
         except (sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError):
             raise
@@ -190,9 +185,3 @@ def _transaction(database: sqlite3.Connection) -> Iterator[None]:
         if database.in_transaction:
             database.execute("ROLLBACK")
         raise
-
-
-def _event(row: tuple[Any, ...]) -> Event:
-    """Return an event that was checked before it was stored, without checking it anew."""
-    identifier, user, item, kind, at, values = row[:6]
-    return Event.model_construct(id=identifier, user=user, item=item, type=kind, time=at, values=json.loads(values))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from hashlib import blake2b
 from types import TracebackType
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from polyrec.core.address import Address
 from polyrec.core.errors import UserError
@@ -16,7 +18,7 @@ SCHEMA = 1
 """Version of what lies in a store; a newer one is refused."""
 
 
-class Unavailable(UserError):
+class UnavailableError(UserError):
     """What should keep the state cannot now: nothing was acknowledged, and the same call may succeed later."""
 
 
@@ -24,8 +26,8 @@ class Store(ABC):
     """The state of a server, shared by its threads and by its worker processes.
 
     Every method may be called from any thread and answers within about the `timeout` that the store was opened with. What
-    returns is committed and outlives the end of any process (each kind says what a loss of power costs). `Unavailable` is raised
-    where the database cannot answer; whether it did what was asked is then not known, and asking again does no harm.
+    returns is committed and outlives the end of any process (each kind says what a loss of power costs). `UnavailableError` is
+    raised where the database cannot answer; whether it did what was asked is then not known, and asking again does no harm.
 
     A user who is erased is remembered by a keyed hash, whose key is made with the store: from the store alone, nobody can tell
     whose it is.
@@ -33,6 +35,9 @@ class Store(ABC):
 
     schemes: ClassVar[tuple[str, ...]] = ()
     """What addresses of this kind begin with."""
+
+    key: bytes
+    """What the hashes of erased users are keyed with."""
 
     def __init__(self, address: Address, timeout: float) -> None:
         self.address, self.timeout = address, timeout
@@ -77,7 +82,7 @@ class Store(ABC):
 
     @abstractmethod
     def lists_since(self, sequence: int, limit: int = 1000) -> tuple[list[ServedList], int]:
-        """Return lists after a sequence number, in the order of their logging, and the number to go on from; no list: the end."""
+        """Return lists after a sequence number, as they were logged, and the number to go on from; no list: the end."""
 
     @abstractmethod
     def events_since(self, sequence: int, limit: int = 1000) -> tuple[list[Event], int]:
@@ -89,7 +94,7 @@ class Store(ABC):
 
     @abstractmethod
     def ping(self) -> None:
-        """Return where the store answers and can keep what it is given; raise `Unavailable` or `UserError` where not."""
+        """Return where the store answers and can keep what it is given; raise `UnavailableError` or `UserError` where not."""
 
     @abstractmethod
     def close(self) -> None:
@@ -108,18 +113,27 @@ class Store(ABC):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.address.shown!r})"
 
-    def _unavailable(self, error: object) -> Unavailable:
+    def hashed(self, user: str) -> bytes:
+        """Return the hash that an erased user is remembered by."""
+        return blake2b(user.encode(), key=self.key, digest_size=32).digest()
+
+    def _rows(self, events: Sequence[Event], arrived: Sequence[float] | None) -> list[tuple[Any, ...]]:
+        """Return id, user, item, type, time, values as JSON, arrival and, where erasures may be later, the hash of the user."""
+        now = time.time()
+        arrivals: Sequence[float] = [now] * len(events) if arrived is None else arrived
+        hashes = [None] * len(events) if arrived is None else [self.hashed(event.user) for event in events]
+        return [
+            (one.id, one.user, one.item, one.type, one.time, json.dumps(one.values, ensure_ascii=False), at, hash_)
+            for one, at, hash_ in zip(events, arrivals, hashes, strict=True)
+        ]
+
+    def _unavailable(self, error: object) -> UnavailableError:
         remedy = "Check that the database is up and can be written; the same call may succeed later."
         found = self.address.without_secrets(error)
-        return Unavailable(f"store {self.address.shown!r}", expected="an answer", found=found, remedy=remedy)
+        return UnavailableError(f"store {self.address.shown!r}", expected="an answer", found=found, remedy=remedy)
 
     def _check_schema(self, found: int) -> None:
         if found != SCHEMA:
             remedy = "Use the version of polyrec that wrote it." if found > SCHEMA else "Move what is in it to a new store."
             thing = f"store {self.address.shown!r}"
             raise UserError(thing, expected=f"schema {SCHEMA}", found=f"schema {found}", remedy=remedy)
-
-
-def hashed(user: str, key: bytes) -> bytes:
-    """Return the hash that an erased user is remembered by."""
-    return blake2b(user.encode(), key=key, digest_size=32).digest()

@@ -1,0 +1,201 @@
+"""`Journal`: a file that takes what a store cannot take now, until the store is back."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from polyrec.core.errors import UserError
+from polyrec.core.files import replacing, sync
+from polyrec.serve.stores.group_commit import GroupCommit
+from polyrec.serve.stores.records import Event
+from polyrec.serve.stores.store import UnavailableError
+
+_HEADER = b"polyrec journal 1\n"
+
+_LOGGER = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Appending:
+    """Events that were acknowledged at a time."""
+
+    at: float
+    events: tuple[Event, ...]
+
+
+@dataclass(frozen=True)
+class Erasing:
+    """A user whose erasure was acknowledged at a time."""
+
+    at: float
+    user: str
+
+
+Record = Appending | Erasing
+
+
+class Journal:
+    """An append-only file of one process: what `add` returned from is on the disk, in order, until `drop` takes it away.
+
+    Each record is a line: its CRC-32, a space, JSON. A last line that was cut off had not been acknowledged: it is removed when
+    the file is opened. Any other line that is not what was written is reported and moved to a file `.damaged` beside it; the
+    lines around it are kept. Records of many threads are flushed together (`GroupCommit`).
+
+    Raises `UnavailableError` where the journal would grow over `limit` bytes or the disk takes no more, `UserError` where
+    another process has it open or it is no journal.
+    """
+
+    def __init__(self, path: Path, limit: int = 256 * 2**20) -> None:
+        self.path, self.limit = path, limit
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock_file = path.with_name(f"{path.name}.lock").open("wb")
+        try:
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not path.exists():
+                with replacing(path) as temporary:
+                    temporary.write_bytes(_HEADER)
+            self._mend()
+            self._file = os.open(path, os.O_RDWR)
+        except BlockingIOError:
+            self._lock_file.close()
+            remedy = "Give each process a journal of its own."
+            raise UserError(f"journal '{path}'", expected="one process", found="another has it open", remedy=remedy) from None
+        except BaseException:
+            self._lock_file.close()
+            raise
+        self._start = len(_HEADER)
+        self._end = os.fstat(self._file).st_size
+        self._lock = Lock()
+        self._add = GroupCommit(self._write)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits."""
+        return self._start == self._end
+
+    @property
+    def size(self) -> int:
+        """Bytes that wait."""
+        return self._end - self._start
+
+    def add(self, record: Record) -> None:
+        """Write a record behind all others, and return when it is on the disk."""
+        self._add(_line(record))
+
+    def head(self, most: int) -> tuple[list[Record], int]:
+        """Return the first records, up to `most`, and where the next begins, for `drop` once these are elsewhere."""
+        lines = list(islice(self._lines(self._start, self._end), most))
+        return self._whole(lines), self._start + sum(map(len, lines))
+
+    def __iter__(self) -> Iterator[Record]:
+        return (record for line in self._lines(self._start, self._end) for record in self._whole([line]))
+
+    def drop(self, position: int) -> None:
+        """Forget the records before a position. The file is emptied when none is left; before, a crash brings them back."""
+        with self._lock:
+            self._start = position
+            if self._start == self._end:
+                os.ftruncate(self._file, len(_HEADER))
+                os.fdatasync(self._file)
+                self._start = self._end = len(_HEADER)
+
+    def set_aside(self, record: Record) -> None:
+        """Write a record that no store takes to the file `.damaged`, so that it is not lost to those who look for it."""
+        self._set_aside([_line(record)])
+
+    def close(self) -> None:
+        """Close the file; what waits in it stays."""
+        os.close(self._file)
+        self._lock_file.close()
+
+    def _write(self, lines: Sequence[bytes]) -> list[None]:
+        content = b"".join(lines)
+        with self._lock:
+            if self._end + len(content) > self.limit:
+                raise self._full(f"{self.size} bytes that wait for the store, of {self.limit}")
+            try:
+                written = 0
+                while written < len(content):
+                    written += os.pwrite(self._file, content[written:], self._end + written)
+                os.fdatasync(self._file)
+            except OSError as error:
+                # The next record will be written over what was not acknowledged; cut off, it is not found after a crash either.
+                with suppress(OSError):
+                    os.ftruncate(self._file, self._end)
+                raise self._full(error.strerror or str(error)) from error
+            self._end += len(content)
+        return [None] * len(lines)
+
+    def _lines(self, start: int, end: int) -> Iterator[bytes]:
+        with self.path.open("rb") as file:
+            file.seek(start)
+            while start < end:
+                line = file.readline()
+                start += len(line)
+                yield line
+
+    def _mend(self) -> None:
+        """Take out of the file what is no record."""
+        size = self.path.stat().st_size
+        lines = list(self._lines(0, size))
+        if not lines or lines[0] != _HEADER:
+            found, remedy = repr(lines[0][:40]) if lines else "an empty file", "Name another file."
+            raise UserError(f"journal '{self.path}'", expected=f"{_HEADER!r}", found=found, remedy=remedy)
+        whole = self._whole([line for line in lines[1:] if line.endswith(b"\n")])
+        if len(whole) < len(lines) - 1:
+            with replacing(self.path) as temporary:
+                temporary.write_bytes(b"".join([_HEADER, *map(_line, whole)]))
+
+    def _whole(self, lines: Sequence[bytes]) -> list[Record]:
+        """Return what lines say, and set aside those that are not what was written."""
+        records = [_record(line) for line in lines]
+        damaged = [line for line, record in zip(lines, records, strict=True) if record is None]
+        if damaged:
+            told = "journal '%s': %d of %d records are not what was written; they are in '%s' now"
+            _LOGGER.error(told, self.path, len(damaged), len(lines), self._damaged)
+            self._set_aside(damaged)
+        return [record for record in records if record is not None]
+
+    @property
+    def _damaged(self) -> Path:
+        return self.path.with_name(f"{self.path.name}.damaged")
+
+    def _set_aside(self, lines: list[bytes]) -> None:
+        with self._damaged.open("ab") as file:
+            file.write(b"".join(lines))
+        sync(self._damaged)
+
+    def _full(self, found: str) -> UnavailableError:
+        remedy = "Bring the store back, or make room on the disk; the same call may succeed later."
+        return UnavailableError(f"journal '{self.path}'", expected="room for another record", found=found, remedy=remedy)
+
+
+def _line(record: Record) -> bytes:
+    if isinstance(record, Erasing):
+        content: dict[str, Any] = {"at": record.at, "erase": record.user}
+    else:
+        content = {"at": record.at, "append": [event.model_dump() for event in record.events]}
+    body = json.dumps(content, ensure_ascii=False).encode()
+    return b"%08x %b\n" % (zlib.crc32(body), body)
+
+
+def _record(line: bytes) -> Record | None:
+    """Return what a line says, or none where it is not the line that was written."""
+    body = line[9:-1]
+    if line != b"%08x %b\n" % (zlib.crc32(body), body):
+        return None
+    content = json.loads(body)
+    if "erase" in content:
+        return Erasing(content["at"], content["erase"])
+    return Appending(content["at"], tuple(Event.model_construct(**event) for event in content["append"]))

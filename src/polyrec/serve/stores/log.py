@@ -1,0 +1,99 @@
+"""The log of what was served, joined with what its users did next: rows to train on and to evaluate policies by."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+import polars as pl
+
+from polyrec.serve.stores.records import Event, ServedList
+from polyrec.serve.stores.store import Store
+
+Record = TypeVar("Record")
+
+_SERVED = {
+    "request": pl.String,
+    "time": pl.Float64,
+    "user": pl.String,
+    "item": pl.String,
+    "position": pl.Int64,
+    "score": pl.Float64,
+    "propensity": pl.Float64,
+    "model": pl.String,
+}
+
+
+def export_log(store: Store, window: float, until: float | None = None) -> pl.DataFrame:
+    """Return a row for each item that was served, and what its user did to it within `window` seconds.
+
+    Columns: request, time (seconds since 1970), user, item, position, score, propensity, model; `prediction.TASK` for each
+    task; `event.TYPE`, how often the user did this, for each type of event, and `event.TYPE.VALUE`, the last such value. An
+    event counts for the last time before it that the item was served to the user, so that none counts twice. Where the window
+    had not ended `until` then (by default now), or the user is not known, the columns of events are null: not observed.
+    """
+    served = pl.concat([_served_frame([]), *map(_served_frame, _pages(store.lists_since))], how="diagonal").with_row_index(
+        "row"
+    )
+    events, values = _events_frame(event for page in _pages(store.events_since) for event in page)
+    keys = served.select("row", "user", "item", "time").filter(pl.col("user").is_not_null()).sort("time", maintain_order=True)
+    matched = events.sort("time", maintain_order=True).join_asof(
+        keys, on="time", by=["user", "item"], strategy="backward", tolerance=window, check_sortedness=False
+    )
+    matched = matched.filter(pl.col("row").is_not_null())
+    for kind in sorted(events["type"].unique()):
+        of_kind = matched.filter(pl.col("type") == kind)
+        columns = {f"event.{kind}.{name}": series for (owner, name), series in sorted(values.items()) if owner == kind}
+        told = of_kind.select("row", *(series.gather(of_kind["event"]).alias(name) for name, series in columns.items()))
+        counts = told.group_by("row").agg(
+            pl.len().cast(pl.Int64).alias(f"event.{kind}"), *(pl.col(name).drop_nulls().last() for name in columns)
+        )
+        served = served.join(counts, on="row", how="left", maintain_order="left").with_columns(
+            pl.col(f"event.{kind}").fill_null(0)
+        )
+    is_observed = pl.col("user").is_not_null() & (pl.col("time") + window <= (time.time() if until is None else until))
+    return served.drop("row").with_columns(pl.when(is_observed).then(pl.col(r"^event\..*$")).name.keep())
+
+
+def _pages(read: Callable[[int], tuple[list[Record], int]]) -> Iterator[list[Record]]:
+    page, sequence = read(0)
+    while page:
+        yield page
+        page, sequence = read(sequence)
+
+
+def _served_frame(lists: Sequence[ServedList]) -> pl.DataFrame:
+    rows = [
+        {
+            **one.model_dump(include={"request", "time", "user", "model"}),
+            **item.model_dump(exclude={"predictions"}),
+            **{f"prediction.{task}": value for task, value in item.predictions.items()},
+        }
+        for one in lists
+        for item in one.items
+    ]
+    predictions = sorted({name for row in rows for name in row} - set(_SERVED))
+    return pl.DataFrame(rows, schema={**_SERVED, **dict.fromkeys(predictions, pl.Float64)})
+
+
+def _events_frame(events: Iterator[Event]) -> tuple[pl.DataFrame, dict[tuple[str, str], pl.Series]]:
+    """Return events in order of time, numbered, and their values by type and name, as text where types are mixed."""
+    rows: list[tuple[int, str, str, str, float]] = []
+    values: defaultdict[tuple[str, str], dict[int, Any]] = defaultdict(dict)
+    for number, event in enumerate(events):
+        rows.append((number, event.user, event.item, event.type, event.time))
+        for name, value in event.values.items():
+            values[event.type, name][number] = value
+    schema = {"event": pl.Int64, "user": pl.String, "item": pl.String, "type": pl.String, "time": pl.Float64}
+    frame = pl.DataFrame(rows, schema=schema, orient="row")
+    return frame, {key: _series(known, len(rows)) for key, known in values.items()}
+
+
+def _series(known: dict[int, Any], length: int) -> pl.Series:
+    types = {type(value) for value in known.values()} - {type(None)}
+    if len(types) > 1:
+        known = {number: None if value is None else str(value) for number, value in known.items()}
+    dtype = {float: pl.Float64, bool: pl.Boolean}.get(types.pop(), pl.String) if len(types) == 1 else pl.String
+    return pl.Series([known.get(number) for number in range(length)], dtype=dtype)
