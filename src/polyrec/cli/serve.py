@@ -17,7 +17,7 @@ def serve(
     port: Annotated[int, typer.Option(help="Port to listen at.", min=0, max=65535)] = 8000,
     store: Annotated[
         str | None,
-        typer.Option(help="Address of the store; unset, a file in the folder: sqlite:///FILE, redis://, postgresql://."),
+        typer.Option(help="Address of the store; unset, a file in FOLDER-state: sqlite:///FILE, redis://, postgresql://."),
     ] = None,
     keys: Annotated[Path | None, typer.Option(help="YAML file of API keys; needed where others can ask.")] = None,
     threads: Annotated[int, typer.Option(help="Requests that are worked on at a time.", min=1)] = 2,
@@ -38,8 +38,11 @@ def serve(
     from polyrec.serve.settings import Settings
 
     torch.set_num_threads(1)
-    address = store or f"sqlite:///{folder.resolve()}/events.sqlite"
-    settings = Settings(store=address, host=host, keys=keys, threads=threads, rate=rate, burst=2 * rate)
+    state = folder.resolve().parent / f"{folder.resolve().name}-state"
+    address = store or f"sqlite:///{state}/events.sqlite"
+    settings = Settings(
+        store=address, journal=state / "journal", host=host, keys=keys, threads=threads, rate=rate, burst=2 * rate
+    )
     app = create_app(folder, settings)
     console.print(f"Loading {folder} …", highlight=False)
     uvicorn.run(app, host=host, port=port, log_level="warning", timeout_keep_alive=20, backlog=512, server_header=False)

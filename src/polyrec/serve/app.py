@@ -27,9 +27,11 @@ from polyrec.serve.metrics import Metrics
 from polyrec.serve.router import Router
 from polyrec.serve.service import Service
 from polyrec.serve.settings import Settings
+from polyrec.serve.stores.durable import Durable
+from polyrec.serve.stores.journal import Journal
 from polyrec.serve.stores.opening import open_store
 from polyrec.serve.stores.records import Key
-from polyrec.serve.stores.store import Unavailable
+from polyrec.serve.stores.store import UnavailableError
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -86,13 +88,16 @@ def create_app(folder: Path, settings: Settings) -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI, folder: Path, settings: Settings, metrics: Metrics) -> AsyncIterator[None]:
-    store = open_store(settings.store)
+    journal = Journal(settings.journal)
+    store = await asyncio.to_thread(Durable, lambda: open_store(settings.store), journal)
     router = await asyncio.to_thread(Router, folder, store)
     lists = ListLog(store)
     service = Service(router, store, lists, metrics)
     metrics.watch("polyrec_lists_waiting", "Lists that wait to be logged.", lambda: lists.waiting)
     metrics.watch("polyrec_lists_lost", "Lists that were not logged.", lambda: lists.lost)
     metrics.watch("polyrec_requests_inside", "Requests that work or wait.", lambda: app.state.gate.inside)
+    metrics.watch("polyrec_store_up", "Whether the store answered last.", lambda: store.is_up)
+    metrics.watch("polyrec_journal_bytes", "Bytes of events that wait for the store.", lambda: store.waiting)
     metrics.watch("polyrec_version_refused", "1 where a published version was refused.", lambda: router.refused is not None)
     app.state.service = service
     watching = asyncio.create_task(_watch(router, settings.every))
@@ -110,7 +115,7 @@ async def _watch(router: Router, every: float) -> None:
         try:
             await asyncio.to_thread(router.refresh)
             await asyncio.to_thread(router.follow)
-        except Unavailable as error:
+        except UnavailableError as error:
             _LOGGER.warning("changes of items are not known: %s", error)
 
 
@@ -198,12 +203,11 @@ def _routes(app: FastAPI) -> None:
         """Say that the process lives."""
         return {"status": "alive"}
 
-    @app.get("/ready", responses={503: _REFUSALS[503]})
+    @app.get("/ready")
     async def ready(request: Request) -> dict[str, str]:
-        """Say that models are loaded and warm, and that the store answers."""
+        """Say that models are loaded and warm, and whether the store answers: without it lists are made all the same."""
         kept = service(request)
-        await asyncio.to_thread(kept.store.ping)
-        return {"status": "ready", "model": kept.router.current.version}
+        return {"status": "ready", "model": kept.router.current.version, "store": "up" if kept.store.is_up else "down"}
 
     @app.get("/metrics", response_class=Response)
     async def metrics(request: Request) -> Response:
@@ -246,7 +250,7 @@ async def _http(request: Request, error: Exception) -> Response:
 
 
 async def _mistaken(request: Request, error: Exception) -> Response:
-    if isinstance(error, Unavailable):
+    if isinstance(error, UnavailableError):
         return _error(503, f"{error}", {"retry-after": "1"})
     return _error(422, f"{error}")
 

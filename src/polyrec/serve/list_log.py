@@ -8,13 +8,13 @@ from threading import Event as Signal
 from threading import Thread
 
 from polyrec.core.errors import UserError
+from polyrec.serve.stores.durable import Durable
 from polyrec.serve.stores.records import ServedList
-from polyrec.serve.stores.store import Store, Unavailable
 
 _LOGGER = logging.getLogger(__name__)
 
 MOST = 10_000
-"""Lists that wait at most, while the store is down; later ones are counted and lost."""
+"""Lists that wait at most; later ones are counted and lost."""
 
 TOGETHER, EVERY = 200, 0.2
 """Lists that are written at a time, and seconds until those that wait are written."""
@@ -23,9 +23,9 @@ TOGETHER, EVERY = 200, 0.2
 class ListLog:
     """Writes lists in a thread of its own; requests never wait for it."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Durable) -> None:
         self.store = store
-        self.lost = 0
+        self._lost = 0
         self._waiting: Queue[ServedList] = Queue(MOST)
         self._ended = Signal()
         self._thread = Thread(target=self._run, name="list log", daemon=True)
@@ -36,43 +36,40 @@ class ListLog:
         try:
             self._waiting.put_nowait(served)
         except Full:
-            self.lost += 1
+            self._lost += 1
 
     @property
     def waiting(self) -> int:
         """How many lists wait."""
         return self._waiting.qsize()
 
+    @property
+    def lost(self) -> int:
+        """How many lists were not logged: more than can wait, or served while the store was down."""
+        return self._lost + self.store.dropped
+
     def close(self) -> None:
-        """Write what waits, if the store takes it, and end."""
+        """Write what waits, and end."""
         self._ended.set()
         self._thread.join(timeout=10)
 
     def _run(self) -> None:
-        lists: list[ServedList] = []
         while not (self._ended.is_set() and self._waiting.empty()):
-            lists += self._next(TOGETHER - len(lists))
+            lists = self._next()
             try:
                 if lists:
                     self.store.log_lists(lists)
-                lists = []
-            except Unavailable:
-                if self._ended.wait(1.0):
-                    self.lost += len(lists) + self.waiting
-                    return
             except UserError as error:
                 _LOGGER.error("lists that cannot be logged: %s", error)
-                self.lost += len(lists)
-                lists = []
+                self._lost += len(lists)
 
-    def _next(self, most: int) -> list[ServedList]:
+    def _next(self) -> list[ServedList]:
         """Return lists that wait, after a while for more of them to come."""
         lists: list[ServedList] = []
-        if most > 0:
-            self._ended.wait(EVERY)
-            while len(lists) < most:
-                try:
-                    lists.append(self._waiting.get_nowait())
-                except Empty:
-                    break
+        self._ended.wait(EVERY)
+        while len(lists) < TOGETHER:
+            try:
+                lists.append(self._waiting.get_nowait())
+            except Empty:
+                break
         return lists

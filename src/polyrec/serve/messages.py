@@ -64,7 +64,7 @@ class RecommendAnswer(BaseModel):
     request: str
     """Under which the list is logged."""
     fallback: list[str]
-    """What stood in for something else: `unknown user`, `erased user`, `last known history`, `no history`."""
+    """What stood in for something else: `unknown user`, `erased user`, `last known history`."""
     notes: list[str]
     """What rules could not do."""
 

@@ -9,7 +9,8 @@ from threading import Lock
 
 from polyrec.core.errors import UserError
 from polyrec.serve.slot import Slot
-from polyrec.serve.stores.store import Store, Unavailable
+from polyrec.serve.stores.durable import Durable
+from polyrec.serve.stores.store import UnavailableError
 from polyrec.serve.versions import Models, Pointer
 
 _LOGGER = logging.getLogger(__name__)
@@ -24,7 +25,7 @@ class Router:
     places in one step. Where one does not load or says what is no number, the others go on and `refused` tells why.
     """
 
-    def __init__(self, folder: Path, store: Store) -> None:
+    def __init__(self, folder: Path, store: Durable) -> None:
         self.models, self.store = Models(folder), store
         self.refused: str | None = None
         self._lock = Lock()
@@ -90,6 +91,6 @@ class Router:
         slot = Slot.load(name, self.models.path(name))
         try:
             slot.follow(self.store)
-        except Unavailable as error:
+        except UnavailableError as error:
             _LOGGER.warning("changes of items are not known yet: %s", error)
         return slot

@@ -9,6 +9,7 @@ import logging
 import secrets
 import time
 import uuid
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -28,25 +29,31 @@ from polyrec.serve.list_log import ListLog
 from polyrec.serve.metrics import Metrics
 from polyrec.serve.router import Router
 from polyrec.serve.slot import Slot
+from polyrec.serve.stores.durable import Durable
 from polyrec.serve.stores.records import ServedItem, ServedList
-from polyrec.serve.stores.store import Store
+from polyrec.serve.stores.store import UnavailableError
 
 _LOGGER = logging.getLogger(__name__)
 
 PAST = 200
 """Live events of a user that are read, the newest."""
 
-UNKNOWN, ERASED = "unknown user", "erased user"
-"""What stood in: nothing but features was known of the user, or of the time before the user was erased."""
+UNKNOWN, ERASED, LAST_KNOWN = "unknown user", "erased user", "last known history"
+"""What stood in: nothing but features was known of the user, or of the time before the user was erased; the store did not
+answer, and the history is the last that this process knows of, or none."""
+
+_REMEMBERED = 100_000
+"""Users of whom it is remembered whether they were erased, for the time when the store is down."""
 
 
 class Service:
     """Lists, scores, events and items, over the versions of a router and the state of a store."""
 
-    def __init__(self, router: Router, store: Store, lists: ListLog, metrics: Metrics) -> None:
+    def __init__(self, router: Router, store: Durable, lists: ListLog, metrics: Metrics) -> None:
         self.router, self.store, self.lists, self.metrics = router, store, lists, metrics
         self._shadows = ThreadPoolExecutor(1, "shadow")
         self._shadowed = 0
+        self._erasures: OrderedDict[str, bool] = OrderedDict()
 
     def recommend(self, asked: messages.RecommendRequest) -> messages.RecommendAnswer:
         """Return the best items for someone, and log the list."""
@@ -77,9 +84,9 @@ class Service:
     def take_events(self, asked: messages.EventsRequest) -> messages.EventsAnswer:
         """Keep events; what returns is safe."""
         self.router.current.check_events(asked.events)
-        new = self.store.append(asked.events)
-        self.metrics.events.labels("store").inc(len(asked.events))
-        return messages.EventsAnswer(accepted=len(asked.events), new=new, journalled=False)
+        new = self.store.append(asked.events).new
+        self.metrics.events.labels("journal" if new is None else "store").inc(len(asked.events))
+        return messages.EventsAnswer(accepted=len(asked.events), new=new, journalled=new is None)
 
     def take_items(self, asked: messages.ItemsRequest) -> messages.ItemsAnswer:
         """Add or change items; they can be recommended when this returns."""
@@ -135,13 +142,13 @@ class Service:
     def user(self, user: str, limit: int, columns: Sequence[str]) -> messages.UserAnswer:
         """Return what is known of a user, the newest first."""
         slot = self.router.of(user)
-        fitted, erased = slot.fitted, self.store.erased(user)
+        fitted, erased = slot.fitted, self._is_erased(user)
         known = fitted.catalogue.users.keys.find([user])[0] is not None
         own_columns = [name for name in columns if name in fitted.items.columns and name != fitted.item_key]
         items = fitted.items.select(pl.col(fitted.item_key).cast(pl.String), *own_columns)
         live = [
             messages.KnownEvent(item=own.item, source="live", type=own.type, time=own.time, columns=dict(own.values))
-            for own in reversed(self.store.history(user, limit))
+            for own in reversed(self.store.history(user, limit).events)
         ]
         past = []
         if not erased:
@@ -206,15 +213,28 @@ class Service:
         if user is None:
             return dict(features), None, []
         fallback = []
-        if self.store.erased(user):
+        if self._is_erased(user):
             who: dict[str, Any] = dict(features)
             fallback.append(ERASED)
         else:
             who = {fitted.user_key: user, **features}
             if fitted.catalogue.users.keys.find([user])[0] is None:
                 fallback.append(UNKNOWN)
-        events = self.store.history(user, PAST)
-        return who, slot.events_frame(events) if events else None, fallback
+        recalled = self.store.history(user, PAST)
+        if not recalled.is_current:
+            fallback.append(LAST_KNOWN)
+        return who, slot.events_frame(recalled.events) if recalled.events else None, fallback
+
+    def _is_erased(self, user: str) -> bool:
+        """Return whether a user was ever erased; while the store is down, as far as this process knows."""
+        try:
+            found = self.store.erased_at(user) is not None
+        except UnavailableError:
+            return self._erasures.get(user, False)
+        self._erasures[user] = found
+        if len(self._erasures) > _REMEMBERED:
+            self._erasures.popitem(last=False)
+        return found
 
     def _log(self, slot: Slot, user: str | None, request: str, items: Sequence[messages.RecommendedItem]) -> None:
         served = tuple(

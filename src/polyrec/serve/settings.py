@@ -17,6 +17,8 @@ class Settings(Spec):
 
     store: str = "sqlite:///polyrec.sqlite"
     """Address of the store: `sqlite:///FILE`, `redis://…`, `postgresql://…`."""
+    journal: Path = Path("polyrec.journal")
+    """File that takes events while the store is down; each process has one of its own."""
     host: str = "127.0.0.1"
     """Address to listen at."""
     keys: Path | None = None

@@ -20,8 +20,8 @@ from polyrec.fitted import Fitted
 from polyrec.item_changes import changed_rows
 from polyrec.rules.exclude import Exclude
 from polyrec.rules.rule import Rule
+from polyrec.serve.stores.durable import Durable
 from polyrec.serve.stores.records import Event, ItemChange
-from polyrec.serve.stores.store import Store
 
 USUAL = 16
 """Users whose lists are made before a version is ready, so that nothing is computed for the first time in a request."""
@@ -69,7 +69,7 @@ class Slot:
                 remedy = "Fit again; its weights are of no use."
                 raise UserError(f"version {self.version!r}", expected="finite scores", found="NaN or infinity", remedy=remedy)
 
-    def follow(self, store: Store) -> int:
+    def follow(self, store: Durable) -> int:
         """Take over the changes of items that the store has; return how many there were."""
         count = 0
         with self._lock:
