@@ -217,7 +217,7 @@ class Service:
             who: dict[str, Any] = dict(features)
             fallback.append(ERASED)
         else:
-            who = {fitted.user_key: user, **features}
+            who = {fitted.user_key: slot.user_key(user), **features}
             if fitted.catalogue.users.keys.find([user])[0] is None:
                 fallback.append(UNKNOWN)
         recalled = self.store.history(user, PAST)

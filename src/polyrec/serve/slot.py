@@ -106,6 +106,11 @@ class Slot:
         kind = fitted.items.schema[fitted.item_key]
         return pl.DataFrame(columns).with_columns(pl.col(fitted.item_key).cast(kind, strict=False))
 
+    def user_key(self, user: str) -> Any:
+        """Return a user's key as the training table tells it; none where it can be no key there."""
+        kind = self.fitted.catalogue.users.kinds[self.fitted.user_key]
+        return pl.Series([user]).cast(kind, strict=False)[0]
+
     def check_events(self, events: Sequence[Event]) -> None:
         """Raise `UserError` where a value of an event does not fit the column of the training table."""
         kinds = self.fitted.catalogue.log.frame.schema

@@ -1,0 +1,190 @@
+"""What the server answers is what the recommender says offline, bit for bit, before events and after them."""
+
+import datetime
+import random
+import uuid
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from starlette.testclient import TestClient
+
+from polyrec import Fitted
+from polyrec.rules.epsilon_greedy import EpsilonGreedy
+
+
+def asked(client: TestClient, path: str, **body: Any) -> dict[str, Any]:
+    answer = client.post(path, json=body)
+    assert answer.status_code in (200, 202), answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def rate(client: TestClient, user: int, item: int, rating: float, second: int, **others: Any) -> dict[str, Any]:
+    event = {"id": uuid.uuid4().hex, "user": str(user), "item": str(item), "type": "rate", "time": second}
+    return asked(client, "/events", events=[{**event, "values": {"rating": rating}, **others}])
+
+
+def same(answer: dict[str, Any], frame: pl.DataFrame) -> None:
+    """Hold an answer against what `recommend` returned: items, scores and predictions, bit for bit."""
+    assert [own["item"] for own in answer["items"]] == frame["item_id"].cast(pl.String).to_list()
+    assert [own["score"] for own in answer["items"]] == frame["score"].to_list()
+    for task in ("like", "stars", "interest.comedy", "interest.drama", "interest.war"):
+        assert [own["tasks"][task] for own in answer["items"]] == frame[task].cast(pl.Float64).to_list()
+
+
+def test_a_thousand_requests_are_answered_as_offline(client: TestClient, served: Fitted):
+    generator = random.Random(0)
+    for _ in range(1000):
+        user = generator.choice([*range(100, 180), 7, None])
+        given: dict[str, Any] = {} if user is None else {"user_id": user}
+        features = {"age": float(generator.randint(18, 80))} if generator.random() < 0.3 else {}
+        options: dict[str, Any] = {"k": generator.randint(1, 70), "exclude_seen": generator.random() < 0.7}
+        if generator.random() < 0.2:
+            options["where"] = f"item_id % {generator.randint(2, 4)} = 0"
+        if generator.random() < 0.3:
+            options["weights"] = {"like": generator.uniform(0, 3)}
+        body = {**options, "user": None if user is None else str(user), "features": features}
+        same(asked(client, "/recommend", **body), served.recommend(**options, **given, **features))
+
+
+class TestEvents:
+    def test_the_next_list_is_that_of_a_fresh_computation(self, client: TestClient, served: Fitted):
+        generator = random.Random(1)
+        told: dict[int, list[dict[str, Any]]] = {}
+        for turn in range(60):
+            user, item = generator.choice([101, 102, -5]), generator.choice(served.items["item_id"].to_list())
+            rating = generator.randint(1, 5)
+            rate(client, user, item, rating, 5000 + turn)
+            told.setdefault(user, []).append({"item_id": item, "rating": rating, "timestamp": 5000 + turn})
+            fresh = Fitted(served.parts, served.model)
+            expected = fresh.recommend(user_id=user, k=10, events=pl.DataFrame(told[user]))
+            same(asked(client, "/recommend", user=str(user), k=10), expected)
+
+    def test_come_once_however_often_they_are_sent(self, client: TestClient):
+        first = rate(client, 101, 5, 5, 5000, id="e1")
+        again = rate(client, 101, 5, 5, 5000, id="e1")
+        assert (first["new"], again["new"]) == (1, 0)
+        assert first["accepted"] == again["accepted"] == 1
+        assert len([own for own in client.get("/users/101").json()["history"] if own["source"] == "live"]) == 1
+
+    def test_of_a_value_that_does_not_fit_are_refused_whole(self, client: TestClient):
+        good = {"id": "a", "user": "101", "item": "5", "type": "rate", "time": 1, "values": {"rating": 5}}
+        answer = client.post("/events", json={"events": [good, {**good, "id": "b", "values": {"rating": "good"}}]})
+        assert answer.status_code == 422
+        assert "value 'rating' of the event 'b'" in answer.json()["error"]
+        assert rate(client, 101, 5, 5, 1, id="a")["new"] == 1
+
+    def test_of_other_columns_are_kept_for_the_next_training(self, client: TestClient):
+        rate(client, -9, 5, 5, 5000, values={"seconds": 12.5})
+        (event,) = client.get("/users/-9").json()["history"]
+        assert event["columns"]["seconds"] == 12.5
+
+
+class TestErasing:
+    def test_takes_events_and_the_past_of_the_training(self, client: TestClient, served: Fitted):
+        rate(client, 101, 5, 5, 5000)
+        assert client.delete("/users/101").status_code == 204
+        answer = asked(client, "/recommend", user="101", k=5)
+        assert answer["fallback"] == ["erased user"]
+        same(answer, served.recommend(k=5))
+        told = client.get("/users/101").json()
+        assert (told["erased"], told["history"]) == (True, [])
+
+    def test_later_events_count(self, client: TestClient, served: Fitted):
+        client.delete("/users/101")
+        rate(client, 101, 12, 5, 6000)
+        events = pl.DataFrame({"item_id": [12], "rating": [5], "timestamp": [6000]})
+        same(asked(client, "/recommend", user="101", k=5), served.recommend(k=5, events=events))
+
+
+class TestItems:
+    def test_a_new_item_is_listed_at_once(self, client: TestClient, served: Fitted):
+        assert asked(client, "/items", items=[{"item_id": 99999}]) == {"changed": 1, "items": 61}
+        expected = served.with_items(pl.DataFrame({"item_id": [99999]}))
+        answer = asked(client, "/recommend", user="101", k=100)
+        same(answer, expected.recommend(user_id=101, k=100))
+        assert "99999" in [own["item"] for own in answer["items"]]
+
+    def test_an_item_taken_away_is_not_listed_until_it_comes_back(self, client: TestClient):
+        listed = [own["item"] for own in asked(client, "/recommend", user="101", k=100)["items"]]
+        assert client.delete(f"/items/{listed[0]}").status_code == 204
+        assert [own["item"] for own in asked(client, "/recommend", user="101", k=100)["items"]] == listed[1:]
+        asked(client, "/items", items=[{"item_id": int(listed[0])}])
+        assert [own["item"] for own in asked(client, "/recommend", user="101", k=100)["items"]] == listed
+
+    def test_changes_outlive_the_server(self, serve: Any, artifact: Any):
+        with serve(artifact) as client:
+            asked(client, "/items", items=[{"item_id": 99999}])
+        with serve(artifact) as client:
+            assert client.get("/model").json()["items"] == 61
+
+    def test_of_an_unknown_column_are_refused(self, client: TestClient):
+        answer = client.post("/items", json={"items": [{"item_id": 1, "titel": "x"}]})
+        assert answer.status_code == 422
+        assert "column 'titel' of items" in answer.json()["error"]
+
+    def test_like_one_are_the_nearest_by_their_vectors(self, client: TestClient, served: Fitted):
+        answer = asked(client, "/similar", item="12", k=5)
+        vectors = served.catalogue.unit_vectors(served.catalogue.rows(served.items["item_id"])).numpy()
+        place = served.items["item_id"].to_list().index(12)
+        cosines = vectors @ vectors[place]
+        order = [row for row in np.argsort(-cosines, kind="stable") if row != place][:5]
+        assert [own["item"] for own in answer["items"]] == [str(served.items["item_id"][int(row)]) for row in order]
+
+
+class TestScores:
+    def test_are_those_of_score(self, client: TestClient, served: Fitted):
+        answer = asked(client, "/score", user="101", items=["12", "5", "19"])
+        assert [own["score"] for own in answer["items"]] == served.score(101, [12, 5, 19]).tolist()
+
+    def test_of_an_unknown_item_are_refused(self, client: TestClient):
+        answer = client.post("/score", json={"user": "101", "items": ["nothing"]})
+        assert answer.status_code == 422
+        assert "item 'nothing'" in answer.json()["error"]
+
+    def test_are_explained(self, client: TestClient, served: Fitted):
+        answer = asked(client, "/explain", user="101", item="12")
+        own = answer["tasks"]["like"]
+        scored = asked(client, "/score", user="101", items=["12"])["items"][0]["tasks"]["like"]
+        assert own["prediction"] == pytest.approx(scored, abs=1e-5)
+        assert own["baseline"] + sum(own["contributions"].values()) == pytest.approx(own["prediction"], abs=1e-2)
+
+
+class TestChance:
+    def test_a_seed_makes_a_list_repeatable_and_propensities_are_told(self, client: TestClient, served: Fitted):
+        rules = [{"kind": "EpsilonGreedy", "epsilon": 0.5, "pool": 10}]
+        answer = asked(client, "/recommend", user="101", k=5, rules=rules, seed=3)
+        expected = served.recommend(user_id=101, k=5, rules=[EpsilonGreedy(epsilon=0.5, pool=10)], seed=3)
+        same(answer, expected)
+        assert [own["propensity"] for own in answer["items"]] == expected["propensity"].to_list()
+        drawn = {tuple(own["item"] for own in asked(client, "/recommend", user="101", rules=rules)["items"]) for _ in range(9)}
+        assert len(drawn) > 1
+
+
+class TestLog:
+    def test_every_list_is_kept_with_what_a_training_needs(self, serve: Any, artifact: Any, tmp_path: Any):
+        from polyrec.serve.stores.opening import open_store
+
+        with serve(artifact) as client:
+            answers = [asked(client, "/recommend", user=str(user), k=3) for user in (101, 102)]
+        with open_store(f"sqlite:///{tmp_path}/events.sqlite") as store:
+            lists, _ = store.lists_since(0)
+        assert {own.request for own in lists} == {own["request"] for own in answers}
+        first = next(own for own in lists if own.request == answers[0]["request"])
+        assert (first.user, first.model) == ("101", answers[0]["model"])
+        assert [(own.item, own.position, own.propensity) for own in first.items] == [
+            (own["item"], place, 1.0) for place, own in enumerate(answers[0]["items"], 1)
+        ]
+
+
+def test_times_are_told_as_in_the_training(world: pl.DataFrame, small: Any, serve: Any, tmp_path: Any):
+    begin = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+    rows = world.head(1000).with_columns(timestamp=pl.lit(begin) + pl.duration(seconds=pl.col("timestamp")))
+    fitted = small.replace(training=small.training.replace(epochs=1)).fit(rows, progress=False)
+    with serve(fitted.save(tmp_path / "dated")) as client:
+        at = begin + datetime.timedelta(days=30)
+        rate(client, 101, 12, 5, int(at.timestamp()))
+        events = pl.DataFrame({"item_id": [12], "rating": [5], "timestamp": [at]})
+        same(asked(client, "/recommend", user="101", k=5), fitted.recommend(user_id=101, k=5, events=events))

@@ -1,0 +1,168 @@
+"""The store is down, comes back, or the process is killed: nothing that was acknowledged is lost, and answers say so."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from polyrec.serve.stores.opening import open_store
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+def event(name: str, user: str = "101", item: str = "12", second: float = 5000) -> dict[str, Any]:
+    return {"id": name, "user": user, "item": item, "type": "rate", "time": second, "values": {"rating": 5}}
+
+
+def until(holds: Callable[[], bool], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+class Process:
+    """`polyrec serve` in a process of its own."""
+
+    def __init__(self, folder: Path, port: int, *options: str) -> None:
+        command = [sys.executable, "-m", "polyrec", "serve", str(folder), "--port", str(port), "--rate", "100000", *options]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.url = f"http://127.0.0.1:{port}"
+        until(self.is_ready, 60)
+
+    def is_ready(self) -> bool:
+        assert self.process.poll() is None
+        try:
+            return httpx.get(f"{self.url}/ready", timeout=1).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def kill(self) -> None:
+        os.kill(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+@pytest.fixture
+def processes() -> Iterator[list[Process]]:
+    started: list[Process] = []
+    yield started
+    for own in started:
+        if own.process.poll() is None:
+            own.kill()
+
+
+def test_kill_9_loses_no_acknowledged_event(artifact: Path, tmp_path: Path, processes: list[Process]):
+    store = f"sqlite:///{tmp_path}/events.sqlite"
+    acknowledged: list[str] = []
+    for turn in range(3):
+        own = Process(artifact, free_port(), "--store", store)
+        processes.append(own)
+        stop = threading.Event()
+
+        def tell(turn: int, thread: int, url: str = own.url, stop: threading.Event = stop) -> None:
+            with httpx.Client() as client:
+                for number in range(100_000):
+                    name = f"{turn}-{thread}-{number}"
+                    try:
+                        answer = client.post(f"{url}/events", json={"events": [event(name)]})
+                    except httpx.TransportError:
+                        return
+                    if answer.status_code == 202:
+                        acknowledged.append(name)
+                    if stop.is_set():
+                        return
+
+        threads = [threading.Thread(target=tell, args=(turn, thread)) for thread in range(4)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.3 + 0.2 * turn)
+        own.kill()
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert len(acknowledged) > 30
+    with open_store(store) as kept:
+        found, position = set(), 0
+        while True:
+            events, position = kept.events_since(position)
+            if not events:
+                break
+            found |= {one.id for one in events}
+    assert set(acknowledged) <= found
+
+
+class TestStoreDown:
+    @pytest.fixture
+    def redis(self, tmp_path: Path) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
+        started: list[subprocess.Popen[bytes]] = []
+        self.port = free_port()
+        command = ["redis-server", "--port", str(self.port), "--dir", str(tmp_path), "--appendonly", "yes"]
+        command += ["--appendfsync", "always", "--maxmemory-policy", "noeviction", "--save", ""]
+
+        def start() -> subprocess.Popen[bytes]:
+            own = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            started.append(own)
+
+            def answers() -> bool:
+                with socket.socket() as asking:
+                    return asking.connect_ex(("127.0.0.1", self.port)) == 0
+
+            until(answers)
+            return own
+
+        yield start
+        for own in started:
+            own.kill()
+            own.wait()
+
+    def test_lists_go_on_events_wait_and_nothing_is_lost(
+        self, serve: Any, artifact: Path, redis: Callable[[], subprocess.Popen[bytes]]
+    ):
+        running = redis()
+        address = f"redis://127.0.0.1:{self.port}/0"
+        with serve(artifact, store=address) as client:
+
+            def tell(name: str, **others: Any) -> dict[str, Any]:
+                answer = client.post("/events", json={"events": [event(name, **others)]})
+                assert answer.status_code == 202
+                found: dict[str, Any] = answer.json()
+                return found
+
+            assert tell("before")["journalled"] is False
+            known = client.post("/recommend", json={"user": "101", "k": 3}).json()
+            running.kill()
+            running.wait()
+            assert tell("while down", item="19", second=5001) == {"accepted": 1, "new": None, "journalled": True}
+            listed = client.post("/recommend", json={"user": "101", "k": 100}).json()
+            assert listed["fallback"] == ["last known history"]
+            assert not {"12", "19"} & {own["item"] for own in listed["items"]}
+            assert client.get("/ready").json()["store"] == "down"
+            refused = client.post("/items", json={"items": [{"item_id": 99999}]})
+            assert refused.status_code == 503
+            assert "password" not in refused.text
+            redis()
+            until(lambda: client.get("/ready").json()["store"] == "up")
+            until(lambda: client.post("/recommend", json={"user": "101", "k": 3}).json()["fallback"] == [])
+            history = client.get("/users/101").json()["history"]
+            assert [own["item"] for own in history if own["source"] == "live"] == ["19", "12"]
+            assert known["fallback"] == []
+
+    def test_a_server_starts_without_its_store(self, serve: Any, artifact: Path):
+        with serve(artifact, store=f"redis://127.0.0.1:{free_port()}/0") as client:
+            answer = client.post("/recommend", json={"user": "101", "k": 3})
+            assert answer.status_code == 200
+            assert answer.json()["fallback"] == ["last known history"]
+            assert client.post("/events", json={"events": [event("a")]}).json()["journalled"] is True
