@@ -18,7 +18,7 @@ from torch import Tensor
 from polyrec import artifact
 from polyrec.artifact import Parts
 from polyrec.calibrating import calibrated
-from polyrec.catalogue import BATCH, Catalogue, predict, raised, raw_outputs
+from polyrec.catalogue import BATCH, Catalogue, raised, raw_outputs
 from polyrec.core.errors import UserError
 from polyrec.core.names import SCORE
 from polyrec.data.expressions import evaluate as evaluate_sql
@@ -29,6 +29,7 @@ from polyrec.data.sources import Source
 from polyrec.data.tables import Tables, join
 from polyrec.data.times import read_times
 from polyrec.model import Model
+from polyrec.objective import Objective
 from polyrec.recommender import Recommender, Roles
 
 if TYPE_CHECKING:
@@ -102,9 +103,7 @@ class Fitted:
         column, all training rows.
         """
         frame = self._read(data)
-        predictions = self.predict_tensors(frame)
-        keys = [column for column in (self.roles.user, self.roles.item) if column in frame.columns]
-        return pl.DataFrame([*(frame[key] for key in keys), *self._columns(predictions)])
+        return self.tabulate(frame, self.predict_tensors(frame))
 
     def score(self, user: object, items: Sequence[object] | pl.Series) -> np.ndarray:
         """Return the fused scores (N,) of some items for one user, in the order given, as of now.
@@ -181,9 +180,18 @@ class Fitted:
         """Return user's and item's key of the training rows."""
         return self.catalogue.log.frame.select(pl.col(USER).alias(self.user_key), self.item_key)
 
-    def predict_tensors(self, frame: pl.DataFrame) -> dict[str, Tensor]:
-        """Return each task's predictions, (N,) or (N, C), calibrated where declared, for a wide table."""
-        predictions = predict(self.model, self.spec, self.parts.task_states, self._prepare(frame))
+    def tabulate(self, frame: pl.DataFrame, predictions: Mapping[str, Tensor]) -> pl.DataFrame:
+        """Return what `predict` does for a wide table, from the tensors of `predict_tensors`."""
+        keys = [column for column in (self.roles.user, self.roles.item) if column in frame.columns]
+        return pl.DataFrame([*(frame[key] for key in keys), *self._columns(predictions)])
+
+    def predict_tensors(self, frame: pl.DataFrame, raw: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+        """Return each task's predictions, (N,) or (N, C), calibrated where declared, for a wide table.
+
+        `raw` are its raw outputs, where they are known already.
+        """
+        raw = self.raw_tensors(frame) if raw is None else raw
+        predictions = Objective(self.spec.tasks).predictions(raw, self.parts.task_states)
         if any(task.bonus_of_new_items for task in self.spec.tasks):
             predictions = raised(predictions, self.spec.tasks, self.catalogue.is_new(frame[self.item_key]))
         return calibrated(self.spec.calibration, self.parts.calibration_states, predictions)

@@ -16,6 +16,7 @@ from polyrec.data.expressions import require_columns
 from polyrec.data.labels import has_label
 from polyrec.data.prepared import Prepared
 from polyrec.evaluate.bootstrap import interval, mean_interval
+from polyrec.evaluate.fusion_cost import Cost, fusion_cost
 from polyrec.evaluate.metrics import METRICS
 from polyrec.evaluate.report import Evaluation, Slice
 from polyrec.evaluate.spaces import metric_of
@@ -134,8 +135,28 @@ def judge(
         rows=frame.height,
         observed={name: len(own.target) for name, own in rows.items()},
         intervals=intervals,
+        fusion_cost=_fusion_costs(fitted, frame, judged, tasks, ks, resamples, seed),
         slices={column: _slices(frame[column], tasks, judged) for column in slices},
     )
+
+
+def _fusion_costs(
+    fitted: Fitted, frame: pl.DataFrame, judged: Judged, tasks: Sequence[Task], ks: Sequence[int], resamples: int, seed: int
+) -> dict[str, dict[str, Cost]]:
+    """Return what the fusion costs each task whose prediction and label are one number a row; nothing without users."""
+    scalar = [task for task in tasks if task.is_scalar]
+    if judged.users is None or not scalar:
+        return {}
+    said = fitted.tabulate(frame, fitted.predict_tensors(frame, judged.raw))
+    found = {}
+    for task in scalar:
+        mask_N = judged.masks[task.name]
+        truth = task.truth(judged.targets[task.name][mask_N], fitted.parts.task_states[task.name]).numpy()
+        if len(truth) and truth.ndim == 1:
+            kept = mask_N.numpy()
+            score, own = said[SCORE].to_numpy()[kept], said[task.name].to_numpy()[kept]
+            found[task.name] = fusion_cost(score, own, truth, judged.users[kept], ks, resamples, seed)
+    return found
 
 
 def _metrics(task: Task, spaces: Spaces) -> dict[str, float]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.table import Column, Table
 from rich.text import Text
+
+from polyrec.evaluate.fusion_cost import Cost
 
 Interval = tuple[float, float]
 
@@ -39,12 +41,18 @@ class Evaluation:
     """95 % bootstrap intervals by task, and under `fusion`; empty unless asked for."""
     slices: Mapping[str, tuple[Slice, ...]] = field(default_factory=dict)
     """Metrics for the values of columns; empty unless asked for."""
+    fusion_cost: Mapping[str, Mapping[str, Cost]] = field(default_factory=dict)
+    """What the fused order of each user's rows costs a task, by task and metric; empty without users or a score."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the figures as JSON values; an undefined metric is None."""
         told: dict[str, Any] = {"tasks": self.tasks, "fusion": self.fusion, "rows": self.rows, "observed": self.observed}
         if self.intervals:
             told["intervals"] = self.intervals
+        if self.fusion_cost:
+            told["fusion_cost"] = {
+                task: {name: asdict(cost) for name, cost in own.items()} for task, own in self.fusion_cost.items()
+            }
         if self.slices:
             told["slices"] = {
                 column: [{"value": s.value, "rows": s.rows, "tasks": s.tasks} for s in found]
@@ -75,13 +83,25 @@ class Evaluation:
             for name, value in self.fusion.items():
                 ranking.add_row(name, _number(value), *self._interval("fusion", name))
             yield ranking
+        if self.fusion_cost:
+            yield self._cost_table()
         yield Group(*(self._slice_table(column, found) for column, found in self.slices.items()))
 
     def _interval(self, task: str, name: str) -> tuple[str, ...]:
         if not self.intervals:
             return ()
         low, high = self.intervals.get(task, {}).get(name, (math.nan, math.nan))
-        return (f"{_number(low)} to {_number(high)}",) if not math.isnan(low) else ("",)
+        return (_range(low, high),)
+
+    def _cost_table(self) -> Table:
+        interval = "95 % interval" if self.intervals else None
+        table = Table("cost of the fusion", "metric", *_numbers("fused order", "own order", "difference", interval))
+        for task, costs in self.fusion_cost.items():
+            for position, (name, cost) in enumerate(costs.items()):
+                bounds = (_range(cost.low, cost.high),) if self.intervals else ()
+                values = map(_number, (cost.fused, cost.own, cost.difference))
+                table.add_row(Text(task if position == 0 else ""), name, *values, *bounds)
+        return table
 
     def _slice_table(self, column: str, slices: tuple[Slice, ...]) -> Table:
         heads = [(task, next(iter(metrics))) for task, metrics in self.tasks.items() if metrics]
@@ -98,6 +118,10 @@ def _numbers(*titles: str | None) -> list[Any]:
 
 def _number(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.4f}"
+
+
+def _range(low: float, high: float) -> str:
+    return "" if math.isnan(low) else f"{_number(low)} to {_number(high)}"
 
 
 def as_json(value: Any) -> Any:
