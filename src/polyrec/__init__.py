@@ -55,6 +55,7 @@ from polyrec.features.vector import Vector
 from polyrec.fitted import Fitted
 from polyrec.fusion.add import Add
 from polyrec.fusion.multiply import Multiply
+from polyrec.judging_logs import off_policy
 from polyrec.language.chat import Chat
 from polyrec.language.embeddings_endpoint import EmbeddingsEndpoint
 from polyrec.language.frozen import Frozen
@@ -220,4 +221,5 @@ __all__ = [
     "json_schema",
     "kinds",
     "load",
+    "off_policy",
 ]
