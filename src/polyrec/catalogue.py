@@ -81,6 +81,11 @@ class Catalogue:
         """Where each item stands in the catalogue."""
         return Keys(self.items[self.item_key])
 
+    @property
+    def item_vectors(self) -> Tensor:
+        """What the features of the item make of each item, side by side, (I, O)."""
+        return self._vectors[0]
+
     def rows(self, items: Sequence[object] | pl.Series) -> Tensor:
         """Return the rows (N,) of some items by their keys; one that is not in the catalogue is refused."""
         rows = self.keys.find(items)

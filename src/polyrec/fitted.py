@@ -147,6 +147,7 @@ class Fitted:
         resamples: int = 0,
         ranking: bool = True,
         ks: Sequence[int] = (10,),
+        exposure: Sequence[str] = (),
         seed: int = 0,
     ) -> Evaluation:
         """Judge the predictions on labelled rows, and the fused ranking over the whole catalogue.
@@ -154,11 +155,13 @@ class Fitted:
         Every task is judged on the rows where its label was observed. `slices` names columns whose values are judged apart.
         With `resamples` each metric has a 95 % bootstrap interval, users drawn with replacement. The ranking is judged for the
         users who have a relevant item among the rows, at the ranks `ks`; items of the rows that `fit` was given are left
-        out, so that on those very rows there is none.
+        out, so that on those very rows there is none. Their lists are described, too: diversity, novelty, popularity, and, by
+        the columns of the catalogue that `exposure` names, who is shown.
         """
         from polyrec.judging import judge
 
-        return judge(self, self._read(data), slices=slices, resamples=resamples, ranking=ranking, ks=ks, seed=seed)
+        frame = self._read(data)
+        return judge(self, frame, slices=slices, resamples=resamples, ranking=ranking, ks=ks, exposure=exposure, seed=seed)
 
     @property
     def can_rank(self) -> bool:

@@ -42,10 +42,11 @@ def greedy_candidates(
     log = log.with_columns(number=number)
     users = log.partition_by(columns.user, maintain_order=True)
     chosen = pl.concat([_of_user(fitted, own, columns.user, predicted) for own in users])
-    known = catalogue.select(pl.col(key).alias(columns.item), *features, number=pl.int_range(pl.len(), dtype=pl.Int64))
+    told = [name for name in features if name != columns.item]
+    known = catalogue.select(pl.col(key).alias(columns.item), *told, number=pl.int_range(pl.len(), dtype=pl.Int64))
     kept = [name for name in (columns.request, columns.position) if name in log.columns]
     rows = log.select("list", "rank", *kept).join(chosen, on=["list", "rank"])
-    return rows.drop("list", "rank").join(known.unique("number"), on="number").drop("number")
+    return rows.drop("list", "rank").join(known, on="number").drop("number")
 
 
 def _of_user(fitted: Fitted, log: pl.DataFrame, user_column: str, predicted: str | None) -> pl.DataFrame:
