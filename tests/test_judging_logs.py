@@ -105,6 +105,12 @@ class TestFitted:
         assert found.estimates["ips"].value == pytest.approx(values["ips"] / requests)
         assert found.estimates["dr"].value == pytest.approx(values["dr"] / requests, rel=1e-5)
 
+    def test_keys_that_are_text_in_the_log_are_found(self, fitted: Fitted, log: pl.DataFrame):
+        names = LogColumns(user="user_id", item="item_id")
+        text = log.with_columns(pl.col("user_id", "item_id", "request").cast(pl.String))
+        found, expected = (off_policy(own, fitted, predicted="like", columns=names).to_dict() for own in (text, log))
+        assert found["estimates"] == {name: pytest.approx(own) for name, own in expected["estimates"].items()}
+
     def test_a_reward_model_of_columns_of_the_catalogue(self, fitted: Fitted, log: pl.DataFrame):
         names = LogColumns(user="user_id", item="item_id")
         assert "dr" in off_policy(log, fitted, features=["item_id"], columns=names).estimates

@@ -39,6 +39,7 @@ from polyrec.core.spec import families, kinds
 from polyrec.data.query import Query
 from polyrec.data.splits import LastSplit, RandomSplit, TimeSplit
 from polyrec.data.tables import Tables
+from polyrec.evaluate.off_policy.log import LogColumns
 from polyrec.features.categorical import Categorical
 from polyrec.features.hashed import Hashed
 from polyrec.features.history import History
@@ -168,6 +169,7 @@ __all__ = [
     "LightGCN",
     "Listwise",
     "LoRA",
+    "LogColumns",
     "MMoE",
     "Mean",
     "MultiCategorical",

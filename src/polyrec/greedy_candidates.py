@@ -26,7 +26,7 @@ def greedy_candidates(
     """Return one row for each rank's choice, of probability 1, and one of probability 0 where the log shows another item.
 
     `predicted` names a scalar task, whose prediction each row is given; `features` columns of the catalogue. Each user is
-    predicted once, as of now. An item of the log that the catalogue lacks is none of the candidates.
+    predicted once, as of now; keys that are text in the log are read as the catalogue's. An item of the log that the catalogue lacks is none of the candidates.
     """
     require_columns(log, (columns.request, columns.user, columns.item), "the log")
     scalar = [task.name for task in fitted.spec.tasks if task.is_scalar]
@@ -39,7 +39,8 @@ def greedy_candidates(
     numbers = catalogue.select(pl.col(key).alias("item"), number=pl.int_range(pl.len(), dtype=pl.Int64))
     items = log.select(pl.col(columns.item).cast(catalogue.schema[key], strict=False).alias("item"))
     number = items.join(numbers, on="item", how="left", maintain_order="left")["number"].fill_null(_ABSENT)
-    log = log.with_columns(number=number)
+    user = pl.col(columns.user).cast(fitted.seen_pairs().schema[fitted.user_key], strict=False)
+    log = log.with_columns(user, number=number)
     users = log.partition_by(columns.user, maintain_order=True)
     chosen = pl.concat([_of_user(fitted, own, columns.user, predicted) for own in users])
     told = [name for name in features if name != columns.item]

@@ -20,7 +20,7 @@ def loop(values: list[list[str]]) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {}
     for column, weights in enumerate((None, np.ones(5), ROWS)):
         for item, own in enumerate(values):
-            places = (LISTS == item).nonzero()[1]
+            places = (item == LISTS).nonzero()[1]
             weight = sum(1 / math.log2(rank + 2) for rank in places) if weights is None else weights[item]
             for value in own:
                 found.setdefault(value, [0.0, 0.0, 0.0])[column] += weight / len(own)
