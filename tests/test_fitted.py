@@ -5,6 +5,8 @@ import polars as pl
 import pytest
 
 from polyrec import Binary, Categorical, Fitted, Numeric, Recommender, Regression, Tables, Training, UserError
+from polyrec.evaluate.metrics import METRICS
+from polyrec.evaluate.observed import Observed
 
 
 class TestPredict:
@@ -137,6 +139,19 @@ class TestEvaluate:
         low, high = told["intervals"]["like"]["auc"]
         assert low < told["tasks"]["like"]["auc"] < high
         assert len(told["slices"]["user_id"]) == 20
+
+    def test_the_fusion_costs_a_task_what_the_order_of_predict_says(self, fitted: Fitted, split):
+        result = fitted.evaluate(split[1], resamples=20, ranking=False)
+        assert set(result.fusion_cost) == {"like", "stars"}
+        said = fitted.predict(split[1])
+        label, user = (split[1]["rating"] >= 4).cast(pl.Int8).to_numpy(), split[1]["user_id"].to_numpy()
+        for order, name in ((said["score"], "fused"), (said["like"], "own")):
+            gauc = METRICS["gauc"](Observed(order.to_numpy(), label, user))
+            assert getattr(result.fusion_cost["like"]["gauc"], name) == pytest.approx(gauc)
+        told = result.to_dict()["fusion_cost"]["stars"]["ndcg@10"]
+        assert told["difference"] == pytest.approx(told["fused"] - told["own"])
+        assert told["low"] <= told["difference"] <= told["high"]
+        assert "cost of the fusion" in str(result)
 
     def test_null_labels_count_in_no_metric(self, fitted: Fitted, split):
         rows = split[1].with_columns(rating=pl.when(pl.int_range(pl.len()) % 2 == 0).then("rating"))

@@ -39,6 +39,7 @@ from polyrec.core.spec import families, kinds
 from polyrec.data.query import Query
 from polyrec.data.splits import LastSplit, RandomSplit, TimeSplit
 from polyrec.data.tables import Tables
+from polyrec.evaluate.off_policy.log import LogColumns
 from polyrec.features.categorical import Categorical
 from polyrec.features.hashed import Hashed
 from polyrec.features.history import History
@@ -57,6 +58,7 @@ from polyrec.fusion.add import Add
 from polyrec.fusion.formula import Formula
 from polyrec.fusion.multiply import Multiply
 from polyrec.fusion.rank import Rank
+from polyrec.judging_logs import off_policy
 from polyrec.language.chat import Chat
 from polyrec.language.embeddings_endpoint import EmbeddingsEndpoint
 from polyrec.language.frozen import Frozen
@@ -181,6 +183,7 @@ __all__ = [
     "LightGCN",
     "Listwise",
     "LoRA",
+    "LogColumns",
     "MMoE",
     "Mean",
     "MultiCategorical",
@@ -238,4 +241,5 @@ __all__ = [
     "json_schema",
     "kinds",
     "load",
+    "off_policy",
 ]

@@ -103,11 +103,17 @@ class Catalogue:
         encoded = zip(self._vectors, self._encoded(new, rows.height), strict=True)
         vectors = tuple(torch.cat(pair)[place_I] for pair in encoded)
         columns = {name: column.at(place_I) for name, column in both.items()}
-        others = {
-            name: getattr(self, name) for name in ("log", "users", "_seen", "_sides", "_networks", "_piece", "_objective")
-        }
-        other.__dict__ |= {"_item_columns": columns, "_vectors": vectors, **others}
+        shared = {name: getattr(self, name) for name in _SAME_FOR_ALL_ITEMS}
+        other.__dict__ |= {"_item_columns": columns, "_vectors": vectors, **shared}
+        if "proposer" in self.__dict__:
+            rows_C = other.rows(rows[self.item_key])
+            other.__dict__["proposer"] = self.proposer.with_items(other._outputs_of({}, None), other._is_new, rows_C)
         return other
+
+    @property
+    def item_vectors(self) -> Tensor:
+        """What the features of the item make of each item, side by side, (I, O)."""
+        return self._vectors[0]
 
     def rows(self, items: Sequence[object] | pl.Series) -> Tensor:
         """Return the rows (N,) of some items by their keys; one that is not in the catalogue is refused."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,13 +26,25 @@ if TYPE_CHECKING:
 _MANY_USERS = 100
 
 
-def rank_catalogue(
-    fitted: Fitted, frame: pl.DataFrame, ks: Sequence[int]
-) -> dict[str, tuple[dict[str, float], dict[str, np.ndarray]]]:
+@dataclass(frozen=True)
+class Ranked:
+    """The catalogue ranked for users who have a relevant item. Shape letters: U users, K ranks."""
+
+    means: dict[str, float]
+    """Ranking metrics, the mean over users, and coverage."""
+    per_user: dict[str, np.ndarray]
+    """Ranking metrics of each user, (U,)."""
+    users: pl.Series
+    """Keys of the users."""
+    rows_UK: np.ndarray
+    """Rows of the catalogue in rank order, -1 where a list is shorter."""
+
+
+def rank_catalogue(fitted: Fitted, frame: pl.DataFrame, ks: Sequence[int]) -> dict[str, Ranked]:
     """Rank the catalogue for every user who has a relevant item among the rows.
 
-    Returns, for the fused score and each task that ranks the catalogue, the means and the values by user; nothing where no
-    user has a relevant item.
+    Returns what was found for the fused score and each task that ranks the catalogue; nothing where no user has a relevant
+    item.
     """
     user, item = fitted.user_key, fitted.item_key
     require_columns(frame, (user, item), "the ranking")
@@ -58,7 +71,8 @@ def rank_catalogue(
         ranked_UK = tops[name][own_U]
         per_user = ranking_values(ranked_UK, user_R, pairs["number"].to_numpy(), ks)
         means = {metric: float(values.mean()) for metric, values in per_user.items()}
-        found[name] = means | {f"coverage@{k}": coverage(ranked_UK, fitted.items.height, k) for k in ks}, per_user
+        means |= {f"coverage@{k}": coverage(ranked_UK, fitted.items.height, k) for k in ks}
+        found[name] = Ranked(means, per_user, people.gather(own_U), ranked_UK)
     return found
 
 

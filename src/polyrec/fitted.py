@@ -19,7 +19,7 @@ from torch import Tensor
 from polyrec import artifact
 from polyrec.artifact import Parts
 from polyrec.calibrating import calibrated
-from polyrec.catalogue import BATCH, Catalogue, predict, raised, raw_outputs
+from polyrec.catalogue import BATCH, Catalogue, raised, raw_outputs
 from polyrec.core.errors import UserError
 from polyrec.core.names import SCORE
 from polyrec.data.expressions import require_columns
@@ -29,6 +29,7 @@ from polyrec.data.sources import Source
 from polyrec.data.tables import Tables, join
 from polyrec.data.times import read_times
 from polyrec.model import Model
+from polyrec.objective import Objective
 from polyrec.observing import number_groups
 from polyrec.recommender import Recommender, Roles
 from polyrec.recommending import Ask, best_first, recommendation
@@ -105,10 +106,7 @@ class Fitted:
         column, all training rows. The rows of one user are one request: a fusion by ranks compares them with each other.
         """
         frame = self._read(data)
-        predictions = self.predict_tensors(frame)
-        keys = [column for column in (self.roles.user, self.roles.item) if column in frame.columns]
-        scores = self.fused(predictions, requests=self._requests(frame)) if self.has_score else None
-        return pl.DataFrame([*(frame[key] for key in keys), *self._columns(predictions, scores)])
+        return self.tabulate(frame, self.predict_tensors(frame))
 
     def score(
         self,
@@ -174,6 +172,7 @@ class Fitted:
         resamples: int = 0,
         ranking: bool = True,
         ks: Sequence[int] = (10,),
+        exposure: Sequence[str] = (),
         seed: int = 0,
     ) -> Evaluation:
         """Judge the predictions on labelled rows, and the fused ranking over the whole catalogue.
@@ -181,11 +180,13 @@ class Fitted:
         Every task is judged on the rows where its label was observed. `slices` names columns whose values are judged apart.
         With `resamples` each metric has a 95 % bootstrap interval, users drawn with replacement. The ranking is judged for the
         users who have a relevant item among the rows, at the ranks `ks`; items of the rows that `fit` was given are left
-        out, so that on those very rows there is none.
+        out, so that on those very rows there is none. Their lists are described, too: diversity, novelty, popularity, and, by
+        the columns of the catalogue that `exposure` names, who is shown.
         """
         from polyrec.judging import judge
 
-        return judge(self, self._read(data), slices=slices, resamples=resamples, ranking=ranking, ks=ks, seed=seed)
+        frame = self._read(data)
+        return judge(self, frame, slices=slices, resamples=resamples, ranking=ranking, ks=ks, exposure=exposure, seed=seed)
 
     def with_items(self, items: pl.DataFrame) -> Fitted:
         """Return this recommender with items that are new or changed since the training: rows with the item's key and columns.
@@ -241,9 +242,19 @@ class Fitted:
         """Return user's and item's key of the training rows."""
         return self.catalogue.log.frame.select(pl.col(USER).alias(self.user_key), self.item_key)
 
-    def predict_tensors(self, frame: pl.DataFrame) -> dict[str, Tensor]:
-        """Return each task's predictions, (N,) or (N, C), calibrated where declared, for a wide table."""
-        predictions = predict(self.model, self.spec, self.parts.task_states, self._prepare(frame))
+    def tabulate(self, frame: pl.DataFrame, predictions: Mapping[str, Tensor]) -> pl.DataFrame:
+        """Return what `predict` does for a wide table, from the tensors of `predict_tensors`."""
+        keys = [column for column in (self.roles.user, self.roles.item) if column in frame.columns]
+        scores = self.fused(predictions, requests=self._requests(frame)) if self.has_score else None
+        return pl.DataFrame([*(frame[key] for key in keys), *self._columns(predictions, scores)])
+
+    def predict_tensors(self, frame: pl.DataFrame, raw: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+        """Return each task's predictions, (N,) or (N, C), calibrated where declared, for a wide table.
+
+        `raw` are its raw outputs, where they are known already.
+        """
+        raw = self.raw_tensors(frame) if raw is None else raw
+        predictions = Objective(self.spec.tasks).predictions(raw, self.parts.task_states)
         if any(task.bonus_of_new_items for task in self.spec.tasks):
             predictions = raised(predictions, self.spec.tasks, self.catalogue.is_new(frame[self.item_key]))
         return calibrated(self.spec.calibration, self.parts.calibration_states, predictions)

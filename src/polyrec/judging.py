@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from polyrec.catalogue import raw_outputs
+from polyrec.catalogue_lists import ListFigures, describe_lists
 from polyrec.catalogue_ranking import rank_catalogue
 from polyrec.core.errors import UserError, nearest
 from polyrec.core.names import SCORE
@@ -16,6 +17,7 @@ from polyrec.data.expressions import require_columns
 from polyrec.data.labels import has_label
 from polyrec.data.prepared import Prepared
 from polyrec.evaluate.bootstrap import interval, mean_interval
+from polyrec.evaluate.fusion_cost import Cost, fusion_cost
 from polyrec.evaluate.metrics import METRICS
 from polyrec.evaluate.report import Evaluation, Slice
 from polyrec.evaluate.spaces import metric_of
@@ -97,10 +99,21 @@ def _compute(name: str, spaces: Spaces) -> float:
 
 
 def judge(
-    fitted: Fitted, frame: pl.DataFrame, *, slices: Sequence[str], resamples: int, ranking: bool, ks: Sequence[int], seed: int
+    fitted: Fitted,
+    frame: pl.DataFrame,
+    *,
+    slices: Sequence[str],
+    resamples: int,
+    ranking: bool,
+    ks: Sequence[int],
+    exposure: Sequence[str],
+    seed: int,
 ) -> Evaluation:
     """Do what `Fitted.evaluate` says."""
     require_columns(frame, slices, "a slice")
+    is_ranked = bool(ranking and ks and fitted.can_rank)
+    if exposure:
+        require_columns(fitted.items, exposure, "`exposure` of the catalogue")
     if not any(has_label(frame, task) for task in fitted.spec.tasks):
         found = "the columns of none"
         raise UserError("evaluation", expected="the label of a task", found=found, remedy="Give rows with labels.")
@@ -117,16 +130,16 @@ def judge(
             if name.endswith(ending)
         }
     fusion: dict[str, float] = {}
-    if ranking and ks and fitted.can_rank:
-        for name, (means, per_user) in rank_catalogue(fitted, frame, ks).items():
-            bounds = {metric: mean_interval(own, resamples, seed) for metric, own in per_user.items()} if resamples else {}
-            if name == SCORE:
-                fusion = means
-                intervals |= {"fusion": bounds} if bounds else {}
-            else:
-                values[name] |= means
-                if bounds:
-                    intervals[name] |= bounds
+    lists = ListFigures({}, {}, {})
+    for name, ranked in (rank_catalogue(fitted, frame, ks) if is_ranked else {}).items():
+        own = _bounds(ranked.per_user, resamples, seed)
+        if name == SCORE:
+            fusion, lists = ranked.means, describe_lists(fitted, ranked, ks, exposure)
+            intervals |= {"fusion": own, "beyond_accuracy": _bounds(lists.per_user, resamples, seed)} if resamples else {}
+        else:
+            values[name] |= ranked.means
+            if resamples:
+                intervals[name] |= own
     rows = {task.name: next(iter(observed[task.name].values())) for task in tasks}
     return Evaluation(
         tasks=values,
@@ -134,8 +147,34 @@ def judge(
         rows=frame.height,
         observed={name: len(own.target) for name, own in rows.items()},
         intervals=intervals,
+        beyond_accuracy=lists.means,
+        exposure=lists.exposure,
+        fusion_cost=_fusion_costs(fitted, frame, judged, tasks, ks, resamples, seed),
         slices={column: _slices(frame[column], tasks, judged) for column in slices},
     )
+
+
+def _bounds(per_user: Mapping[str, np.ndarray], resamples: int, seed: int) -> dict[str, tuple[float, float]]:
+    return {metric: mean_interval(own_U, resamples, seed) for metric, own_U in per_user.items()} if resamples else {}
+
+
+def _fusion_costs(
+    fitted: Fitted, frame: pl.DataFrame, judged: Judged, tasks: Sequence[Task], ks: Sequence[int], resamples: int, seed: int
+) -> dict[str, dict[str, Cost]]:
+    """Return what the fusion costs each task whose prediction and label are one number a row; nothing without users."""
+    scalar = [task for task in tasks if task.is_scalar]
+    if judged.users is None or not scalar:
+        return {}
+    said = fitted.tabulate(frame, fitted.predict_tensors(frame, judged.raw))
+    found = {}
+    for task in scalar:
+        mask_N = judged.masks[task.name]
+        truth = task.truth(judged.targets[task.name][mask_N], fitted.parts.task_states[task.name]).numpy()
+        if len(truth) and truth.ndim == 1:
+            kept = mask_N.numpy()
+            score, own = said[SCORE].to_numpy()[kept], said[task.name].to_numpy()[kept]
+            found[task.name] = fusion_cost(score, own, truth, judged.users[kept], ks, resamples, seed)
+    return found
 
 
 def _metrics(task: Task, spaces: Spaces) -> dict[str, float]:

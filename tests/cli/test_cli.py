@@ -87,6 +87,33 @@ class TestAnswers:
         assert "ndcg@5" in told["fusion"]
         assert "item_id" in run(*arguments).stdout
 
+    def test_evaluate_tells_who_is_shown(self, folder: Path):
+        arguments = ("evaluate", folder / "artifact", "--data", folder / "test.parquet", "--exposure", "item_id")
+        told = json.loads(run(*arguments, "--json").stdout)
+        assert sum(own["exposure"] for own in told["exposure"]["item_id"]) == pytest.approx(1)
+        assert {"novelty@10", "diversity_item_id@10", "gini@10"} <= set(told["beyond_accuracy"])
+        assert set(told["fusion_cost"]) == {"like", "stars"}
+
+    def test_off_policy(self, folder: Path, tmp_path: Path, fitted):
+        best = {user: fitted.recommend(user_id=user, k=2)["item_id"].to_list() for user in range(100, 140)}
+        rows = [(user, user, best[user][user % 2], 0.5, user % 3 == 0, 0.5 + 0.25 * (-1) ** user) for user in best]
+        log = pl.DataFrame(rows, ["request", "user", "item", "propensity", "click", "p_new"], orient="row")
+        log.write_parquet(tmp_path / "log.parquet")
+        arguments = ("off-policy", "--log", tmp_path / "log.parquet", "--reward", "click")
+        told = json.loads(run(*arguments, "--target-column", "p_new", "--json").stdout)
+        assert told == polyrec.off_policy(log, "p_new").to_dict()
+        greedy = json.loads(run(*arguments, "--artifact", folder / "artifact", "--predicted", "like", "--json").stdout)
+        assert greedy == polyrec.off_policy(log, fitted, predicted="like").to_dict()
+        shown = log.select("request", "item", probability="p_new")
+        others = shown.with_columns(item=-1, probability=1 - pl.col("probability")).cast({"item": pl.Int64})
+        candidates = pl.concat([shown, others])
+        candidates.write_parquet(tmp_path / "candidates.parquet")
+        assert json.loads(run(*arguments, "--candidates", tmp_path / "candidates.parquet", "--json").stdout) == told
+        text = run(*arguments, "--target-column", "p_new", "--ranks", 1, "--clip", 1.2, "--column", "user=user").stdout
+        assert "clipped at 1.2" in text
+        done = run(*arguments, "--target-column", "p_new", "--artifact", folder / "artifact", code=2)
+        assert "expected one of three options, found 2" in done.stderr
+
     @pytest.mark.parametrize("ending", ["parquet", "csv"])
     def test_predict(self, folder: Path, tmp_path: Path, fitted, split, ending: str):
         out = tmp_path / f"scores.{ending}"
@@ -134,7 +161,21 @@ class TestAnswers:
 
 
 @pytest.mark.parametrize(
-    "command", ["demo", "fit", "evaluate", "predict", "recommend", "export", "compare", "tune", "kinds", "schema", "datasets"]
+    "command",
+    [
+        "demo",
+        "fit",
+        "evaluate",
+        "off-policy",
+        "predict",
+        "recommend",
+        "export",
+        "compare",
+        "tune",
+        "kinds",
+        "schema",
+        "datasets",
+    ],
 )
 def test_every_command_has_help_with_an_example(command: str):
     assert f"Example: polyrec {command}" in run(command, "--help").stdout

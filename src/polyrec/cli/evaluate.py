@@ -22,6 +22,10 @@ def evaluate(
     ks: Annotated[
         list[int] | None, typer.Option("--k", help="Rank at which the list is judged; may be repeated.", min=1)
     ] = None,
+    exposure: Annotated[
+        list[str] | None,
+        typer.Option("--exposure", help="Column of the items by whose values exposure is told; may be repeated."),
+    ] = None,
     ranking: Annotated[bool, typer.Option(help="Judge the fused ranking over all items, too.")] = True,
     json: Json = False,
 ) -> None:
@@ -32,7 +36,12 @@ def evaluate(
     from polyrec.fitted import Fitted
 
     result = Fitted.load(artifact).evaluate(
-        source(data, query), slices=slices or (), resamples=resamples, ranking=ranking, ks=ks or (10,)
+        source(data, query),
+        slices=slices or (),
+        resamples=resamples,
+        ranking=ranking,
+        ks=ks or (10,),
+        exposure=exposure or (),
     )
     if json:
         print_json(result.to_dict())

@@ -67,9 +67,9 @@ def _fit(spec: Recommender, rows: TextRows, folder: Path, users: int) -> None:
             parts = {"prediction": own.prediction, "target": own.target, "group": own.group, "cluster": own.cluster}
             arrays |= {f"{name}/{task}/{part}": values for part, values in parts.items() if values is not None}
         if fitted.can_rank:
-            for task, (_, per_user) in rank_catalogue(fitted, _of_some_users(frame, fitted.user_key, users), (10,)).items():
+            for task, ranked in rank_catalogue(fitted, _of_some_users(frame, fitted.user_key, users), (10,)).items():
                 told = FUSED if task == SCORE else task
-                arrays[f"{name}/{told}/ranked"] = per_user[ranking_metric(spec, told)]
+                arrays[f"{name}/{told}/ranked"] = ranked.per_user[ranking_metric(spec, told)]
     training: dict[str, Any] = fitted.parts.facts["training"]
     with replacing_folder(folder) as temporary:
         (temporary / "result.json").write_text(json.dumps({"utility": training["validation"]["utility"]}), encoding="utf-8")

@@ -42,13 +42,15 @@ def paired_interval(
     return _percentiles(metric(second.weighted(draw)) - metric(first.weighted(draw)) for draw in draws)
 
 
-def mean_interval(values_U: np.ndarray, resamples: int, seed: int) -> tuple[float, float]:
-    """Return the interval of the mean of one value a user; users whose value is NaN are left out."""
-    defined_U = values_U[~np.isnan(values_U)]
+def mean_interval(values_U: np.ndarray, resamples: int, seed: int, weight_U: np.ndarray | None = None) -> tuple[float, float]:
+    """Return the interval of the mean, weighted where weights are given, of one value a user; NaN ones are left out."""
+    is_defined_U = ~np.isnan(values_U)
+    defined_U = values_U[is_defined_U]
+    own_U = np.ones(len(defined_U)) if weight_U is None else weight_U[is_defined_U]
     if len(defined_U) == 0:
         return float("nan"), float("nan")
     draws = multiplicities(None, len(defined_U), resamples, seed)
-    return _percentiles(float(np.average(defined_U, weights=draw)) for draw in draws)
+    return _percentiles(float(np.average(defined_U, weights=draw * own_U)) for draw in draws)
 
 
 def _drawn(observed: Observed) -> np.ndarray | None:

@@ -13,7 +13,7 @@ import numpy as np
 from polyrec.evaluate.metrics import BINS, METRICS
 from polyrec.evaluate.observed import Observed
 
-_NORMAL = 1.959963984540054
+NORMAL = 1.959963984540054
 """The normal distribution's quantile at 0.975."""
 
 
@@ -83,7 +83,7 @@ def pairs(prediction: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.nd
 
 def wilson(share: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the 95 % interval of a share seen in `count` rows: unlike the normal one it stays within [0, 1] and has width."""
-    square = _NORMAL**2
+    square = NORMAL**2
     centre = (share + square / (2 * count)) / (1 + square / count)
-    half = _NORMAL / (1 + square / count) * np.sqrt(share * (1 - share) / count + square / (4 * count**2))
+    half = NORMAL / (1 + square / count) * np.sqrt(share * (1 - share) / count + square / (4 * count**2))
     return np.clip(centre - half, 0, 1), np.clip(centre + half, 0, 1)
