@@ -6,10 +6,10 @@ Shape letters: N rows, C outputs of a task, E experts.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import polars as pl
@@ -37,6 +37,8 @@ from polyrec.rules.rule import Rule
 
 if TYPE_CHECKING:
     from polyrec.evaluate.report import Evaluation
+    from polyrec.fusion_search import FusionSearch
+    from polyrec.ranges.uniform import Uniform
 
 
 class Fitted:
@@ -198,6 +200,32 @@ class Fitted:
         other = Fitted(catalogue.parts, self.model)
         other.__dict__["catalogue"] = catalogue
         return other
+
+    def tune_fusion(
+        self,
+        data: Source | Tables,
+        utility: Mapping[str, float],
+        *,
+        trials: int = 100,
+        sampler: Literal["tpe", "random"] = "tpe",
+        seed: int = 0,
+        ranges: Mapping[str, Uniform] | None = None,
+        on_trial: Callable[[int], None] = lambda done: None,
+    ) -> FusionSearch:
+        """Search for the weights of the fusion that order users' held-out rows best; `apply` of what is returned takes them.
+
+        `utility` weighs metrics by `task.metric` (`gauc`, `ndcg@k` and `mean@k` of that task's label): a negative weight for
+        what should be low, 0 for what is only watched. Each user's rows are a list, ordered by the fused score. The weights as
+        they are declared are trial 0; the others are proposed by Optuna's TPE (Bergstra et al., NeurIPS 2011), or at random
+        (Bergstra and Bengio, JMLR 2012). Half of the users, drawn by `seed`, are searched on, and the other half say what
+        was gained. Weights are searched from 0 to twice their value or more, on their side of 0, unless `ranges` says other.
+        `on_trial` is told how many trials have ended.
+
+        Raises `UserError` where the table cannot tell a metric, holds fewer than 4 users, or the fusion has no weights.
+        """
+        from polyrec.fusing import search_fusion
+
+        return search_fusion(self, self._read(data), utility, trials, sampler, seed, ranges, on_trial)
 
     @property
     def can_rank(self) -> bool:

@@ -70,7 +70,7 @@ DECLARATIONS = {
         "user": (*USER, LIKED.replace(pooling=SASRec(dropout=0.0)), LIKED.replace(name="aimed", pooling=DIN())),
         "network": PLE(hidden=(8,), trunk=MLP(hidden=(8,))),
         "calibration": {"like": Platt()},
-        "fusion": Formula(expression="clip(like, 0.1, 1) ** 2 * log1p(stars) - w * sigmoid(stars)", weights={"w": 0.5}),
+        "fusion": Formula(expression="clip(like, 0.1, 1) ** 2 * log1p(stars) + w * sigmoid(-stars)", weights={"w": 0.5}),
     },
     "graphs, bins, a recurrent trunk, steps of a map": {
         "user": (

@@ -69,7 +69,7 @@ class Formula(Fusion):
         tasks = {name: double(predictions[name]) for name in self.names()}
         weights = {name: torch.tensor(value, dtype=torch.float64) for name, value in self.weights.items()}
         score_B = evaluate(parse(self.expression), tasks | weights)
-        return torch.where(torch.isfinite(score_B), score_B, LAST)
+        return torch.where(torch.isfinite(score_B), score_B, torch.tensor(LAST, dtype=torch.float64))
 
     def weights_among(self, tasks: Sequence[str]) -> dict[str, float]:
         return dict(self.weights)

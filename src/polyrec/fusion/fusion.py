@@ -57,6 +57,11 @@ class Fusion(Family, family="fusions"):
                 raise UserError(thing, expected="a finite number", found=repr(value), remedy="Give a number, such as 0.5.")
         return self._replaced({name: float(value) for name, value in weights.items()}, tasks)
 
+    def scales(self, predictions: Mapping[str, Tensor]) -> dict[str, float]:
+        """Return for each weight that is worth a search how large one is that matters, such as 1 over the spread of what it
+        multiplies; predictions are (B,)."""
+        return {name: abs(value) or 1.0 for name, value in self.weights_among(list(predictions)).items()}
+
     def _replaced(self, weights: Mapping[str, float], tasks: Sequence[str]) -> Self:
         """Return the fusion with these weights among its own; they were checked."""
         raise NotImplementedError

@@ -27,7 +27,8 @@ class Multiply(_Weighted):
     """Power of each task; empty, every task with one number a row has power 1, and tasks not named do not count."""
 
     def score(self, predictions: Mapping[str, Tensor], requests: Tensor | None = None) -> Tensor:
-        logs = [
-            power * double(predictions[task]).clamp(min=_SMALLEST).log() for task, power in self._named(predictions).items()
-        ]
+        logs = [power * self._term(double(predictions[task])) for task, power in self._named(predictions).items()]
         return torch.exp(sum(logs[1:], start=logs[0]))
+
+    def _term(self, prediction: Tensor) -> Tensor:
+        return prediction.clamp(min=_SMALLEST).log()

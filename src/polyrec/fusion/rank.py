@@ -32,6 +32,9 @@ class Rank(_Weighted):
         terms = [weight * share_below(double(predictions[task]), requests) for task, weight in self._named(predictions).items()]
         return sum(terms[1:], start=terms[0])
 
+    def _term(self, prediction: Tensor) -> Tensor:
+        return share_below(prediction)
+
 
 def share_below(values_B: Tensor, requests_B: Tensor | None = None) -> Tensor:
     """Return which share (B,) of the rows of its request each row stands above, ties half, itself among the ties."""

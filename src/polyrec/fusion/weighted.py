@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 
 from torch import Tensor
 
-from polyrec.fusion.fusion import Fusion
+from polyrec.fusion.fusion import Fusion, double
 
 
 class _Weighted(Fusion):
@@ -25,6 +25,14 @@ class _Weighted(Fusion):
     def weights_among(self, tasks: Sequence[str]) -> dict[str, float]:
         given = self.parts()
         return {task: given.get(task, 0.0 if given else 1.0) for task in tasks}
+
+    def scales(self, predictions: Mapping[str, Tensor]) -> dict[str, float]:
+        spreads = {task: float(self._term(double(predictions[task])).std()) for task in self._named(predictions)}
+        return {task: 1 / spread if spread > 0 else 1.0 for task, spread in spreads.items()}
+
+    def _term(self, prediction: Tensor) -> Tensor:
+        """Return what a task's number multiplies, in double precision."""
+        return prediction
 
     def _replaced(self, weights: Mapping[str, float], tasks: Sequence[str]) -> Self:
         return self.replace(**{self.parts_field: {**(self.parts() or dict.fromkeys(tasks, 1.0)), **weights}})

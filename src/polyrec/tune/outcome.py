@@ -13,7 +13,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Column, Table
 from rich.text import Text
 
-from polyrec.tune.front import compromise, pareto_front
+from polyrec.evaluate.front import compromise, pareto_front
 from polyrec.tune.objective import Objective
 
 TrialState = Literal["complete", "pruned", "failed", "interrupted"]

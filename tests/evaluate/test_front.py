@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from polyrec.tune.front import compromise, pareto_front
+from polyrec.evaluate.front import compromise, pareto_front
 
 VALUES = st.tuples(st.integers(1, 25), st.integers(1, 3)).flatmap(
     lambda shape: arrays(float, shape, elements=st.integers(-3, 3).map(float))
