@@ -150,12 +150,9 @@ class Catalogue:
             predictions = raised(predictions, self.spec.tasks, self._is_new[rows_N])
         return calibrated(self.spec.calibration, self.parts.calibration_states, predictions)
 
-    def nearest(self, given: Mapping[str, Any], events: Events | None, count: int, rows_N: Tensor | None = None) -> Tensor:
-        """Return the rows of the `count` items that the first Retrieval task finds nearest to a user, the lowest row first.
-
-        `rows_N` are the rows that may be found, where not all may.
-        """
-        return self.proposer.nearest(self._outputs_of(given, events), count, rows_N)
+    def nearest(self, given: Mapping[str, Any], events: Events | None, count: int, keep_I: Tensor) -> Tensor:
+        """Return the rows, in order, of `count` items that the first Retrieval task finds nearest to a user, of those kept."""
+        return self.proposer.nearest(self._outputs_of(given, events), count, keep_I)
 
     @cached_property
     def proposer(self) -> Proposer:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 import torch
 from torch import Tensor
@@ -56,7 +57,7 @@ def read_events(
     for name, kind in schema.items():
         if name in told.columns:
             try:
-                columns.append(told[name].cast(kind))
+                columns.append(told[name] if told[name].dtype == kind else told[name].cast(kind))
             except pl.exceptions.PolarsError as error:
                 found, remedy = str(error).splitlines()[0], "Give values of the training table's type."
                 thing = f"column {name!r} of events"
@@ -64,16 +65,18 @@ def read_events(
     if time is None:
         return pl.DataFrame(columns)
     times, _ = read_times(told[time], clock)
-    rows = pl.DataFrame([*columns, times.alias(TIME)])
-    if last is not None:
-        rows = rows.filter(pl.col(TIME) > last)
-    return rows.sort(TIME, maintain_order=True)
+    at_E = times.to_numpy()
+    later_E = np.flatnonzero(at_E > last) if last is not None else np.arange(len(at_E))
+    return pl.DataFrame([*columns, times.alias(TIME)])[later_E[np.argsort(at_E[later_E], kind="stable")]]
 
 
 def completed(events: pl.DataFrame, items: pl.DataFrame, rows_E: Tensor, schema: Mapping[str, pl.DataType]) -> Events:
     """Return events with all columns of the log: those that were not told from the catalogue, where it has them."""
-    places = pl.Series([row if row >= 0 else None for row in rows_E.tolist()], dtype=pl.UInt32)
-    known = items.select(pl.all().gather(places))
+    if (rows_E >= 0).all():
+        known = items[rows_E.numpy()]
+    else:
+        places = pl.Series([row if row >= 0 else None for row in rows_E.tolist()], dtype=pl.UInt32)
+        known = items.select(pl.all().gather(places))
     columns = []
     for name, kind in schema.items():
         if name in events.columns:

@@ -16,6 +16,9 @@ from torch.nn import functional
 from polyrec.index.build import build_index
 from polyrec.index.index import Index
 
+_FEW = 1000
+"""Items that may be left out after a search for as many more, which costs less than to search among the others alone."""
+
 Outputs = Callable[[Tensor], Tensor]
 """Returns the task's raw outputs (N, 2K) for some rows of the catalogue, the user's vectors and the items' side by side."""
 
@@ -45,14 +48,17 @@ class Proposer:
         other.index.put(rows_C.numpy(), other._indexed(rows_C))
         return other
 
-    def nearest(self, outputs: Outputs, count: int, rows_N: Tensor | None = None) -> Tensor:
-        """Return the rows, in order, of `count` items nearest to the user whose `outputs` these are; of some rows, or all."""
+    def nearest(self, outputs: Outputs, count: int, keep_I: Tensor) -> Tensor:
+        """Return the rows, in order, of `count` items nearest to the user whose `outputs` these are, of those that are kept."""
         user_1K = outputs(torch.zeros(1, dtype=torch.long)).chunk(2, 1)[0]
-        query = user_1K if self.bonus == 0 else functional.pad(user_1K, (0, 1), value=1.0)
-        keep = None if rows_N is None else rows_N.numpy()
-        if keep is None and len(self.index) > len(self.item_IK):
-            keep = np.arange(len(self.item_IK))
-        found = self.index.search(query.numpy(), count, keep).rows_QK[0]
+        query = (user_1K if self.bonus == 0 else functional.pad(user_1K, (0, 1), value=1.0)).numpy()
+        keep, left_out = keep_I.numpy(), len(keep_I) - int(keep_I.sum())
+        if left_out <= _FEW and len(self.index) == len(keep):
+            found = self.index.search(query, count + left_out).rows_QK[0]
+            found = found[found >= 0]
+            found = found[keep[found]][:count]
+        else:
+            found = self.index.search(query, count, keep).rows_QK[0]
         return torch.from_numpy(np.sort(found[found >= 0]))
 
     def _indexed(self, rows: Tensor) -> np.ndarray:

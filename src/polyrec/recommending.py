@@ -57,19 +57,17 @@ def recommendation(fitted: Fitted, ask: Ask) -> Recommendation:
     events = None if ask.events is None else catalogue.events(ask.events, user)
     keep_I = _kept(fitted, ask, events, rules)
     count = fitted.spec.candidates
-    rows_N = keep_I.nonzero().squeeze(1)
-    if count is not None and len(rows_N) > count:
-        rows_N = catalogue.nearest(ask.user, events, count, None if keep_I.all() else rows_N)
-        rows_N = _with_pinned(fitted, rules, rows_N, keep_I)
+    if count is not None and int(keep_I.sum()) > count:
+        rows_N = _with_pinned(fitted, rules, catalogue.nearest(ask.user, events, count, keep_I), keep_I)
+    else:
+        rows_N = keep_I.nonzero().squeeze(1)
     predictions = catalogue.predict(ask.user, rows_N, events)
     scores_N = fitted.fused(predictions, ask.weights)
     order_N = best_first(scores_N, ask.k if not rules else len(rows_N))
     vectors_ND = catalogue.unit_vectors(rows_N[order_N]).numpy() if any(rule.needs_vectors for rule in rules) else None
     own = Candidates(rows_N[order_N].numpy(), scores_N[order_N].numpy(), fitted.items, fitted.item_key, vectors_ND)
     listed = apply_rules(rules, own, ask.k, ask.seed)
-    place_I = torch.empty(len(keep_I), dtype=torch.long)
-    place_I[rows_N] = torch.arange(len(rows_N))
-    shown_K = place_I[torch.from_numpy(listed.rows_K)]
+    shown_K = torch.searchsorted(rows_N, torch.from_numpy(listed.rows_K))
     return Recommendation(listed, {name: value[shown_K] for name, value in predictions.items()})
 
 
