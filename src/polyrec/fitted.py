@@ -284,7 +284,7 @@ class Fitted:
             remedy = "Add a Binary or Regression task."
             raise UserError("a fused score", expected="a task with one number a row", found=found, remedy=remedy)
         fusion = self.spec.fusion if weights is None else self.spec.fusion.with_weights(weights, list(scalar))
-        return fusion.score(scalar, requests)
+        return fusion.score(scalar, requests, self.parts.fusion_states)
 
     def _columns(self, predictions: Mapping[str, Tensor], scores: Tensor | None) -> list[pl.Series]:
         """Return predictions as named columns, the fused score first where there is one."""
