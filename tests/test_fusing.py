@@ -12,21 +12,19 @@ import torch
 
 import polyrec
 from polyrec import Add, Fitted, Formula, Multiply, Rank, UserError
-from polyrec.fusing import search_fusion
 from polyrec.fusion.fusion import Fusion
 from polyrec.ranges.uniform import Uniform
 
 UTILITY = {"like.ndcg@5": 1.0, "stars.ndcg@5": 0.5}
 
 
-class Oracle:
+class Oracle(Fitted):
     """A recommender that predicts `like` as badly as it can and `stars` as the ratings are, with some noise."""
 
-    user_key = "user_id"
+    asked = 0
 
     def __init__(self, fitted: Fitted, fusion: Fusion) -> None:
-        self.spec, self.parts = fitted.spec.replace(fusion=fusion), fitted.parts
-        self.asked = 0
+        super().__init__(replace(fitted.parts, spec=fitted.spec.replace(fusion=fusion)), fitted.model)
 
     def predict_tensors(self, frame: pl.DataFrame) -> dict[str, torch.Tensor]:
         self.asked += 1
@@ -44,7 +42,7 @@ def rows(split) -> pl.DataFrame:
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
 def test_finds_the_task_that_knows(fitted: Fitted, rows: pl.DataFrame, sampler: str):
     oracle = Oracle(fitted, Add(weights={"like": 1.0, "stars": 0.1}))
-    found = search_fusion(oracle, rows, UTILITY, 40, sampler, 0)
+    found = oracle.tune_fusion(rows, UTILITY, trials=40, sampler=sampler)
     assert oracle.asked == 1
     assert found.given.weights == {"like": 1.0, "stars": 0.1}
     assert found.best.weights["stars"] > 4 * found.best.weights["like"]
@@ -107,7 +105,7 @@ def test_what_is_applied_is_declared_saved_and_loaded(fitted: Fitted, rows: pl.D
     ],
 )
 def test_weights_that_are_named_are_searched_on_their_side_of_zero(fitted: Fitted, rows, fusion: Fusion, searched: set[str]):
-    found = search_fusion(Oracle(fitted, fusion), rows, {"stars.ndcg@3": 1.0}, 10, "random", 0)
+    found = Oracle(fitted, fusion).tune_fusion(rows, {"stars.ndcg@3": 1.0}, trials=10, sampler="random")
     assert set(found.best.weights) == searched
     for trial in found.trials:
         assert all(value * found.given.weights[name] >= 0 for name, value in trial.weights.items())
@@ -136,7 +134,7 @@ def test_a_hundred_trials_over_twenty_thousand_rows_take_seconds(fitted: Fitted,
     many = pl.concat([rows.with_columns(user_id=pl.col("user_id") + 1000 * copy) for copy in range(20)])
     oracle = Oracle(fitted, Add())
     began = time.process_time()
-    search_fusion(oracle, many, UTILITY, 100, "tpe", 0)
+    oracle.tune_fusion(many, UTILITY, trials=100)
     assert time.process_time() - began < 20
 
 

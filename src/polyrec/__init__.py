@@ -55,6 +55,7 @@ from polyrec.features.text import Text
 from polyrec.features.vector import Vector
 from polyrec.fitted import Fitted
 from polyrec.fusion.add import Add
+from polyrec.fusion.concat import Concat
 from polyrec.fusion.formula import Formula
 from polyrec.fusion.multiply import Multiply
 from polyrec.fusion.rank import Rank
@@ -151,6 +152,7 @@ __all__ = [
     "Censored",
     "Chat",
     "Choice",
+    "Concat",
     "Concatenated",
     "Convolution",
     "Count",

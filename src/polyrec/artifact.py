@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -41,6 +41,8 @@ class Parts:
     facts: Mapping[str, Any]
     """JSON values: versions, roles, data hash, curves, validation metrics."""
     card: str
+    fusion_states: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+    """By the fusion's own names, where it learned something."""
 
 
 def write(folder: Path, parts: Parts) -> None:
@@ -57,6 +59,7 @@ def write(folder: Path, parts: Parts) -> None:
             "features": parts.feature_states,
             "tasks": parts.task_states,
             "calibration": parts.calibration_states,
+            "fusion": parts.fusion_states,
             ".": parts.frames,
         }
         for group, frames in groups.items():
@@ -86,7 +89,7 @@ def read(folder: Path) -> Parts:
         if name not in files:
             raise _broken(folder, f"the file {name!r} in the manifest", "no such entry")
     spec = Recommender.from_yaml(folder / SPEC_FILE)
-    state: dict[str, dict[str, pl.DataFrame]] = {"features": {}, "tasks": {}, "calibration": {}, STATE_FOLDER: {}}
+    state: dict[str, dict[str, pl.DataFrame]] = {"features": {}, "tasks": {}, "calibration": {}, "fusion": {}, STATE_FOLDER: {}}
     for name in files:
         place = PurePosixPath(name)
         if place.suffix == ".parquet" and place.parent.name in state:
@@ -97,7 +100,7 @@ def read(folder: Path) -> Parts:
         raise _broken(folder, "weights in safetensors", str(error)) from error
     card = (folder / CARD_FILE).read_text(encoding="utf-8")
     states = (state["features"], state["tasks"], state["calibration"], state[STATE_FOLDER])
-    return Parts(spec, *states, weights, manifest, card)
+    return Parts(spec, *states, weights, manifest, card, state["fusion"])
 
 
 def _manifest(folder: Path) -> dict[str, Any]:

@@ -264,7 +264,7 @@ class Fitted:
             remedy = "Add a Binary or Regression task."
             raise UserError("a fused score", expected="a task with one number a row", found=found, remedy=remedy)
         fusion = self.spec.fusion.with_weights(weights, list(scalar)) if weights else self.spec.fusion
-        return fusion.score(scalar, requests)
+        return fusion.score(scalar, requests, self.parts.fusion_states)
 
     def seen_pairs(self) -> pl.DataFrame:
         """Return user's and item's key of the training rows."""

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import torch
+from torch import Tensor
 
 import polyrec
 from polyrec.artifact import Parts
-from polyrec.calibrating import calibrate
+from polyrec.calibrating import calibrate, calibrated
 from polyrec.card import write_card
 from polyrec.catalogue import predict
 from polyrec.compiling import Stages
@@ -27,6 +29,7 @@ from polyrec.data.tables import Tables
 from polyrec.features.feature import Feature
 from polyrec.features.text_feature import _TextFeature
 from polyrec.fitted import Fitted
+from polyrec.fusing import learn_fusion
 from polyrec.judging import Judge
 from polyrec.model import Model
 from polyrec.objective import Objective
@@ -54,7 +57,9 @@ def fit(
     fingerprint = _fingerprint(spec, training, hashes["sha256"], hashes["validation_sha256"])
     folder = _inside(checkpoint, "selection")
     first = _learn(spec, stage, training, fingerprint, folder, resume, progress, "training", on_epoch=on_epoch)
-    calibration_states, calibration = _calibrate(spec, first, training.seed)
+    predictions, truths = _held_out(spec, first)
+    calibration_states, calibration = calibrate(spec.tasks, spec.calibration, predictions, truths, training.seed)
+    fusion_states = learn_fusion(spec, calibrated(spec.calibration, calibration_states, predictions), truths)
     final = first
     if training.refit and not resume and checkpoint is not None:
         shutil.rmtree(checkpoint / "refit", ignore_errors=True)
@@ -87,6 +92,7 @@ def fit(
         weights=dict(final.model.state_dict()),
         facts=facts,
         card=write_card(spec, facts),
+        fusion_states=fusion_states,
     )
     return Fitted(parts, final.model)
 
@@ -142,12 +148,12 @@ def _learn(
     return _Learned(model, stage, judge, run)
 
 
-def _calibrate(spec: Recommender, learned: _Learned, seed: int) -> tuple[dict[str, pl.DataFrame], dict[str, Any]]:
-    """Fit the calibrators on what the model predicts for the validation rows.
+def _held_out(spec: Recommender, learned: _Learned) -> tuple[dict[str, Tensor], dict[str, tuple[np.ndarray, np.ndarray]]]:
+    """Return what the model predicts for the validation rows, and which labels they have, where something learns from them.
 
-    Where the model is then refitted on all rows, its calibrators stay those of the model that had not seen these rows.
+    Where the model is then refitted on all rows, what was learned stays that of the model that had not seen these rows.
     """
-    if not spec.calibration:
+    if not (spec.calibration or spec.fusion.learns):
         return {}, {}
     assert learned.judge is not None
     held = learned.judge.prepared
@@ -155,8 +161,7 @@ def _calibrate(spec: Recommender, learned: _Learned, seed: int) -> tuple[dict[st
     for task in spec.tasks:
         mask = held.masks[task.name]
         truths[task.name] = mask.numpy(), task.truth(held.targets[task.name][mask], learned.stage.tasks[task.name]).numpy()
-    predictions = predict(learned.model, spec, learned.stage.tasks, held)
-    return calibrate(spec.tasks, spec.calibration, predictions, truths, seed)
+    return predict(learned.model, spec, learned.stage.tasks, held), truths
 
 
 def _fingerprint(spec: Recommender, training: Training, *hashes: str) -> str:

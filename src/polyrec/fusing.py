@@ -1,7 +1,7 @@
-"""Fusing: a search for the weights of a fusion that order users' held-out rows best, by a declared utility.
+"""Fusing: what a fusion learns from held-out rows, and a search for the weights that order users' rows best by a utility.
 
-The predictions are computed once; a trial fuses them anew. Half of the users are searched on, the other half say what was
-gained. Shape letters: N rows, U users.
+Of a search the predictions are computed once; a trial fuses them anew. Half of the users are searched on, the other half say
+what was gained. Shape letters: N rows, U users.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from polyrec.data.expressions import require_columns
 from polyrec.data.labels import has_label
 from polyrec.evaluate.bootstrap import LEVEL, multiplicities
 from polyrec.evaluate.lists import KINDS, ListMetric, is_list_metric
-from polyrec.fusion.fusion import Fusion
+from polyrec.fusion.fusion import Fusion, State
 from polyrec.fusion_search import UTILITY, FusionSearch, FusionTrial, Gain, Sampler
 from polyrec.observing import number_groups, read_truth
 from polyrec.ranges.uniform import Uniform
+from polyrec.recommender import Recommender
 from polyrec.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -48,10 +49,12 @@ class Candidates:
     """(N,) numbers of the users: the rows of one are one request."""
     metrics: Mapping[str, ListMetric]
     """By `task.metric`."""
+    state: State
+    """What the fusion learned."""
 
     def values(self, fusion: Fusion) -> dict[str, np.ndarray]:
         """Return each metric by user, (U,), of the lists that a fusion makes."""
-        score = fusion.score(self.predictions, self.users).numpy()
+        score = fusion.score(self.predictions, self.users, self.state).numpy()
         return {name: metric.values(score) for name, metric in self.metrics.items()}
 
     def means(self, values: Mapping[str, np.ndarray], draws: np.ndarray | None = None) -> dict[str, float]:
@@ -93,6 +96,25 @@ def search_fusion(
     users = len(searched.users.unique()), len(confirmed.users.unique())
     gains = _gains(confirmed, utility, fusion, best, seed)
     return FusionSearch(fusion, tasks, dict(utility), sampler, seed, ended, gains, users)
+
+
+def learn_fusion(
+    spec: Recommender, predictions: Mapping[str, Tensor], truths: Mapping[str, tuple[np.ndarray, np.ndarray]]
+) -> State:
+    """Return what the fusion of a declaration learns from held-out rows: calibrated predictions, and by task which rows have a
+    label and those labels."""
+    if not spec.fusion.learns:
+        return {}
+    scalar = [task for task in spec.tasks if task.is_scalar]
+    labels = {}
+    for task in scalar:
+        mask, label = truths[task.name]
+        if label.ndim == 1:
+            label_N = np.zeros(len(mask))
+            label_N[mask] = label
+            labels[task.name] = torch.from_numpy(mask), torch.from_numpy(label_N)
+    probabilities = [task.name for task in scalar if "log_loss" in task.metrics]
+    return spec.fusion.fit({task.name: predictions[task.name] for task in scalar}, labels, probabilities)
 
 
 def total(means: Mapping[str, float], utility: Mapping[str, float]) -> float:
@@ -151,7 +173,8 @@ def _halves(
                 raise UserError(f"utility {term!r}", expected="users whose lists it can tell", found=found, remedy=remedy)
         rows_N = torch.from_numpy(own_N)
         kept_predictions = {name: value[rows_N] for name, value in predictions.items()}
-        halves.append(Candidates(kept_predictions, torch.from_numpy(number_U[user_N[own_N]]), metrics))
+        numbers = torch.from_numpy(number_U[user_N[own_N]])
+        halves.append(Candidates(kept_predictions, numbers, metrics, fitted.parts.fusion_states))
     return halves[0], halves[1]
 
 

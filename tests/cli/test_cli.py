@@ -131,6 +131,17 @@ class TestAnswers:
         assert "option --weight stars: expected NAME=NUMBER" in wrong.stderr
         assert "Top 3 for a new user" in run("recommend", folder / "artifact", "--set", "age=30", "-k", 3).stdout
 
+    def test_fuse(self, folder: Path, tmp_path: Path, fitted, split):
+        arguments = ["fuse", folder / "artifact", "--data", folder / "test.parquet", "--trials", 5, "--out", tmp_path / "b"]
+        utility, plot = ["--utility", "like.ndcg@5=1", "--utility", "stars.mean@5=0"], tmp_path / "front.png"
+        told = json.loads(run(*arguments, *utility, "--plot", plot, "--json", "--quiet").stdout)
+        found = fitted.tune_fusion(split[1], {"like.ndcg@5": 1.0, "stars.mean@5": 0.0}, trials=5)
+        assert told == found.to_dict(trials=True)
+        assert polyrec.load(tmp_path / "b").spec.fusion == found.best_fusion
+        assert plot.read_bytes().startswith(b"\x89PNG")
+        wrong = run(*arguments, "--utility", "like.ndgc@5=1", code=2)
+        assert "Did you mean 'like.ndcg@10'" in wrong.stderr
+
     @pytest.mark.parametrize("form", ["onnx", "torch"])
     def test_export(self, folder: Path, tmp_path: Path, form: str):
         out = tmp_path / "model"

@@ -39,3 +39,6 @@ def test_a_front_says_which_way_is_better_and_is_also_a_picture(tmp_path: Path, 
     assert picture.startswith(b"\x89PNG")
     assert front_panels(*arguments) == svg
     assert (tmp_path / "front.png").read_bytes() == picture
+    unnumbered = texts(front_panels(*arguments[:4], None, *arguments[5:], chosen="taken"))
+    assert "taken" in unnumbered
+    assert not {"4", "17", "written to best.yaml"} & unnumbered

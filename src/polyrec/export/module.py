@@ -48,7 +48,8 @@ class ExportedModel(nn.Module):
         predictions = self.objective.predictions(raw, self.parts.task_states)
         predictions = calibrated(spec.calibration, self.parts.calibration_states, predictions)
         scalar = {task.name: predictions[task.name] for task in spec.tasks if task.is_scalar}
-        return {**({SCORE: spec.fusion.score(scalar)} if scalar else {}), **predictions}
+        score = {SCORE: spec.fusion.score(scalar, state=self.parts.fusion_states)} if scalar else {}
+        return {**score, **predictions}
 
 
 class FilledBagEncoder(Encoder):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from polyrec.fusion.fusion import double
+from polyrec.fusion.fusion import State, double
 from polyrec.fusion.weighted import _Weighted
 
 
@@ -21,6 +21,6 @@ class Add(_Weighted):
     weights: dict[str, float] = {}
     """Weight of each task; empty, every task with one number a row weighs 1, and tasks not named do not count."""
 
-    def score(self, predictions: Mapping[str, Tensor], requests: Tensor | None = None) -> Tensor:
+    def score(self, predictions: Mapping[str, Tensor], requests: Tensor | None = None, state: State | None = None) -> Tensor:
         terms = [weight * double(predictions[task]) for task, weight in self._named(predictions).items()]
         return sum(terms[1:], start=terms[0])

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import ClassVar, Self
 
+import polars as pl
 import torch
 from torch import Tensor
 
 from polyrec.core.errors import UserError, nearest
 from polyrec.core.spec import Family
+
+State = Mapping[str, pl.DataFrame]
+"""What a fusion learned: frames whose columns each kind documents; empty for one that learns nothing."""
 
 
 class Fusion(Family, family="fusions"):
@@ -18,6 +22,9 @@ class Fusion(Family, family="fusions"):
 
     compares_rows: ClassVar[bool] = False
     """Whether the score of a row depends on the other rows of its request."""
+
+    learns: ClassVar[bool] = False
+    """Whether `fit` must have learned from labelled rows before there are scores."""
 
     def names(self) -> Sequence[str]:
         """Return the tasks that the fusion names; empty means every scalar task."""
@@ -31,11 +38,21 @@ class Fusion(Family, family="fusions"):
                 remedy = nearest(name, scalar_tasks)
                 raise UserError(f"fusion of {name!r}", expected="a task with one number a row", found=found, remedy=remedy)
 
-    def score(self, predictions: Mapping[str, Tensor], requests: Tensor | None = None) -> Tensor:
+    def fit(
+        self, predictions: Mapping[str, Tensor], labels: Mapping[str, tuple[Tensor, Tensor]], probabilities: Collection[str]
+    ) -> State:
+        """Learn from rows that the model did not learn from, after calibration; by default nothing.
+
+        `labels` holds by task which rows have a label (B,) and the label of each row (B,), in the units of the predictions;
+        `probabilities` names the tasks whose prediction is one.
+        """
+        return {}
+
+    def score(self, predictions: Mapping[str, Tensor], requests: Tensor | None = None, state: State | None = None) -> Tensor:
         """Return the score (B,) from predictions (B,) in the tasks' own units, higher is better.
 
         `requests` (B,) holds a whole number for each row, the same for rows that are candidates of one list, such as one
-        user's; without it all rows are. Scores are compared within a request.
+        user's; without it all rows are. Scores are compared within a request. `state` is what `fit` learned.
         """
         raise NotImplementedError
 

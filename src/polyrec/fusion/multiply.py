@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from polyrec.fusion.fusion import double
+from polyrec.fusion.fusion import State, double
 from polyrec.fusion.weighted import _Weighted
 
 _SMALLEST = 1e-9
@@ -26,7 +26,7 @@ class Multiply(_Weighted):
     powers: dict[str, float] = {}
     """Power of each task; empty, every task with one number a row has power 1, and tasks not named do not count."""
 
-    def score(self, predictions: Mapping[str, Tensor], requests: Tensor | None = None) -> Tensor:
+    def score(self, predictions: Mapping[str, Tensor], requests: Tensor | None = None, state: State | None = None) -> Tensor:
         logs = [power * self._term(double(predictions[task])) for task, power in self._named(predictions).items()]
         return torch.exp(sum(logs[1:], start=logs[0]))
 

@@ -70,15 +70,17 @@ def front_panels(
     higher_is_better: Sequence[bool],
     values: Sequence[Sequence[float]],
     on_front: Sequence[bool],
-    numbers: Sequence[int],
+    numbers: Sequence[int] | None,
     best: int,
     declared: int | None,
     png: Path,
+    chosen: str = "written to best.yaml",
 ) -> str:
     """Draw every pair of objectives against each other, trials of the front coloured, the chosen one a star; also as PNG.
 
     Axes point as their numbers do; the label says which way is better. `numbers` are those of the trials, written at the
-    points of the front. With two objectives the front is a line of steps: what lies on its far side was not reached.
+    points of the front unless there are none; `chosen` says in the legend what became of the best one. With two objectives
+    the front is a line of steps: what lies on its far side was not reached.
     """
     pairs = list(itertools.combinations(range(len(names)), 2))
     points, front = np.array(values), np.array(on_front)
@@ -91,16 +93,12 @@ def front_panels(
                 axis.step(steps[:, x], steps[:, y], where=turn, color=COLOURS[0], linewidth=1, alpha=0.6)
             axis.plot(points[front, x], points[front, y], "o", color=COLOURS[0], markersize=6, label="Pareto front")
             for place in np.flatnonzero(front).tolist():
-                axis.annotate(
-                    str(numbers[place]),
-                    (points[place, x], points[place, y]),
-                    xytext=(7, 3),
-                    textcoords="offset points",
-                    fontsize=7,
-                )
+                if numbers is not None:
+                    point, shift = (points[place, x], points[place, y]), (7, 3)
+                    axis.annotate(str(numbers[place]), point, xytext=shift, textcoords="offset points", fontsize=7)
             if declared is not None:
                 axis.plot(*points[declared, [x, y]], "s", color="black", markersize=8, fillstyle="none", label="as declared")
-            axis.plot(*points[best, [x, y]], "*", color=COLOURS[1], markersize=15, label="written to best.yaml")
+            axis.plot(*points[best, [x, y]], "*", color=COLOURS[1], markersize=15, label=chosen)
             for own, label in ((x, axis.set_xlabel), (y, axis.set_ylabel)):
                 label(f"{names[own]} ({'higher' if higher_is_better[own] else 'lower'} is better)")
         axes[-1].legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
