@@ -32,7 +32,7 @@ class Candidates:
     def columns(self, *names: str) -> pl.DataFrame:
         """Return some columns of the candidates; one that the catalogue lacks is refused."""
         require_columns(self.items, names, "a rule on the catalogue")
-        return self.items.select(dict.fromkeys(names))[self.rows_N]
+        return self.items.select(list(dict.fromkeys(names)))[self.rows_N]
 
     def values(self, column: str) -> list[frozenset[Hashable]]:
         """Return the values that each candidate has in a column: those of its list, its one value, or none."""
