@@ -23,6 +23,7 @@ from polyrec.features.light_gcn import LightGCN
 from polyrec.features.streamed import Streamed
 from polyrec.observing import number_groups
 from polyrec.recommender import Recommender
+from polyrec.rules.rule import check_columns
 from polyrec.tasks.task import Task
 from polyrec.training_table import Table
 
@@ -186,6 +187,8 @@ def kept_frames(spec: Recommender, joined: Joined, table: Table) -> dict[str, pl
             if given is not None:
                 latest = given.join(latest.select(key, *(c for c in columns if c not in given.columns)), on=key, how="left")
             frames[name] = latest.sort(key)
+    if spec.rules:
+        check_columns(spec.rules, frames["items"])
     return frames
 
 

@@ -34,6 +34,7 @@ ARGUMENTS = {
     "trunk": "trunks",
     "pooling": "poolings",
     "link": "links",
+    "rule": "rules",
 }
 """Families by the argument that stands for an example of one of their kinds."""
 

@@ -32,10 +32,11 @@ class InvertedFile(Index):
     """Vectors in lists around centroids of k-means, the inverted file of Jégou, Douze & Schmid (TPAMI 2011) without codes.
 
     A query reads lists, the nearest centroid first, until it has looked at enough vectors. How many are enough is read off
-    when the index is built: `budget(k)` vectors hold the share `recall` of the k nearest of queries that are tried. A filter
-    that keeps the share s of the vectors makes the k nearest of those kept lie among the `k / s` nearest of all, so that
-    `s budget(k / s)` vectors that may be found are looked at; where the filter keeps vectors far from the query, that many
-    are found further away. Faiss's `IndexIVFFlat` reads a fixed number of lists, under a filter too, where its recall falls.
+    when the index is built: `budget(k)` vectors hold the share `recall` of the farther half of the k nearest of queries that
+    are tried, and more of the nearer half. Under a filter the k nearest of those kept are the k kept ones among the d nearest
+    of all, so that lists of `budget(d)` vectors are read; d is the number of vectors in the nearest lists that hold k kept
+    ones. Where few are kept, all of them are looked at. Faiss's `IndexIVFFlat` reads a fixed number of lists, under a filter
+    too, where its recall falls.
     """
 
     def __init__(
@@ -94,23 +95,30 @@ class InvertedFile(Index):
     def _examine(
         self, queries_QD: np.ndarray, k: int, place_P: np.ndarray | None
     ) -> Iterator[tuple[np.ndarray | None, np.ndarray]]:
-        share = 1 if place_P is None else len(place_P) / max(len(self.rows_N), 1)
-        budget = math.ceil(share * self.budget(k / share)) if share else 0
-        if place_P is not None and len(place_P) <= max(2 * budget, _FEW):
+        if place_P is not None and len(place_P) <= self._few(k, len(place_P)):
             vectors_PD = np.take(self.vectors_ND, place_P, axis=0)
             yield from ((place_P, vectors_PD @ query_D) for query_D in queries_QD)
             return
         bounds = self.offsets if place_P is None else np.searchsorted(place_P, self.offsets)
         for query_D in queries_QD:
             order_L = self._order(query_D)
-            read_L = order_L[: np.searchsorted(np.diff(bounds)[order_L].cumsum(), budget) + 1]
-            spans = list(zip(bounds[read_L].tolist(), bounds[read_L + 1].tolist(), strict=True))
+            read_L = np.diff(self.offsets)[order_L].cumsum()
+            depth = float(k)
+            if place_P is not None:
+                kept_L = np.diff(bounds)[order_L].cumsum()
+                depth = float(np.interp(k, np.concatenate([[0], kept_L]), np.concatenate([[0], read_L])))
+            nearest_L = order_L[: np.searchsorted(read_L, self.budget(depth)) + 1]
+            spans = list(zip(bounds[nearest_L].tolist(), bounds[nearest_L + 1].tolist(), strict=True))
             if place_P is None:
                 place = np.concatenate([np.arange(start, end) for start, end in spans])
                 yield place, np.concatenate([self.vectors_ND[start:end] @ query_D for start, end in spans])
             else:
                 place = np.concatenate([place_P[start:end] for start, end in spans])
                 yield place, np.take(self.vectors_ND, place, axis=0) @ query_D
+
+    def _few(self, k: int, kept: int) -> float:
+        """Return how many vectors, if so many are kept, are no more work to look at than lists are to put in order."""
+        return max(2 * kept / len(self.rows_N) * self.budget(k * len(self.rows_N) / kept), _FEW) if kept else 0
 
     def _order(self, query_D: np.ndarray) -> np.ndarray:
         """Return the lists in the order in which a query reads them."""
@@ -124,7 +132,8 @@ class InvertedFile(Index):
         return min(float(within) * max(depth / depths[-1], 1), len(self.rows_N))
 
     def _budgets(self, queries_QD: np.ndarray, recall: float) -> np.ndarray:
-        """Return how many vectors must be looked at so that the share `recall` of the nearest is among them, by depth.
+        """Return how many vectors must be looked at so that the share `recall` is among them of the farther half of the
+        nearest, by depth.
 
         It is read off where the nearest vectors stand in the order of reading: no search is tried.
         """
@@ -138,7 +147,7 @@ class InvertedFile(Index):
             until_L = np.empty(len(order_L))
             until_L[order_L] = np.diff(self.offsets)[order_L].cumsum()
             read_QK[query] = until_L[list_QK[query]]
-        return np.array([np.quantile(read_QK[:, :depth], recall, method="higher") for depth in depths])
+        return np.array([np.quantile(read_QK[:, depth // 2 : depth], recall, method="higher") for depth in depths])
 
 
 def _drawn(vectors_ND: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
