@@ -241,6 +241,7 @@ class Redis(Store):
 
     def _check_durability(self, is_told: bool) -> None:
         thing = f"store {self.address.shown!r}"
+        self._redis.ping()  # refused while the server loads its file, when it says that it has none
         info: dict[str, Any] = self._redis.info("persistence", "memory")
         if not info["aof_enabled"]:
             remedy = "Set `appendonly yes` in the server's configuration."
