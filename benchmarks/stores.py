@@ -1,7 +1,7 @@
 """How fast a store takes events and tells histories, and what it keeps: `python benchmarks/stores.py --help`.
 
-Kinds: SQLite in a file, Redis with `appendfsync always` and `everysec`, PostgreSQL, and the journal; the servers are started here, on
-the same machine and disk. One event an append, flushed before it returns (but for `everysec`); histories of 50 events. The time
+Kinds: SQLite in a file, Redis with `appendfsync always` and `everysec`, PostgreSQL, and the journal; the servers are started
+here, on the same machine and disk. One event an append, flushed before it returns (but for `everysec`); histories of 50 events. The time
 of a flush alone tells how much of an append is the disk. `--kill` ends a process that appends to SQLite with kill -9, again and
 again, and looks for every event that it had acknowledged.
 """

@@ -299,6 +299,15 @@ class TestSQLite(StoreContract):
         with pytest.raises(UnavailableError, match="not a database"):
             open_store(f"sqlite:///{path}")
 
+    def test_an_erased_user_stands_nowhere_in_the_file(self, url: str):
+        with open_store(url, timeout=10) as store:
+            store.append([event("a", "someone"), event("b", "other")])
+            store.log_lists([served("r", "someone")])
+            store.erase("someone")
+        content = Path(url.removeprefix("sqlite:///")).read_bytes()
+        assert b"other" in content
+        assert b"someone" not in content
+
     def test_a_lock_that_is_held_too_long_is_told(self, url: str):
         with open_store(url, timeout=0.1) as store:
             store.append([event("a")])
