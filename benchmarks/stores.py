@@ -1,9 +1,9 @@
 """How fast a store takes events and tells histories, and what it keeps: `python benchmarks/stores.py --help`.
 
 Kinds: SQLite in a file, Redis with `appendfsync always` and `everysec`, PostgreSQL, and the journal; the servers are started
-here, on the same machine and disk. One event an append, flushed before it returns (but for `everysec`); histories of 50 events. The time
-of a flush alone tells how much of an append is the disk. `--kill` ends a process that appends to SQLite with kill -9, again and
-again, and looks for every event that it had acknowledged.
+here, on the same machine and disk. One event an append, flushed before it returns (but for `everysec`); histories of 50 events.
+The time of a flush alone tells how much of an append is the disk. `--kill` ends a process that appends to SQLite with kill -9,
+again and again, and looks for every event that it had acknowledged.
 """
 
 from __future__ import annotations
@@ -78,6 +78,8 @@ def measure(url: str, appends: int) -> dict[str, Any]:
     """Return the figures of a store."""
     with open_store(url, timeout=30) as store:
         store.append([event("reader", number) for number in range(1000)])
+        for number in range(2 * appends):  # until SQLite writes over its log from the start, as it does from then on
+            store.append([event("earlier", number)])
         store.history("reader", 50)
         return {
             "append": spread(seconds_of(lambda number: store.append([event("writer", number)]), appends)),
@@ -108,15 +110,17 @@ def measure_journal(path: Path, appends: int) -> dict[str, Any]:
     return found
 
 
-def flush_seconds(folder: Path, times: int) -> dict[str, float]:
-    """Return how long the disk takes to flush 200 bytes at the end of a file."""
+def flush_seconds(folder: Path, times: int) -> dict[str, dict[str, float]]:
+    """Return how long the disk takes to flush 200 bytes: at the end of a file, which grows, and over those that are there."""
     with (folder / "flushed").open("wb", buffering=0) as file:
 
         def flush(_: int) -> None:
             file.write(b"x" * 200)
             os.fdatasync(file.fileno())
 
-        return spread(seconds_of(flush, times))
+        growing = spread(seconds_of(flush, times))
+        file.seek(0)
+        return {"growing": growing, "over": spread(seconds_of(flush, times))}
 
 
 def kill(folder: Path, rounds: int) -> dict[str, int]:
@@ -185,7 +189,7 @@ def main(arguments: list[str] | None = None) -> None:
     for kind, own in kinds.items():
         history = f"{own['history_50']['median_us']:.0f}" if "history_50" in own else ""
         table.add_row(kind, f"{own['append']['median_us']:.0f}", history, f"{own['events_per_second_8_threads']:.0f}")
-    Console().print(table, f"a flush alone: {facts['flush']['median_us']:.0f} µs", facts.get("kill", ""))
+    Console().print(table, f"a flush alone: {facts['flush']}", facts.get("kill", ""))
     if chosen.out:
         chosen.out.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 

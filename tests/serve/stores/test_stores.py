@@ -490,7 +490,7 @@ def hang(url: str, processes: Callable[[], list[int]]) -> None:
             start = time.monotonic()
             with pytest.raises(UnavailableError):
                 store.append([event("b")])
-            assert time.monotonic() - start < 3
+            assert time.monotonic() - start < 2
         finally:
             for process in stopped:
                 os.kill(process, signal.SIGCONT)
