@@ -5,9 +5,15 @@ from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+import glob
 import json
+import shutil
+import signal
+import socket
 import subprocess
 import sys
+import tempfile
+import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -177,3 +183,123 @@ def tiny_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     writer.write_tensors_to_file()
     writer.close()
     return path
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+class PostgreSQLServer:
+    """A server of our own on a free port of the loopback, with a password; a machine without PostgreSQL fails the tests."""
+
+    def __init__(self) -> None:
+        found = sorted(glob.glob("/usr/lib/postgresql/*/bin/initdb"))
+        assert found, "the tests need a PostgreSQL server: apt-get install postgresql (see .ci/services.sh)"
+        self._programs = Path(found[-1]).parent
+        self._folder = Path(tempfile.mkdtemp(prefix="polyrec-postgresql-"))
+        self._as_other = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+        if self._as_other:
+            shutil.chown(self._folder, "postgres")
+        password = self._folder / "password"
+        password.write_text("s3cret-word")
+        password.chmod(0o644)
+        self._port = free_port()
+        self.url = f"postgresql://reader:s3cret-word@127.0.0.1:{self._port}/postgres"
+        self._run("initdb", "--username=reader", "--auth=scram-sha-256", f"--pwfile={password}", "--encoding=UTF8")
+        self.start()
+
+    def start(self) -> None:
+        options = f"-p {self._port} -h 127.0.0.1 -k {self._folder}"
+        self._run("pg_ctl", "start", "--wait", "--log", str(self._folder / "log"), "-o", options)
+
+    def stop(self) -> None:
+        self._run("pg_ctl", "stop", "--wait", "--mode=fast")
+
+    def kill(self) -> None:
+        """End the server and all its processes at once, as kill -9 does."""
+        leader = int((self._folder / "data" / "postmaster.pid").read_text().split()[0])
+        children = Path(f"/proc/{leader}/task/{leader}/children").read_text().split()
+        for process in (leader, *map(int, children)):
+            os.kill(process, signal.SIGKILL)
+        while any(Path(f"/proc/{process}").exists() for process in children):
+            time.sleep(0.01)
+
+    def remove(self) -> None:
+        shutil.rmtree(self._folder)
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [*self._as_other, str(self._programs / program), "-D", str(self._folder / "data"), *arguments]
+        subprocess.run(command, check=True, cwd=self._folder, stdout=subprocess.DEVNULL)
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """The uri of a server that runs as long as the tests do."""
+    server = PostgreSQLServer()
+    yield server.url
+    server.stop()
+    server.remove()
+
+
+@pytest.fixture
+def postgresql_server() -> Iterator[PostgreSQLServer]:
+    """A server that a test may stop, kill and start."""
+    server = PostgreSQLServer()
+    yield server
+    server.stop()
+    server.remove()
+
+
+class RedisServer:
+    """A server of our own on a free port of the loopback, with a password, that syncs its append-only file always."""
+
+    def __init__(self, *options: str) -> None:
+        assert shutil.which("redis-server"), "the tests need a Redis server: apt-get install redis-server"
+        self._folder = Path(tempfile.mkdtemp(prefix="polyrec-redis-"))
+        self._port = free_port()
+        self._options = options or ("--appendonly", "yes", "--appendfsync", "always")
+        self.url = f"redis://:s3cret-word@127.0.0.1:{self._port}/0"
+        self.start()
+
+    def start(self) -> None:
+        settings = {"port": self._port, "bind": "127.0.0.1", "dir": self._folder, "requirepass": "s3cret-word", "save": ""}
+        command = ["redis-server", *(part for name, value in settings.items() for part in (f"--{name}", str(value)))]
+        self.process = subprocess.Popen([*command, *self._options], stdout=subprocess.DEVNULL)
+        for _ in range(1000):
+            try:
+                with socket.create_connection(("127.0.0.1", self._port)):
+                    return
+            except ConnectionRefusedError:
+                time.sleep(0.01)
+        raise AssertionError("redis-server does not answer")
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait()
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def remove(self) -> None:
+        shutil.rmtree(self._folder)
+
+
+@pytest.fixture(scope="session")
+def redis() -> Iterator[str]:
+    """The address of a server that runs as long as the tests do."""
+    server = RedisServer()
+    yield server.url
+    server.stop()
+    server.remove()
+
+
+@pytest.fixture
+def redis_server() -> Iterator[RedisServer]:
+    """A server that a test may stop, kill and start."""
+    server = RedisServer()
+    yield server
+    server.stop()
+    server.remove()

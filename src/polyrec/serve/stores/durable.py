@@ -49,8 +49,9 @@ class Durable:
 
     The first call that the store does not answer in time opens the circuit (Nygard, Release It!, 2007): from then on nothing
     waits for it. Events and erasures go to the journal, histories are the last known ones and say so, lists that were served
-    are dropped and counted, and what only the store can do raises `UnavailableError`. A thread tries to reach the store, replays
-    the journal in its order and closes the circuit. As long as anything waits in the journal, what comes queues up behind it.
+    are dropped and counted, and what only the store can do raises `UnavailableError`. A thread tries to reach the store,
+    replays the journal in its order and closes the circuit. As long as anything waits in the journal, what comes queues up
+    behind it.
 
     Processes share a store, each with a journal of its own; what waits in one bears the time of its acknowledgement, so that an
     erasure and the events before and after it come out right whichever reaches the store first. The clocks of the machines must

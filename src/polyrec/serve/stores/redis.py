@@ -126,7 +126,8 @@ class Redis(Store):
         limits: dict[str, Any] = {"socket_timeout": timeout, "socket_connect_timeout": timeout}
         try:
             # A connection that the server closed meanwhile is found out by using it; asking twice does no harm.
-            self._redis: Any = redis.Redis.from_url(address.text, retry=Retry(NoBackoff(), 1), decode_responses=True, **limits)
+            retry = Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,))
+            self._redis: Any = redis.Redis.from_url(address.text, retry=retry, decode_responses=True, **limits)
         except ValueError:
             remedy = "Write redis://:password@host:6379/0, signs in the password in percent-encoding."
             found = "one that cannot be read"
@@ -241,6 +242,7 @@ class Redis(Store):
 
     def _check_durability(self, is_told: bool) -> None:
         thing = f"store {self.address.shown!r}"
+        self._redis.ping()  # refused while the server loads its file, when it says that it has none
         info: dict[str, Any] = self._redis.info("persistence", "memory")
         if not info["aof_enabled"]:
             remedy = "Set `appendonly yes` in the server's configuration."

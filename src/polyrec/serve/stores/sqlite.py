@@ -43,7 +43,8 @@ class SQLite(Store):
     """A file in WAL mode, written with `synchronous=FULL`: what was acknowledged outlives `kill -9` and a loss of power.
 
     Of the threads of a process that append at once, one commits for all (`GroupCommit`); processes take turns. All of them must
-    be on the machine that has the disk: SQLite's locks and shared memory do not work across a network.
+    be on the machine that has the disk: SQLite's locks and shared memory do not work across a network. What was erased is
+    overwritten by zeros, in the write-ahead log with its next turn.
     """
 
     schemes = ("sqlite",)
@@ -131,6 +132,7 @@ class SQLite(Store):
     def _connect(self) -> sqlite3.Connection:
         database = open_database(self._path, (), is_durable=True, timeout=self.timeout, any_thread=True)
         database.isolation_level = None
+        database.execute("PRAGMA secure_delete = ON")
         return database
 
     def _prepare(self) -> bytes:

@@ -1,0 +1,239 @@
+"""Stores that go away and come back: what was acknowledged is there, in order, and nobody waits."""
+
+import logging
+import os
+import signal
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from polyrec import UserError
+from polyrec.serve.stores.durable import Durable, Receipt
+from polyrec.serve.stores.journal import Appending, Journal
+from polyrec.serve.stores.opening import open_store
+from polyrec.serve.stores.records import Event, ItemChange, ServedItem, ServedList
+from polyrec.serve.stores.store import UnavailableError
+
+
+def event(identifier: str, user: str = "u", at: float = 0) -> Event:
+    return Event(id=identifier, user=user, item="i", type="click", time=at)
+
+
+def ids(events: list[Event]) -> list[str]:
+    return [one.id for one in events]
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+Opening = Callable[..., Durable]
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Iterator[Opening]:
+    """Open a store and a journal in a folder of the test, closed after it."""
+    held: list[Durable] = []
+
+    def open_(url: str, **options: Any) -> Durable:
+        limit = options.pop("limit", 2**20)
+        durable = Durable(partial(open_store, url, timeout=0.5), Journal(tmp_path / "journal", limit), pause=0.02, **options)
+        held.append(durable)
+        return durable
+
+    yield open_
+    for durable in held:
+        durable.close()
+
+
+def test_without_trouble_it_is_the_store(opened: Opening, tmp_path: Path):
+    durable = opened(f"sqlite:///{tmp_path}/a.sqlite")
+    assert durable.append([event("a"), event("b", at=1)]) == Receipt(2)
+    assert durable.append([event("a")]) == Receipt(0)
+    recalled = durable.history("u", 10)
+    assert ids(recalled.events) == ["a", "b"]
+    assert recalled.is_current and durable.is_up and durable.waiting == 0
+    durable.erase("u")
+    assert durable.history("u", 10).events == []
+    assert durable.erased_at("u") is not None
+    assert durable.put_items([ItemChange(item="i", columns={})]) == durable.items_since(0)[0].sequence
+    assert durable.counters()["erasures"] == 1
+
+
+def test_a_store_that_is_down_is_made_up_for(opened: Opening, redis_server: Any, caplog: pytest.LogCaptureFixture):
+    durable = opened(redis_server.url)
+    durable.append([event("a"), event("x", "erased"), event("y", "unseen")])
+    durable.history("u", 10)
+    durable.history("erased", 10)
+    redis_server.stop()
+    with caplog.at_level(logging.WARNING):
+        assert durable.append([event("b", at=1)]) == Receipt(None)
+    assert "Events wait in the journal" in caplog.text and "s3cret" not in caplog.text
+    assert not durable.is_up and durable.waiting > 0
+    recalled = durable.history("u", 10)
+    assert ids(recalled.events) == ["a", "b"] and not recalled.is_current
+    assert durable.history("unseen", 10).events == []
+    durable.erase("erased")
+    assert durable.history("erased", 10).events == []
+    assert durable.erased_at("erased") == pytest.approx(time.time(), abs=60)
+    durable.append([event("z", "erased")])
+    assert ids(durable.history("erased", 10).events) == ["z"]
+    durable.log_lists(
+        [ServedList(request="r", time=0, user="u", model="m", items=(ServedItem(item="i", position=1, score=1),))]
+    )
+    assert durable.dropped == 1
+    for question in (
+        durable.counters,
+        lambda: durable.erased_at("u"),
+        lambda: durable.items_since(0),
+        lambda: durable.put_items([]),
+    ):
+        with pytest.raises(UnavailableError, match="found none since its last failure"):
+            question()
+    redis_server.start()
+    wait_until(lambda: durable.waiting == 0)
+    with open_store(redis_server.url) as store:
+        assert ids(store.history("u", 10)) == ["a", "b"]
+        assert ids(store.history("erased", 10)) == ["z"]
+        assert store.erased("erased")
+    assert durable.append([event("c", at=2)]) == Receipt(1)
+    assert durable.history("u", 10).is_current
+    assert ids(durable.history("erased", 10).events) == ["z"]
+
+
+def test_what_waited_for_an_erased_user_does_not_come_back(opened: Opening, redis_server: Any):
+    durable = opened(redis_server.url)
+    redis_server.stop()
+    durable.append([event("a"), event("b", "v")])
+    redis_server.start()
+    with open_store(redis_server.url) as other:
+        other.erase("u")
+    wait_until(lambda: durable.waiting == 0)
+    assert durable.history("u", 10).events == []
+    assert ids(durable.history("v", 10).events) == ["b"]
+
+
+@pytest.mark.parametrize("kind", ["redis", "postgresql"])
+def test_a_store_that_is_killed_and_started_under_load_loses_nothing(
+    opened: Opening, kind: str, request: pytest.FixtureRequest
+):
+    server = request.getfixturevalue(f"{kind}_server")
+    durable = opened(server.url, limit=2**26)
+    told: defaultdict[str, list[str]] = defaultdict(list)
+    receipts: list[Receipt] = []
+    is_over = False
+
+    def append(thread: int) -> None:
+        number = 0
+        while not is_over:
+            receipts.append(durable.append([event(f"{thread}-{number}", f"u{thread}", number)]))
+            told[f"u{thread}"].append(f"{thread}-{number}")
+            number += 1
+
+    threads = [Thread(target=append, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: len(receipts) > 20)
+    server.kill()
+    wait_until(lambda: not durable.is_up)
+    before = len(receipts)
+    wait_until(lambda: len(receipts) > before + 20)
+    server.start()
+    wait_until(lambda: durable.is_up)
+    is_over = True
+    for thread in threads:
+        thread.join()
+    wait_until(lambda: durable.waiting == 0)
+    assert any(receipt.new is None for receipt in receipts)
+    for user, identifiers in told.items():
+        recalled = durable.history(user, 100_000)
+        assert recalled.is_current
+        assert ids(recalled.events) == identifiers
+
+
+def test_requests_do_not_hang_on_a_server_that_does(opened: Opening, redis_server: Any):
+    durable = opened(redis_server.url)
+    os.kill(redis_server.process.pid, signal.SIGSTOP)
+    try:
+        start = time.monotonic()
+        assert durable.append([event("a")]) == Receipt(None)
+        assert time.monotonic() - start < 4
+        start = time.monotonic()
+        assert durable.append([event("b")]) == Receipt(None)
+        assert not durable.history("u", 10).is_current
+        assert time.monotonic() - start < 0.4
+    finally:
+        os.kill(redis_server.process.pid, signal.SIGCONT)
+    wait_until(lambda: durable.waiting == 0)
+    assert ids(durable.history("u", 10).events) == ["a", "b"]
+
+
+def test_it_starts_while_the_store_is_down_with_what_waited_before(redis_server: Any, tmp_path: Path):
+    redis_server.stop()
+    first = Durable(partial(open_store, redis_server.url), Journal(tmp_path / "journal"))
+    first.append([event("a"), event("b", "erased")])
+    first.erase("erased")
+    first.close()
+    second = Durable(partial(open_store, redis_server.url), Journal(tmp_path / "journal"), pause=0.02)
+    try:
+        assert ids(second.history("u", 10).events) == ["a"]
+        assert second.history("erased", 10).events == []
+        assert second.erased_at("erased") is not None
+        redis_server.start()
+        wait_until(lambda: second.waiting == 0)
+        assert ids(second.history("u", 10).events) == ["a"]
+        assert second.history("u", 10).is_current
+        assert second.history("erased", 10).events == []
+    finally:
+        second.close()
+
+
+def test_a_full_journal_is_told_and_what_was_taken_before_is_kept(opened: Opening, redis_server: Any):
+    durable = opened(redis_server.url, limit=1000)
+    redis_server.stop()
+    taken: list[str] = []
+
+    def fill() -> None:
+        for number in range(100):
+            durable.append([event(f"{number}", at=number)])
+            taken.append(f"{number}")
+
+    with pytest.raises(UnavailableError, match="expected room for another record"):
+        fill()
+    assert taken
+    with pytest.raises(UnavailableError, match="expected room"):
+        durable.erase("u" * 200)
+    redis_server.start()
+    wait_until(lambda: durable.waiting == 0)
+    assert ids(durable.history("u", 100).events) == taken
+    assert durable.append([event("more", at=100)]) == Receipt(1)
+
+
+def test_a_record_that_the_store_refuses_is_set_aside(opened: Opening, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    journal = Journal(tmp_path / "journal")
+    bad = Event.model_construct(id="bad", user="u", item=None, type="click", time=0.0)
+    for one in (event("a"), bad, event("b")):
+        journal.add(Appending(1.0, (one,)))
+    journal.close()
+    with caplog.at_level(logging.ERROR):
+        durable = opened(f"sqlite:///{tmp_path}/a.sqlite")
+        wait_until(lambda: durable.waiting == 0)
+    assert ids(durable.history("u", 10).events) == ["a", "b"]
+    assert "the store refuses a record" in caplog.text
+    assert b'"bad"' in (tmp_path / "journal.damaged").read_bytes()
+
+
+def test_a_store_that_cannot_be_used_is_told_at_once(tmp_path: Path):
+    journal = Journal(tmp_path / "journal")
+    with pytest.raises(UserError, match="expected a scheme"):
+        Durable(partial(open_store, "mysql://localhost/shop"), journal)
+    journal.close()

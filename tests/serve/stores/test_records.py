@@ -1,0 +1,60 @@
+"""What records refuse, and that they say why."""
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from polyrec.serve.stores.records import Event, ItemChange, ServedItem, ServedList
+
+EVENT: dict[str, Any] = {"id": "e", "user": "u", "item": "i", "type": "rate", "time": 1.5, "values": {"rating": 5}}
+
+
+def test_whole_numbers_become_floats_and_nothing_else_changes_its_type():
+    event = Event(**{**EVENT, "values": {"rating": 5, "is_new": True, "page": "home", "none": None}})
+    assert event.values == {"rating": 5.0, "is_new": True, "page": "home", "none": None}
+    assert [type(value) for value in event.values.values()] == [float, bool, str, type(None)]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"id": ""}, "at least 1 character"),
+        ({"user": "u" * 257}, "at most 256 characters"),
+        ({"type": "t" * 65}, "at most 64 characters"),
+        ({"id": "a\x00"}, "NUL"),
+        ({"item": "\ud800"}, "unicode"),
+        ({"item": 5}, "valid string"),
+        ({"time": float("nan")}, "finite number"),
+        ({"time": "1"}, "valid number"),
+        ({"time": True}, "valid number"),
+        ({"values": {"a": float("inf")}}, "finite number"),
+        ({"values": {"a": [1]}}, "valid"),
+        ({"values": {"a": "b\x00"}}, "NUL"),
+        ({"values": {"a\x00": 1}}, "NUL"),
+        ({"values": {"a": "b" * 4097}}, "at most 4096 characters"),
+        ({"values": {str(number): 1 for number in range(65)}}, "at most 64 items"),
+        ({"tiem": 1}, "has no field 'tiem'. Did you mean 'time'?"),
+    ],
+)
+def test_events_that_cannot_be_kept_are_refused(change: dict[str, Any], told: str):
+    with pytest.raises(ValidationError) as caught:
+        Event(**{**EVENT, **change})
+    assert told in str(caught.value)
+
+
+@pytest.mark.parametrize("change", [{"position": 0}, {"propensity": 0.0}, {"propensity": 1.5}, {"score": float("nan")}])
+def test_items_that_were_not_served_so_are_refused(change: dict[str, Any]):
+    with pytest.raises(ValidationError):
+        ServedItem(**{"item": "i", "position": 1, "score": 0.5, **change})
+
+
+@pytest.mark.parametrize("columns", [{"a": float("nan")}, {"a": ["\x00"]}, {"a": {"b": "\ud800"}}, {"a": {"\x00": 1}}])
+def test_columns_that_are_no_json_of_a_database_are_refused(columns: dict[str, Any]):
+    with pytest.raises(ValidationError):
+        ItemChange(item="i", columns=columns)
+
+
+def test_a_list_may_be_given_as_json():
+    served = ServedList(request="r", time=1, user=None, model="m", items=[ServedItem(item="i", position=1, score=1)])
+    assert ServedList.model_validate_json(served.model_dump_json()) == served
