@@ -54,6 +54,10 @@ class Process:
         os.kill(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
+    def end(self) -> None:
+        self.process.terminate()
+        self.process.wait(20)
+
 
 @pytest.fixture
 def processes() -> Iterator[list[Process]]:
@@ -61,7 +65,7 @@ def processes() -> Iterator[list[Process]]:
     yield started
     for own in started:
         if own.process.poll() is None:
-            own.kill()
+            own.end()
 
 
 def test_kill_9_loses_no_acknowledged_event(artifact: Path, tmp_path: Path, processes: list[Process]):
@@ -166,3 +170,21 @@ class TestStoreDown:
             assert answer.status_code == 200
             assert answer.json()["fallback"] == ["last known history"]
             assert client.post("/events", json={"events": [event("a")]}).json()["journalled"] is True
+
+
+def test_workers_share_events_and_items(artifact: Path, tmp_path: Path, processes: list[Process]):
+    own = Process(artifact, free_port(), "--store", f"sqlite:///{tmp_path}/events.sqlite", "--workers", "2")
+    processes.append(own)
+
+    def ask(path: str, **body: Any) -> dict[str, Any]:
+        answer = httpx.post(f"{own.url}{path}", json=body)
+        assert answer.status_code in (200, 202), answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    for number in range(20):
+        best = ask("/recommend", user=f"new {number}", k=1)["items"][0]["item"]
+        ask("/events", events=[event(f"{number}", user=f"new {number}", item=best)])
+        assert best not in [one["item"] for one in ask("/recommend", user=f"new {number}", k=100)["items"]]
+    ask("/items", items=[{"item_id": 99999}])
+    until(lambda: all(httpx.get(f"{own.url}/model").json()["items"] == 61 for _ in range(10)))

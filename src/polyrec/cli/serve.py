@@ -20,7 +20,8 @@ def serve(
         typer.Option(help="Address of the store; unset, a file in FOLDER-state: sqlite:///FILE, redis://, postgresql://."),
     ] = None,
     keys: Annotated[Path | None, typer.Option(help="YAML file of API keys; needed where others can ask.")] = None,
-    threads: Annotated[int, typer.Option(help="Requests that are worked on at a time.", min=1)] = 2,
+    workers: Annotated[int, typer.Option(help="Processes that answer, each with the models in its memory.", min=1)] = 1,
+    threads: Annotated[int, typer.Option(help="Requests that each process works on at a time.", min=1)] = 2,
     rate: Annotated[float, typer.Option(help="Requests a second that a key may make.", min=0.1)] = 200.0,
 ) -> None:
     """Serve a model: lists, scores, events and items over HTTP, and a page at /.
@@ -30,19 +31,29 @@ def serve(
     try:
         import uvicorn
 
-        from polyrec.serve.app import create_app
+        from polyrec.serve.worker import tell_workers
     except ImportError as error:
         raise missing_extra("fastapi", "serve", "polyrec serve") from error
-    import torch
-
     from polyrec.serve.settings import Settings
+    from polyrec.serve.versions import Models
 
-    torch.set_num_threads(1)
     state = folder.resolve().parent / f"{folder.resolve().name}-state"
     address = store or f"sqlite:///{state}/events.sqlite"
     settings = Settings(
         store=address, journal=state / "journal", host=host, keys=keys, threads=threads, rate=rate, burst=2 * rate
     )
-    app = create_app(folder, settings)
-    console.print(f"Loading {folder} …", highlight=False)
-    uvicorn.run(app, host=host, port=port, log_level="warning", timeout_keep_alive=20, backlog=512, server_header=False)
+    Models(folder)
+    settings.api_keys()
+    tell_workers(folder, settings)
+    console.print(f"Loading {folder} … the page will be at http://{host}:{port}/", highlight=False)
+    uvicorn.run(
+        "polyrec.serve.worker:app",
+        factory=True,
+        workers=workers,
+        host=host,
+        port=port,
+        log_level="warning",
+        timeout_keep_alive=20,
+        backlog=512,
+        server_header=False,
+    )

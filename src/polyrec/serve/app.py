@@ -48,6 +48,8 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
     }.items()
 }
 
+_MOST_WORKERS = 256
+
 _PAGE = {"/": ("index.html", "text/html"), "/page.js": ("page.js", "text/javascript"), "/page.css": ("page.css", "text/css")}
 
 _SAFE = {
@@ -88,7 +90,7 @@ def create_app(folder: Path, settings: Settings) -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI, folder: Path, settings: Settings, metrics: Metrics) -> AsyncIterator[None]:
-    journal = Journal(settings.journal)
+    journal = _free_journal(settings.journal)
     store = await asyncio.to_thread(Durable, lambda: open_store(settings.store), journal)
     router = await asyncio.to_thread(Router, folder, store)
     lists = ListLog(store)
@@ -106,6 +108,18 @@ async def _lifespan(app: FastAPI, folder: Path, settings: Settings, metrics: Met
     finally:
         watching.cancel()
         await asyncio.to_thread(service.close)
+
+
+def _free_journal(path: Path) -> Journal:
+    """Return the first journal that no other process has: each worker has its own, and goes on with what an earlier one left."""
+    for number in range(_MOST_WORKERS):
+        try:
+            return Journal(path if number == 0 else path.with_name(f"{path.name}-{number}"))
+        except UserError as error:
+            if "another has it open" not in str(error):
+                raise
+    remedy = "Start fewer workers, or give each machine a folder of its own."
+    raise UserError(f"journal '{path}'", expected=f"{_MOST_WORKERS} workers at most", found="more", remedy=remedy)
 
 
 async def _watch(router: Router, every: float) -> None:

@@ -19,6 +19,9 @@ T = TypeVar("T")
 
 _REMEMBERED = 10_000
 
+HELD, MOST_HELD = 0.1, 1000
+"""Seconds that a refusal takes, and refusals that are held at a time."""
+
 
 class RateLimit:
     """A bucket of tokens for each caller: it fills at a rate, holds a burst, and a request takes one (a leaky bucket).
@@ -49,13 +52,15 @@ class RateLimit:
 class Gate:
     """Lets so many requests work at a time in threads and so many wait; more are refused at once, and none waits long.
 
-    What waits longer than its patience is refused too: an answer that comes too late helps nobody, and costs those behind.
+    What waits longer than its patience is refused too: an answer that comes too late helps nobody, and costs those behind. A
+    refusal takes a moment, so that who asks again at once does not take the time of those who are answered; where a thousand
+    are held, others are refused at once.
     """
 
     def __init__(self, working: int, waiting: int, patience: float) -> None:
         self.working, self.waiting, self.patience = working, waiting, patience
         self.limiter: anyio.CapacityLimiter | None = None
-        self.inside = 0
+        self.inside = self.held = 0
 
     async def run(self, work: Callable[[], T]) -> T:
         """Run something in a thread when it is its turn."""
@@ -65,6 +70,7 @@ class Gate:
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[anyio.CapacityLimiter]:
         if self.inside >= self.working + self.waiting:
+            await self._hold()
             raise _busy()
         if self.limiter is None:
             self.limiter = anyio.CapacityLimiter(self.working)
@@ -81,6 +87,15 @@ class Gate:
                 self._free.release()
         finally:
             self.inside -= 1
+
+    async def _hold(self) -> None:
+        """Let a moment pass, unless many are held already."""
+        if self.held < MOST_HELD:
+            self.held += 1
+            try:
+                await anyio.sleep(HELD)
+            finally:
+                self.held -= 1
 
 
 def _busy() -> RefusedError:
