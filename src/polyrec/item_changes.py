@@ -5,12 +5,41 @@ Shape letters: I items after the change, C changed items.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import polars as pl
 import torch
 from torch import Tensor
 
 from polyrec.core.errors import UserError, nearest
 from polyrec.data.expressions import require_columns
+
+
+def read_items(told: Sequence[Mapping[str, object]], items: pl.DataFrame, key: str) -> pl.DataFrame:
+    """Return items that are told one by one as the rows that `changed_rows` reads: each with the key and the same columns.
+
+    Raises `UserError` for a column that the catalogue has not or not every item tells, and for a value that does not fit.
+    """
+    names = list(told[0])
+    if key not in names:
+        raise UserError("items", expected=f"a column {key!r}", found="none", remedy="Tell the key of each item.")
+    columns = []
+    for name in names:
+        _require_known(name, items)
+        if any(name not in own for own in told):
+            remedy = "Tell items with other columns in a call of their own."
+            raise UserError("items", expected="the same columns of each", found=f"one without {name!r}", remedy=remedy)
+        try:
+            columns.append(pl.Series(name, [own[name] for own in told], dtype=items.schema[name]))
+        except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError) as error:
+            raise _misfit(name, items.schema[name], error) from error
+    for own in told:
+        for name in own:
+            if name not in names:
+                _require_known(name, items)
+                remedy = "Tell items with other columns in a call of their own."
+                raise UserError("items", expected="the same columns of each", found=f"one with {name!r}", remedy=remedy)
+    return pl.DataFrame(columns)
 
 
 def changed_rows(told: pl.DataFrame, items: pl.DataFrame, key: str) -> pl.DataFrame:
@@ -23,15 +52,11 @@ def changed_rows(told: pl.DataFrame, items: pl.DataFrame, key: str) -> pl.DataFr
     require_columns(told, (key,), "items")
     columns = []
     for name in told.columns:
-        if name not in items.columns:
-            remedy = nearest(name, items.columns)
-            raise UserError(f"column {name!r} of items", expected="a column of the catalogue", found="none", remedy=remedy)
+        _require_known(name, items)
         try:
             columns.append(told[name].cast(items.schema[name]))
         except pl.exceptions.PolarsError as error:
-            found, remedy = str(error).splitlines()[0], "Give values of the training table's type."
-            thing = f"column {name!r} of items"
-            raise UserError(thing, expected=f"values of type {items.schema[name]}", found=found, remedy=remedy) from error
+            raise _misfit(name, items.schema[name], error) from error
     rows = pl.DataFrame(columns)
     if rows[key].null_count():
         found = f"null in {rows[key].null_count()} rows"
@@ -39,6 +64,17 @@ def changed_rows(told: pl.DataFrame, items: pl.DataFrame, key: str) -> pl.DataFr
     rows = rows.unique(key, keep="last", maintain_order=True)
     others = [name for name in items.columns if name not in rows.columns]
     return rows.join(items.select(key, *others), on=key, how="left", maintain_order="left").select(items.columns)
+
+
+def _require_known(name: str, items: pl.DataFrame) -> None:
+    if name not in items.columns:
+        remedy = nearest(name, items.columns)
+        raise UserError(f"column {name!r} of items", expected="a column of the catalogue", found="none", remedy=remedy)
+
+
+def _misfit(name: str, kind: pl.DataType, error: Exception) -> UserError:
+    found, remedy = str(error).splitlines()[0][:200], "Give values of the training table's type."
+    return UserError(f"column {name!r} of items", expected=f"values of type {kind}", found=found, remedy=remedy)
 
 
 def places(rows: pl.DataFrame, items: pl.DataFrame, key: str) -> Tensor:

@@ -72,7 +72,7 @@ class TestEvents:
     def test_of_a_value_that_does_not_fit_are_refused_whole(self, client: TestClient):
         good = {"id": "a", "user": "101", "item": "5", "type": "rate", "time": 1, "values": {"rating": 5}}
         answer = client.post("/events", json={"events": [good, {**good, "id": "b", "values": {"rating": "good"}}]})
-        assert answer.status_code == 422
+        assert answer.status_code == 409
         assert "value 'rating' of the event 'b'" in answer.json()["error"]
         assert rate(client, 101, 5, 5, 1, id="a")["new"] == 1
 
@@ -122,7 +122,7 @@ class TestItems:
 
     def test_of_an_unknown_column_are_refused(self, client: TestClient):
         answer = client.post("/items", json={"items": [{"item_id": 1, "titel": "x"}]})
-        assert answer.status_code == 422
+        assert answer.status_code == 409
         assert "column 'titel' of items" in answer.json()["error"]
 
     def test_like_one_are_the_nearest_by_their_vectors(self, client: TestClient, served: Fitted):
@@ -141,7 +141,7 @@ class TestScores:
 
     def test_of_an_unknown_item_are_refused(self, client: TestClient):
         answer = client.post("/score", json={"user": "101", "items": ["nothing"]})
-        assert answer.status_code == 422
+        assert answer.status_code == 404
         assert "item 'nothing'" in answer.json()["error"]
 
     def test_are_explained(self, client: TestClient, served: Fitted):

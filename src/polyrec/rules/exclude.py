@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from pydantic import Field, StrictInt, StrictStr
 
 from polyrec.rules.candidates import Candidates
 from polyrec.rules.rule import Rule
@@ -13,7 +14,7 @@ class Exclude(Rule):
 
     examples = ({"items": ["a"]}, {"items": ["b", "c"]})
 
-    items: tuple[int | str, ...]
+    items: tuple[StrictInt | StrictStr, ...] = Field(strict=False)
     """Keys of the items; `"42"` and 42 are one key."""
 
     def keep(self, candidates: Candidates) -> np.ndarray:

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, StrictInt, StrictStr, model_validator
+from pydantic.config import JsonDict
 
 from polyrec.rules.rule import Rule, check_rules
+
+_POSITIONS: JsonDict = {"propertyNames": {"pattern": "^[1-9][0-9]{0,8}$"}}
+"""JSON has texts for keys alone: these are of whole numbers."""
 
 
 class Pinned(Rule):
@@ -19,7 +23,7 @@ class Pinned(Rule):
 
     examples = ({"items": {1: "c"}}, {"items": {3: "a", 2: "e"}})
 
-    items: dict[Annotated[int, Field(ge=1)], int | str]
+    items: dict[Annotated[int, Field(ge=1, strict=False)], StrictInt | StrictStr] = Field(json_schema_extra=_POSITIONS)
     """Key of the item by position, counted from 1."""
 
     @model_validator(mode="after")

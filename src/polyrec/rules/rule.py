@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 import polars as pl
+from pydantic import ConfigDict
 
 from polyrec.core.errors import UserError
 from polyrec.core.spec import Family
@@ -20,8 +21,11 @@ class Rule(Family, family="rules"):
     A list is made from the top. First every rule says which candidates may stand in it at all (`keep`) and which have a
     position of their own (`pins`). Then each position is filled: by the candidate that is pinned to it, else by the best of
     those open. Limits close candidates, other rules change what counts as best, each in the order of declaration, and one at
-    most leaves the choice to chance. A rule implements the hooks that it needs.
+    most leaves the choice to chance. A rule implements the hooks that it needs. Rules come in requests too, so that no value of
+    theirs is turned into one of another type.
     """
+
+    model_config = ConfigDict(strict=True)
 
     explores: ClassVar[bool] = False
     """Whether it leaves the choice to chance; of all the rules of a list one may."""

@@ -16,10 +16,13 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.middleware import Middleware
+from starlette.routing import Match
 
+from polyrec import __version__
 from polyrec.core.errors import UserError
 from polyrec.serve import messages
 from polyrec.serve.access import Access
+from polyrec.serve.document import document
 from polyrec.serve.guard import Guard, RefusedError
 from polyrec.serve.limits import Gate, RateLimit
 from polyrec.serve.list_log import ListLog
@@ -40,9 +43,11 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
     for status, told in {
         401: "No known key.",
         403: "A key that is not for this.",
+        404: "No such item.",
         408: "A body that came too slowly.",
         413: "A body of more than 1 MiB.",
-        422: "A body that is not as documented, or that the model cannot take.",
+        409: "A body as documented that does not fit the model: a column, a weight, a value that it does not know.",
+        422: "A body that is not as documented.",
         429: "More requests than the key may make.",
         503: "Too busy, or the store is down: try again.",
     }.items()
@@ -70,6 +75,7 @@ def create_app(folder: Path, settings: Settings) -> FastAPI:
     ]
     app = FastAPI(
         title="Polyrec",
+        version=__version__,
         description="One ranking of many tasks, in real time.",
         lifespan=lambda app: _lifespan(app, folder, settings, metrics),
         middleware=middleware,
@@ -85,6 +91,7 @@ def create_app(folder: Path, settings: Settings) -> FastAPI:
     app.add_exception_handler(UserError, _mistaken)
     app.add_exception_handler(Exception, _broken)
     _routes(app)
+    app.openapi = lambda: document(app)  # type: ignore[method-assign]
     return app
 
 
@@ -111,7 +118,7 @@ async def _lifespan(app: FastAPI, folder: Path, settings: Settings, metrics: Met
 
 
 def _free_journal(path: Path) -> Journal:
-    """Return the first journal that no other process has: each worker has its own, and goes on with what an earlier one left."""
+    """Return the first journal that no other process has: each worker goes on with what an earlier one left."""
     for number in range(_MOST_WORKERS):
         try:
             return Journal(path if number == 0 else path.with_name(f"{path.name}-{number}"))
@@ -255,18 +262,26 @@ async def _invalid(request: Request, error: Exception) -> Response:
     for finding in error.errors()[:5]:
         where = ".".join(str(part) for part in finding["loc"] if part != "body") or "body"
         told.append(f"{where}: {finding['msg'].removeprefix('Value error, ')}")
-    return _error(422, "; ".join(told))
+    beyond_schema = all(finding["type"] == "value_error" for finding in error.errors())
+    return _error(409 if beyond_schema else 422, "; ".join(told))
 
 
 async def _http(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException) or hasattr(error, "status_code")
-    return _error(error.status_code, f"{request.method} {request.url.path}: {error.detail}")  # type: ignore[attr-defined]
+    told: Any = error
+    headers = {"allow": _allowed(request)} if told.status_code == 405 else told.headers
+    return _error(told.status_code, f"{request.method} {request.url.path}: {told.detail}", headers)
+
+
+def _allowed(request: Request) -> str:
+    """Return the methods that a path takes, of all routes that it matches: the framework tells those of the first."""
+    matching = [route for route in request.app.routes if route.matches(request.scope)[0] != Match.NONE]
+    return ", ".join(sorted({method for route in matching for method in getattr(route, "methods", ())}))
 
 
 async def _mistaken(request: Request, error: Exception) -> Response:
     if isinstance(error, UnavailableError):
         return _error(503, f"{error}", {"retry-after": "1"})
-    return _error(422, f"{error}")
+    return _error(409, f"{error}")
 
 
 async def _broken(request: Request, error: Exception) -> Response:

@@ -108,8 +108,6 @@ def _check(value: Any, depth: int) -> None:
         for key, one in value.items():
             _check_text(key)
             _check(one, depth + 1)
-    elif isinstance(value, int) and not -(2**63) <= value < 2**64:
-        raise _wrong("numbers of 64 bits", "a larger one")
 
 
 def _check_text(text: str) -> None:

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, StringConstraints
 
 from polyrec.rules.rule import Rule
-from polyrec.serve.stores.records import Event, Key, Name
+from polyrec.serve.stores.records import Event, Key
 
+Word = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+"""A name that is looked up and kept nowhere."""
 Scalar = float | bool | Annotated[str, StringConstraints(max_length=4096)] | None
 """A value of a column."""
+
+
+def _whole(value: object) -> object:
+    """JSON knows one kind of number: 3.0 is the whole number 3."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
+"""A whole number."""
 
 
 class _Body(BaseModel):
@@ -22,21 +33,21 @@ class RecommendRequest(_Body):
 
     user: Key | None = None
     """Key of the user; unset for one of whom only `features` are known. A user who was never met is answered too."""
-    features: dict[Name, Scalar] = Field(default={}, max_length=64)
+    features: dict[Word, Scalar] = Field(default={}, max_length=64)
     """Columns of the user's side, or of the row itself (an hour, a device). They replace what is known of the user."""
-    k: int = Field(default=10, ge=1, le=100)
+    k: Whole = Field(default=10, ge=1, le=100)
     """Items wanted."""
     where: Annotated[str, StringConstraints(min_length=1, max_length=1000)] | None = None
     """SQL condition on the catalogue's columns."""
-    weights: dict[Name, float] = Field(default={}, max_length=64)
+    weights: dict[Word, float] = Field(default={}, max_length=64)
     """Weights of the fusion for this request alone."""
     rules: tuple[Rule, ...] = Field(default=(), max_length=16, strict=False)
     """Rules after those that the model declares."""
     exclude_seen: bool = True
     """Whether items that the user met are left out."""
-    seed: int | None = Field(default=None, ge=0, lt=2**63)
+    seed: Whole | None = Field(default=None, ge=0, lt=2**53)
     """Makes a list of chance repeatable; unset, drawn anew."""
-    columns: tuple[Name, ...] = Field(default=(), max_length=32, strict=False)
+    columns: tuple[Word, ...] = Field(default=(), max_length=32, strict=False)
     """Columns of the items to be told."""
 
 
@@ -74,11 +85,11 @@ class ScoreRequest(_Body):
 
     user: Key | None = None
     """As in a request for the best."""
-    features: dict[Name, Scalar] = Field(default={}, max_length=64)
+    features: dict[Word, Scalar] = Field(default={}, max_length=64)
     """As in a request for the best."""
     items: tuple[Key, ...] = Field(min_length=1, max_length=1000, strict=False)
     """Keys of the items."""
-    weights: dict[Name, float] = Field(default={}, max_length=64)
+    weights: dict[Word, float] = Field(default={}, max_length=64)
     """As in a request for the best."""
 
 
@@ -111,7 +122,7 @@ class EventsAnswer(BaseModel):
 class ItemsRequest(_Body):
     """Add items, or change what is known of some."""
 
-    items: tuple[dict[Name, JsonValue], ...] = Field(min_length=1, max_length=1000, strict=False)
+    items: tuple[dict[str, JsonValue], ...] = Field(min_length=1, max_length=1000, strict=False)
     """The item's key and columns each; columns left out stay as they were."""
 
 
@@ -127,8 +138,8 @@ class SimilarRequest(_Body):
     """Ask for items like one."""
 
     item: Key
-    k: int = Field(default=10, ge=1, le=100)
-    columns: tuple[Name, ...] = Field(default=(), max_length=32, strict=False)
+    k: Whole = Field(default=10, ge=1, le=100)
+    columns: tuple[Word, ...] = Field(default=(), max_length=32, strict=False)
     """Columns of the items to be told."""
 
 
@@ -152,7 +163,7 @@ class ExplainRequest(_Body):
     """Ask what a score is made of."""
 
     user: Key | None = None
-    features: dict[Name, Scalar] = Field(default={}, max_length=64)
+    features: dict[Word, Scalar] = Field(default={}, max_length=64)
     item: Key
 
 

@@ -25,6 +25,7 @@ from polyrec.explain.integrated_gradients import attribute
 from polyrec.recommending import Ask, Recommendation, recommendation
 from polyrec.rules.candidates import Listed
 from polyrec.serve import messages
+from polyrec.serve.guard import RefusedError
 from polyrec.serve.list_log import ListLog
 from polyrec.serve.metrics import Metrics
 from polyrec.serve.router import Router
@@ -73,7 +74,7 @@ class Service:
         slot = self.router.of(asked.user)
         who, events, fallback = self._who(slot, asked.user, asked.features)
         fitted = slot.fitted
-        rows = fitted.catalogue.rows(asked.items)
+        rows = _rows(slot, asked.items)
         later = None if events is None else fitted.catalogue.events(events, who.get(fitted.user_key))
         predictions = fitted.catalogue.predict(who, rows, later)
         scores = fitted.fused(predictions, asked.weights).numpy()
@@ -97,6 +98,7 @@ class Service:
 
     def remove_item(self, item: str) -> None:
         """Take an item away, so that it is not listed any more."""
+        _rows(self.router.current, [item])
         self.store.put_items([self.router.current.removal(item)])
         self.router.follow()
 
@@ -109,7 +111,7 @@ class Service:
         slot = self.router.current
         fitted = slot.fitted
         require_columns(fitted.items, asked.columns, "`columns` of the catalogue")
-        own = fitted.catalogue.rows([asked.item])
+        own = _rows(slot, [asked.item])
         vectors_ID = fitted.catalogue.unit_vectors(torch.arange(fitted.items.height))
         cosine_I = vectors_ID @ vectors_ID[own[0]]
         cosine_I[own] = -torch.inf
@@ -128,7 +130,7 @@ class Service:
         who, events, fallback = self._who(slot, asked.user, asked.features)
         fitted = slot.fitted
         catalogue = fitted.catalogue
-        row = int(catalogue.rows([asked.item])[0])
+        row = int(_rows(slot, [asked.item])[0])
         later = None if events is None else catalogue.events(events, who.get(fitted.user_key))
         found = attribute(fitted, catalogue.vectors(who, row, later), catalogue.baseline(row))
         tasks = {
@@ -198,7 +200,7 @@ class Service:
     def _ask(self, slot: Slot, asked: messages.RecommendRequest) -> tuple[Ask, list[str]]:
         require_columns(slot.fitted.items, asked.columns, "`columns` of the catalogue")
         who, events, fallback = self._who(slot, asked.user, asked.features)
-        seed = secrets.randbits(63) if asked.seed is None else asked.seed
+        seed = secrets.randbits(53) if asked.seed is None else asked.seed
         rules = (*asked.rules, *slot.rules)
         return Ask(who, asked.k, asked.exclude_seen, asked.where, asked.weights, rules, seed, events), fallback
 
@@ -265,6 +267,14 @@ class Service:
     def _count(self, fallback: Sequence[str]) -> None:
         for what in fallback:
             self.metrics.fallbacks.labels(what).inc()
+
+
+def _rows(slot: Slot, items: Sequence[str]) -> Tensor:
+    """Return the rows of items; one that the catalogue has not is not found."""
+    try:
+        return slot.fitted.catalogue.rows(items)
+    except UserError as error:
+        raise RefusedError(404, str(error)) from error
 
 
 def _told(slot: Slot, found: Recommendation, columns: Sequence[str]) -> list[messages.RecommendedItem]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 import json
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -17,7 +18,7 @@ import polars as pl
 from polyrec.core.errors import UserError
 from polyrec.data.times import NUMBER, ZONED
 from polyrec.fitted import Fitted
-from polyrec.item_changes import changed_rows
+from polyrec.item_changes import changed_rows, read_items
 from polyrec.rules.exclude import Exclude
 from polyrec.rules.rule import Rule
 from polyrec.serve.stores.durable import Durable
@@ -82,12 +83,19 @@ class Slot:
     def check_items(self, items: Sequence[Mapping[str, Any]]) -> list[ItemChange]:
         """Return changes of items, all columns of each, as a store keeps them; raises `UserError` where one does not fit."""
         key = self.fitted.item_key
-        rows = changed_rows(pl.DataFrame(list(items), infer_schema_length=None, strict=False), self.fitted.items, key)
+        known = self.fitted.items
+        told = [{**own, key: self.item_key(own.get(key))} for own in items]
+        rows = changed_rows(read_items(told, known, key), known, key)
         return [ItemChange(item=str(own[key]), columns=own) for own in json.loads(rows.write_json())]
 
+    def item_key(self, item: object) -> Any:
+        """Return an item's key as the training table tells it; none where it can be no key there."""
+        kind = self.fitted.items.schema[self.fitted.item_key]
+        told = isinstance(item, str | int) and not isinstance(item, bool)
+        return pl.Series([item]).cast(kind, strict=False)[0] if told else None
+
     def removal(self, item: str) -> ItemChange:
-        """Return the change that takes an item away; raises `UserError` where there is no such item."""
-        self.fitted.catalogue.rows([item])
+        """Return the change that takes an item away."""
         return ItemChange(item=item, columns=None)
 
     def events_frame(self, events: Sequence[Event]) -> pl.DataFrame:
@@ -137,7 +145,9 @@ class Slot:
         if told:
             known = set(fitted.items.columns)
             rows = [{name: value for name, value in (own.columns or {}).items() if name in known} for own in told]
-            fitted = fitted.with_items(pl.DataFrame(rows, infer_schema_length=None, strict=False))
+            for names, group in groupby(rows, key=tuple):
+                values = list(group)
+                fitted = fitted.with_items(pl.DataFrame([pl.Series(name, [own[name] for own in values]) for name in names]))
         back = {change.item for change in told}
         taken = {change.item for change in changes if change.columns is None}
         self._state = fitted, frozenset(gone - back | taken)

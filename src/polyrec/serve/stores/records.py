@@ -6,6 +6,7 @@ import json
 from typing import Annotated
 
 from pydantic import AfterValidator, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic.config import JsonDict
 
 from polyrec.core.spec import Spec
 
@@ -33,14 +34,18 @@ def _check_json(value: JsonValue) -> JsonValue:
     return value
 
 
-Key = Annotated[str, StringConstraints(min_length=1, max_length=256), AfterValidator(_check_characters)]
+_NO_NUL = Field(json_schema_extra={"pattern": "^[^\\u0000]*$"})
+
+Key = Annotated[str, StringConstraints(min_length=1, max_length=256), AfterValidator(_check_characters), _NO_NUL]
 """An identifier: 1 to 256 characters, which an index of every database holds."""
-Name = Annotated[str, StringConstraints(min_length=1, max_length=64), AfterValidator(_check_characters)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=64), AfterValidator(_check_characters), _NO_NUL]
 """A name of a type, value, task or model: 1 to 64 characters."""
-Text = Annotated[str, StringConstraints(max_length=4096), AfterValidator(_check_characters)]
+Text = Annotated[str, StringConstraints(max_length=4096), AfterValidator(_check_characters), _NO_NUL]
 """A value that is text: up to 4096 characters."""
 Content = Annotated[JsonValue, AfterValidator(_check_json)]
 """A value of JSON."""
+
+_NAMES: JsonDict = {"propertyNames": {"minLength": 1, "maxLength": 64, "pattern": "^[^\\u0000]*$"}}
 
 
 class _Record(Spec):
@@ -62,7 +67,7 @@ class Event(_Record):
     """What was done, such as `click` or `rate`."""
     time: float
     """When it was done, in seconds since 1970."""
-    values: dict[Name, float | bool | Text | None] = Field(default={}, max_length=64)
+    values: dict[Name, float | bool | Text | None] = Field(default={}, max_length=64, json_schema_extra=_NAMES)
     """What came with it, such as `{"rating": 5}`; whole numbers are kept as floats."""
 
 
