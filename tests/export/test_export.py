@@ -21,6 +21,7 @@ from polyrec import (
     STEM,
     Binary,
     Categorical,
+    Concat,
     DCNv2,
     Fitted,
     Formula,
@@ -80,6 +81,7 @@ DECLARATIONS = {
         ),
         "network": SharedBottom(hidden=(8,), trunk=RNN()),
         "calibration": {"like": Isotonic()},
+        "fusion": Concat(),
     },
     "copies of tables, views, links, several outputs": {
         "user": USER,
