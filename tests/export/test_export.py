@@ -21,7 +21,6 @@ from polyrec import (
     STEM,
     Binary,
     Categorical,
-    Concat,
     DCNv2,
     Fitted,
     Formula,
@@ -81,7 +80,6 @@ DECLARATIONS = {
         ),
         "network": SharedBottom(hidden=(8,), trunk=RNN()),
         "calibration": {"like": Isotonic()},
-        "fusion": Concat(),
     },
     "copies of tables, views, links, several outputs": {
         "user": USER,
