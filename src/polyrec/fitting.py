@@ -29,7 +29,7 @@ from polyrec.data.tables import Tables
 from polyrec.features.feature import Feature
 from polyrec.features.text_feature import _TextFeature
 from polyrec.fitted import Fitted
-from polyrec.fusing import learn_fusion
+from polyrec.fusion.fusion import State
 from polyrec.judging import Judge
 from polyrec.model import Model
 from polyrec.objective import Objective
@@ -59,7 +59,7 @@ def fit(
     first = _learn(spec, stage, training, fingerprint, folder, resume, progress, "training", on_epoch=on_epoch)
     predictions, truths = _held_out(spec, first)
     calibration_states, calibration = calibrate(spec.tasks, spec.calibration, predictions, truths, training.seed)
-    fusion_states = learn_fusion(spec, calibrated(spec.calibration, calibration_states, predictions), truths)
+    fusion_states = _learn_fusion(spec, calibrated(spec.calibration, calibration_states, predictions), truths)
     final = first
     if training.refit and not resume and checkpoint is not None:
         shutil.rmtree(checkpoint / "refit", ignore_errors=True)
@@ -162,6 +162,24 @@ def _held_out(spec: Recommender, learned: _Learned) -> tuple[dict[str, Tensor], 
         mask = held.masks[task.name]
         truths[task.name] = mask.numpy(), task.truth(held.targets[task.name][mask], learned.stage.tasks[task.name]).numpy()
     return predict(learned.model, spec, learned.stage.tasks, held), truths
+
+
+def _learn_fusion(
+    spec: Recommender, predictions: Mapping[str, Tensor], truths: Mapping[str, tuple[np.ndarray, np.ndarray]]
+) -> State:
+    """Return what the fusion learns from calibrated predictions and, by task, which rows have a label and those labels."""
+    if not spec.fusion.learns:
+        return {}
+    scalar = [task for task in spec.tasks if task.is_scalar]
+    labels = {}
+    for task in scalar:
+        mask, label = truths[task.name]
+        if label.ndim == 1:
+            label_N = np.zeros(len(mask))
+            label_N[mask] = label
+            labels[task.name] = torch.from_numpy(mask), torch.from_numpy(label_N)
+    probabilities = [task.name for task in scalar if "log_loss" in task.metrics]
+    return spec.fusion.fit({task.name: predictions[task.name] for task in scalar}, labels, probabilities)
 
 
 def _fingerprint(spec: Recommender, training: Training, *hashes: str) -> str:

@@ -1,7 +1,7 @@
-"""Fusing: what a fusion learns from held-out rows, and a search for the weights that order users' rows best by a utility.
+"""Fusing: a search for the weights of a fusion that order users' held-out rows best, by a declared utility.
 
-Of a search the predictions are computed once; a trial fuses them anew. Half of the users are searched on, the other half say
-what was gained. Shape letters: N rows, U users.
+The predictions are computed once; a trial fuses them anew. Half of the users are searched on, the other half say what was
+gained. Shape letters: N rows, U users.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from polyrec.fusion.fusion import Fusion, State
 from polyrec.fusion_search import UTILITY, FusionSearch, FusionTrial, Gain, Sampler
 from polyrec.observing import number_groups, read_truth
 from polyrec.ranges.uniform import Uniform
-from polyrec.recommender import Recommender
 from polyrec.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -96,25 +95,6 @@ def search_fusion(
     users = len(searched.users.unique()), len(confirmed.users.unique())
     gains = _gains(confirmed, utility, fusion, best, seed)
     return FusionSearch(fusion, tasks, dict(utility), sampler, seed, ended, gains, users)
-
-
-def learn_fusion(
-    spec: Recommender, predictions: Mapping[str, Tensor], truths: Mapping[str, tuple[np.ndarray, np.ndarray]]
-) -> State:
-    """Return what the fusion of a declaration learns from held-out rows: calibrated predictions, and by task which rows have a
-    label and those labels."""
-    if not spec.fusion.learns:
-        return {}
-    scalar = [task for task in spec.tasks if task.is_scalar]
-    labels = {}
-    for task in scalar:
-        mask, label = truths[task.name]
-        if label.ndim == 1:
-            label_N = np.zeros(len(mask))
-            label_N[mask] = label
-            labels[task.name] = torch.from_numpy(mask), torch.from_numpy(label_N)
-    probabilities = [task.name for task in scalar if "log_loss" in task.metrics]
-    return spec.fusion.fit({task.name: predictions[task.name] for task in scalar}, labels, probabilities)
 
 
 def total(means: Mapping[str, float], utility: Mapping[str, float]) -> float:

@@ -77,7 +77,7 @@ class Concat(Fusion):
             for number, (weight_HT, bias_H) in enumerate(layers)
             for weight, bias in zip(weight_HT, bias_H, strict=True)
         ]
-        schema = {"layer": pl.Int64, "bias": pl.Float64, "weights": pl.List(pl.Float64)}
+        schema = pl.Schema({"layer": pl.Int64(), "bias": pl.Float64(), "weights": pl.List(pl.Float64())})
         are_probabilities = [task in probabilities for task in tasks]
         columns = (tasks, are_probabilities, mean_T.tolist(), scale_T.tolist())
         inputs = dict(zip(("task", "probability", "mean", "scale"), columns, strict=True))
