@@ -1,10 +1,17 @@
 """A recommender of the small world, served by the real application."""
 
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import polars as pl
 import pytest
 from starlette.testclient import TestClient
@@ -45,3 +52,67 @@ def serve(tmp_path: Path) -> Serve:
 def client(serve: Serve, artifact: Path) -> Iterator[TestClient]:
     with serve(artifact) as client:
         yield client
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def port_that_is_free() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+class Process:
+    """`polyrec serve` in a process of its own."""
+
+    def __init__(self, folder: Path, port: int, *options: str) -> None:
+        command = [sys.executable, "-m", "polyrec", "serve", str(folder), "--port", str(port), "--rate", "100000", *options]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.url = f"http://127.0.0.1:{port}"
+        wait_until(self.is_ready, 60)
+
+    def is_ready(self) -> bool:
+        assert self.process.poll() is None
+        try:
+            return httpx.get(f"{self.url}/ready", timeout=1).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def kill(self) -> None:
+        os.kill(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def end(self) -> None:
+        self.process.terminate()
+        self.process.wait(20)
+
+
+@pytest.fixture
+def until() -> Callable[..., None]:
+    """Return what waits until something holds, for so many seconds at most."""
+    return wait_until
+
+
+@pytest.fixture
+def free_port() -> Callable[[], int]:
+    return port_that_is_free
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Process]]:
+    """Return what starts `polyrec serve` in a process of its own, at a free port; all end with the test."""
+    started: list[Process] = []
+
+    def run(folder: Path, *options: str) -> Process:
+        started.append(Process(folder, port_that_is_free(), *options))
+        return started[-1]
+
+    yield run
+    for own in started:
+        if own.process.poll() is None:
+            own.end()

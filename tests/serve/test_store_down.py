@@ -1,10 +1,7 @@
 """The store is down, comes back, or the process is killed: nothing that was acknowledged is lost, and answers say so."""
 
-import os
-import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,64 +13,20 @@ import pytest
 
 from polyrec.serve.stores.opening import open_store
 
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
+Redis = subprocess.Popen[bytes]
+Start = Callable[..., Any]
+Until = Callable[[Callable[[], bool]], None]
 
 
 def event(name: str, user: str = "101", item: str = "12", second: float = 5000) -> dict[str, Any]:
     return {"id": name, "user": user, "item": item, "type": "rate", "time": second, "values": {"rating": 5}}
 
 
-def until(holds: Callable[[], bool], seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
-class Process:
-    """`polyrec serve` in a process of its own."""
-
-    def __init__(self, folder: Path, port: int, *options: str) -> None:
-        command = [sys.executable, "-m", "polyrec", "serve", str(folder), "--port", str(port), "--rate", "100000", *options]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        self.url = f"http://127.0.0.1:{port}"
-        until(self.is_ready, 60)
-
-    def is_ready(self) -> bool:
-        assert self.process.poll() is None
-        try:
-            return httpx.get(f"{self.url}/ready", timeout=1).status_code == 200
-        except httpx.TransportError:
-            return False
-
-    def kill(self) -> None:
-        os.kill(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
-    def end(self) -> None:
-        self.process.terminate()
-        self.process.wait(20)
-
-
-@pytest.fixture
-def processes() -> Iterator[list[Process]]:
-    started: list[Process] = []
-    yield started
-    for own in started:
-        if own.process.poll() is None:
-            own.end()
-
-
-def test_kill_9_loses_no_acknowledged_event(artifact: Path, tmp_path: Path, processes: list[Process]):
+def test_kill_9_loses_no_acknowledged_event(artifact: Path, tmp_path: Path, start: Start):
     store = f"sqlite:///{tmp_path}/events.sqlite"
     acknowledged: list[str] = []
     for turn in range(3):
-        own = Process(artifact, free_port(), "--store", store)
-        processes.append(own)
+        own = start(artifact, "--store", store)
         stop = threading.Event()
 
         def tell(turn: int, thread: int, url: str = own.url, stop: threading.Event = stop) -> None:
@@ -110,13 +63,13 @@ def test_kill_9_loses_no_acknowledged_event(artifact: Path, tmp_path: Path, proc
 
 class TestStoreDown:
     @pytest.fixture
-    def redis(self, tmp_path: Path) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
-        started: list[subprocess.Popen[bytes]] = []
+    def redis(self, tmp_path: Path, free_port: Callable[[], int], until: Until) -> Iterator[Callable[[], Redis]]:
+        started: list[Redis] = []
         self.port = free_port()
         command = ["redis-server", "--port", str(self.port), "--dir", str(tmp_path), "--appendonly", "yes"]
         command += ["--appendfsync", "always", "--maxmemory-policy", "noeviction", "--save", ""]
 
-        def start() -> subprocess.Popen[bytes]:
+        def start() -> Redis:
             own = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             started.append(own)
 
@@ -133,7 +86,7 @@ class TestStoreDown:
             own.wait()
 
     def test_lists_go_on_events_wait_and_nothing_is_lost(
-        self, serve: Any, artifact: Path, redis: Callable[[], subprocess.Popen[bytes]]
+        self, serve: Any, artifact: Path, redis: Callable[[], Redis], until: Until
     ):
         running = redis()
         address = f"redis://127.0.0.1:{self.port}/0"
@@ -164,7 +117,7 @@ class TestStoreDown:
             assert [own["item"] for own in history if own["source"] == "live"] == ["19", "12"]
             assert known["fallback"] == []
 
-    def test_a_server_starts_without_its_store(self, serve: Any, artifact: Path):
+    def test_a_server_starts_without_its_store(self, serve: Any, artifact: Path, free_port: Callable[[], int]):
         with serve(artifact, store=f"redis://127.0.0.1:{free_port()}/0") as client:
             answer = client.post("/recommend", json={"user": "101", "k": 3})
             assert answer.status_code == 200
@@ -172,9 +125,8 @@ class TestStoreDown:
             assert client.post("/events", json={"events": [event("a")]}).json()["journalled"] is True
 
 
-def test_workers_share_events_and_items(artifact: Path, tmp_path: Path, processes: list[Process]):
-    own = Process(artifact, free_port(), "--store", f"sqlite:///{tmp_path}/events.sqlite", "--workers", "2")
-    processes.append(own)
+def test_workers_share_events_and_items(artifact: Path, tmp_path: Path, start: Start, until: Until):
+    own = start(artifact, "--store", f"sqlite:///{tmp_path}/events.sqlite", "--workers", "2")
 
     def ask(path: str, **body: Any) -> dict[str, Any]:
         answer = httpx.post(f"{own.url}{path}", json=body)

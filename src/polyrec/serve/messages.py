@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, StringConstraints, field_validator
 
 from polyrec.rules.rule import Rule
 from polyrec.serve.stores.records import Event, Key
@@ -18,6 +18,12 @@ Scalar = float | bool | Annotated[str, StringConstraints(max_length=4096)] | Non
 def _whole(value: object) -> object:
     """JSON knows one kind of number: 3.0 is the whole number 3."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _all_whole(value: object) -> object:
+    if isinstance(value, list):
+        return [_all_whole(one) for one in value]
+    return {key: _all_whole(one) for key, one in value.items()} if isinstance(value, dict) else _whole(value)
 
 
 Whole = Annotated[int, BeforeValidator(_whole)]
@@ -45,10 +51,15 @@ class RecommendRequest(_Body):
     """Rules after those that the model declares."""
     exclude_seen: bool = True
     """Whether items that the user met are left out."""
-    seed: Whole | None = Field(default=None, ge=0, lt=2**53)
+    seed: Annotated[int, Field(ge=0, lt=2**53), BeforeValidator(_whole)] | None = None
     """Makes a list of chance repeatable; unset, drawn anew."""
     columns: tuple[Word, ...] = Field(default=(), max_length=32, strict=False)
     """Columns of the items to be told."""
+
+    @field_validator("rules", mode="before")
+    @classmethod
+    def _whole_in_rules(cls, value: object) -> object:
+        return _all_whole(value)
 
 
 class RecommendedItem(BaseModel):
