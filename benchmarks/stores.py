@@ -78,8 +78,6 @@ def measure(url: str, appends: int) -> dict[str, Any]:
     """Return the figures of a store."""
     with open_store(url, timeout=30) as store:
         store.append([event("reader", number) for number in range(1000)])
-        for number in range(2 * appends):  # until SQLite writes over its log from the start, as it does from then on
-            store.append([event("earlier", number)])
         store.history("reader", 50)
         return {
             "append": spread(seconds_of(lambda number: store.append([event("writer", number)]), appends)),

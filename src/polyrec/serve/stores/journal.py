@@ -22,9 +22,6 @@ from polyrec.serve.stores.records import Event
 from polyrec.serve.stores.store import UnavailableError
 
 _HEADER = b"polyrec journal 1\n"
-_CHUNK = 2**20
-"""Bytes of zeros that the file grows by: records are then written over them, and flushing does not wait for the file system's
-own journal, which every growth goes through (12 ms against .2 on the disk where it was measured)."""
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -52,8 +49,8 @@ class Journal:
     """An append-only file of one process: what `add` returned from is on the disk, in order, until `drop` takes it away.
 
     Each record is a line: its CRC-32, a space, JSON. A last line that was cut off had not been acknowledged: it is removed when
-    the file is opened, with the zeros behind it. Any other line that is not what was written is reported and moved to a file
-    `.damaged` beside it; the lines around it are kept. Records of many threads are flushed together (`GroupCommit`).
+    the file is opened. Any other line that is not what was written is reported and moved to a file `.damaged` beside it; the
+    lines around it are kept. Records of many threads are flushed together (`GroupCommit`).
 
     Raises `UnavailableError` where the journal would grow over `limit` bytes or the disk takes no more, `UserError` where
     another process has it open or it is no journal.
@@ -78,7 +75,7 @@ class Journal:
             self._lock_file.close()
             raise
         self._start = len(_HEADER)
-        self._end = self._size = os.fstat(self._file).st_size
+        self._end = os.fstat(self._file).st_size
         self._lock = Lock()
         self._add = GroupCommit(self._write)
 
@@ -111,7 +108,7 @@ class Journal:
             if self._start == self._end:
                 os.ftruncate(self._file, len(_HEADER))
                 os.fdatasync(self._file)
-                self._start = self._end = self._size = len(_HEADER)
+                self._start = self._end = len(_HEADER)
 
     def set_aside(self, record: Record) -> None:
         """Write a record that no store takes to the file `.damaged`, so that it is not lost to those who look for it."""
@@ -119,7 +116,6 @@ class Journal:
 
     def close(self) -> None:
         """Close the file; what waits in it stays."""
-        os.ftruncate(self._file, self._end)
         os.close(self._file)
         self._lock_file.close()
 
@@ -129,31 +125,22 @@ class Journal:
             if self._end + len(content) > self.limit:
                 raise self._full(f"{self.size} bytes that wait for the store, of {self.limit}")
             try:
-                if self._end + len(content) > self._size:
-                    self._put(bytes(len(content) + min(_CHUNK, self.limit - self._end - len(content))))
-                    self._size = os.fstat(self._file).st_size
-                self._put(content)
+                written = 0
+                while written < len(content):
+                    written += os.pwrite(self._file, content[written:], self._end + written)
+                os.fdatasync(self._file)
             except OSError as error:
                 # The next record will be written over what was not acknowledged; cut off, it is not found after a crash either.
                 with suppress(OSError):
                     os.ftruncate(self._file, self._end)
-                    self._size = self._end
                 raise self._full(error.strerror or str(error)) from error
             self._end += len(content)
         return [None] * len(lines)
 
-    def _put(self, content: bytes) -> None:
-        """Write behind all records, and flush."""
-        written = 0
-        while written < len(content):
-            written += os.pwrite(self._file, content[written:], self._end + written)
-        os.fdatasync(self._file)
-
     def _lines(self, start: int, end: int) -> Iterator[bytes]:
         with self.path.open("rb") as file:
             file.seek(start)
-            while start < end:
-                line = file.readline()
+            while start < end and (line := file.readline()):
                 start += len(line)
                 yield line
 
