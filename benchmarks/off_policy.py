@@ -11,7 +11,8 @@ true value of a target is a sum, not a simulation.
 
 Each setting is a logging policy, a target, and a length of lists. In each run a log is drawn, and `polyrec.off_policy` is asked
 as a user asks it, with a frame of candidates. Doubly robust has four reward models: the true one; one fitted on the log
-(cross-fitted ridge); the constant 0.9; and one that is wrong throughout, 1 minus the truth. Told are, by estimator, the share
+(cross-fitted ridge on the item, on how likely its click is without the list, and on whether the item above is alike); the
+constant 0.9; and one that is wrong throughout, 1 minus the truth. Told are, by estimator, the share
 of runs whose 95 % interval holds the truth, bias and standard deviation over runs, and the mean standard error that the
 intervals state. The last setting is one that should not be trusted, and whether the estimates say so is told, too: the share of
 runs with a caution. Writes docs/results/off_policy.json.

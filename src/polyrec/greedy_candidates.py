@@ -26,7 +26,8 @@ def greedy_candidates(
     """Return one row for each rank's choice, of probability 1, and one of probability 0 where the log shows another item.
 
     `predicted` names a scalar task, whose prediction each row is given; `features` columns of the catalogue. Each user is
-    predicted once, as of now; keys that are text in the log are read as the catalogue's. An item of the log that the catalogue lacks is none of the candidates.
+    predicted once, as of now; keys that are text in the log are read as the catalogue's. An item of the log that the
+    catalogue lacks is none of the candidates.
     """
     require_columns(log, (columns.request, columns.user, columns.item), "the log")
     scalar = [task.name for task in fitted.spec.tasks if task.is_scalar]

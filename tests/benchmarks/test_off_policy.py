@@ -63,5 +63,5 @@ def test_the_command_writes_its_figures(tmp_path: Path):
     assert done.returncode == 0, done.stderr
     told = json.loads(out.read_text())
     assert told["requests"] == 200
-    assert len(told["settings"]) == 11
+    assert len(told["settings"]) == 12
     assert all(len(own["estimators"]) == 6 for own in told["settings"].values())
