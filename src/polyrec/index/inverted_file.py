@@ -118,7 +118,7 @@ class InvertedFile(Index):
 
     def _few(self, k: int, kept: int) -> float:
         """Return how many vectors, if so many are kept, are no more work to look at than lists are to put in order."""
-        return max(2 * kept / len(self.rows_N) * self.budget(k * len(self.rows_N) / kept), _FEW) if kept else 0
+        return max(4 * kept / len(self.rows_N) * self.budget(k * len(self.rows_N) / kept), _FEW) if kept else 0
 
     def _order(self, query_D: np.ndarray) -> np.ndarray:
         """Return the lists in the order in which a query reads them."""

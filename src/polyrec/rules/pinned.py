@@ -21,7 +21,7 @@ class Pinned(Rule):
     the others end before a position, the item moves up, so that the list has no gap.
     """
 
-    examples = ({"items": {1: "c"}}, {"items": {3: "a", 2: "e"}})
+    examples = ({"items": {"1": "c"}}, {"items": {"3": "a", "2": "e"}})
 
     items: dict[Annotated[int, Field(ge=1, strict=False)], StrictInt | StrictStr] = Field(json_schema_extra=_POSITIONS)
     """Key of the item by position, counted from 1."""
