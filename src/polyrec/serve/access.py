@@ -12,7 +12,7 @@ from polyrec.serve.limits import RateLimit
 from polyrec.serve.metrics import Metrics
 
 OPEN = ("/health", "/ready", "/", "/page.js", "/page.css", "/openapi.json", "/docs")
-"""Paths that need no key: they tell nothing of users and models."""
+"""Paths that need no key, beside the page's `/parts/`: they tell nothing of users and models."""
 
 SCOPES: Mapping[tuple[str, str], Scope] = {
     ("POST", "/events"): "write",
@@ -60,7 +60,7 @@ class Access:
     def _admit(self, scope: AsgiScope) -> None:
         path, method = scope["path"], scope["method"]
         caller = (scope.get("client") or ("unknown",))[0]
-        if self.keys.keys and path not in OPEN:
+        if self.keys.keys and path not in OPEN and not path.startswith("/parts/"):
             headers = dict(scope["headers"])
             told = headers.get(b"x-api-key") or headers.get(b"authorization", b"").removeprefix(b"Bearer ")
             key = self.keys.of(told.decode("latin-1"))

@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +23,7 @@ from polyrec import __version__
 from polyrec.core.errors import UserError
 from polyrec.serve import messages
 from polyrec.serve.access import Access
+from polyrec.serve.columns import event_names
 from polyrec.serve.document import document
 from polyrec.serve.guard import Guard, RefusedError
 from polyrec.serve.limits import Gate, RateLimit
@@ -55,11 +57,11 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
 
 _MOST_WORKERS = 256
 
-_PAGE = {"/": ("index.html", "text/html"), "/page.js": ("page.js", "text/javascript"), "/page.css": ("page.css", "text/css")}
+_KINDS = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
 
 _SAFE = {
     "x-content-type-options": "nosniff",
-    "content-security-policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'",
+    "content-security-policy": "default-src 'self'; img-src data:; frame-ancestors 'none'; base-uri 'none'",
     "referrer-policy": "no-referrer",
 }
 
@@ -192,7 +194,8 @@ def _routes(app: FastAPI) -> None:
     async def user(request: Request, user: Annotated[Key, InPath()], limit: int = 20) -> Response:
         """Return what is known of a user: the newest events, live ones and those of the training."""
         kept = service(request)
-        columns = kept.router.current.fitted.items.columns
+        fitted = kept.router.current.fitted
+        columns = (*fitted.items.columns, *event_names(fitted))
         return await answer(request, lambda: kept.user(user, max(1, min(limit, 100)), columns))
 
     @app.delete("/users/{user}", status_code=204, responses=_REFUSALS)
@@ -235,14 +238,18 @@ def _routes(app: FastAPI) -> None:
         """Return counters in Prometheus' text format."""
         return Response(service(request).metrics.text(), media_type="text/plain; version=0.0.4")
 
-    for path, (name, kind) in _PAGE.items():
-        app.get(path, include_in_schema=False)(_page(name, kind))
+    page = files("polyrec.serve") / "page"
+    app.get("/", include_in_schema=False)(_static(page / "index.html"))
+    for own in (page / "page.js", page / "page.css"):
+        app.get(f"/{own.name}", include_in_schema=False)(_static(own))
+    for own in (page / "parts").iterdir():
+        app.get(f"/parts/{own.name}", include_in_schema=False)(_static(own))
 
 
-def _page(name: str, kind: str) -> Callable[[], Awaitable[Response]]:
+def _static(file: Traversable) -> Callable[[], Awaitable[Response]]:
     async def page() -> Response:
-        content = (files("polyrec.serve") / "page" / name).read_bytes()
-        return Response(content, media_type=f"{kind}; charset=utf-8", headers=_SAFE)
+        kind = _KINDS[file.name[file.name.rindex(".") :]]
+        return Response(file.read_bytes(), media_type=f"{kind}; charset=utf-8", headers=_SAFE)
 
     return page
 

@@ -25,6 +25,7 @@ from polyrec.explain.integrated_gradients import attribute
 from polyrec.recommending import Ask, Recommendation, recommendation
 from polyrec.rules.candidates import Listed
 from polyrec.serve import messages
+from polyrec.serve.columns import event_columns, feature_columns
 from polyrec.serve.guard import RefusedError
 from polyrec.serve.list_log import ListLog
 from polyrec.serve.metrics import Metrics
@@ -188,6 +189,8 @@ class Service:
             "user": fitted.user_key,
             "items": fitted.items.height,
             "columns": [name for name in fitted.items.columns if name != fitted.item_key],
+            "features": feature_columns(fitted),
+            "events": event_columns(fitted),
             "card": fitted.parts.card,
         }
 

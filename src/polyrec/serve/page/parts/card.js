@@ -1,0 +1,25 @@
+// The model card: the little of Markdown that it is written in (headings, paragraphs, tables, code) as nodes.
+
+import { make } from "./dom.js";
+
+/** Return the nodes of a text in Markdown. */
+export function render(text) {
+  const blocks = text.split(/\n{2,}/).map((block) => block.trim()).filter((block) => block !== "");
+  return blocks.map((block) => {
+    const heading = /^(#{1,3}) (.*)$/.exec(block);
+    if (heading !== null) return make(heading[1].length === 1 ? "h3" : "h4", {}, ...inline(heading[2]));
+    return block.startsWith("|") ? table(block.split("\n")) : make("p", {}, ...inline(block));
+  });
+}
+
+function table(lines) {
+  const [head, ...rows] = lines.filter((line) => !/^[|\s:-]+$/.test(line)).map(cells);
+  const row = (tag, own) => make("tr", {}, ...own.map((text) => make(tag, tag === "th" ? { scope: "col" } : {}, ...inline(text))));
+  const whole = make("table", {}, make("thead", {}, row("th", head)), make("tbody", {}, ...rows.map((own) => row("td", own))));
+  return make("div", { class: "wide", tabindex: "0", role: "group", "aria-label": "Table" }, whole);
+}
+
+/** Return the cells of a line; `\|` is a bar within one. */
+const cells = (line) => line.slice(1, -1).split(/(?<!\\)\|/).map((text) => text.replaceAll("\\|", "|").trim());
+
+const inline = (text) => text.split("`").map((part, place) => (place % 2 === 1 ? make("code", {}, part) : part));

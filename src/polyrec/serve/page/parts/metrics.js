@@ -1,0 +1,60 @@
+// The server's counters, read every few seconds while the page is looked at.
+
+import { ask } from "./api.js";
+import { byId, make, number } from "./dom.js";
+
+const EVERY = 4000;
+const LIST = "/recommend";
+
+/** Show the metrics now and again; where the key may not read them they stay hidden. */
+export async function watchMetrics() {
+  if (document.visibilityState === "visible") {
+    try {
+      show(parse(await ask("GET", "/metrics", undefined, { quiet: true })));
+    } catch (error) {
+      byId("metrics").hidden = true;
+      if (error.status === 401 || error.status === 403) return;
+    }
+  }
+  setTimeout(watchMetrics, EVERY);
+}
+
+/** Read Prometheus' text format: `[{name, labels, value}]`. */
+export function parse(text) {
+  return text.split("\n").flatMap((line) => {
+    const found = /^(\w+)(?:\{(.*)\})? (\S+)$/.exec(line);
+    if (found === null) return [];
+    const labels = Object.fromEntries([...(found[2] ?? "").matchAll(/(\w+)="((?:[^"\\]|\\.)*)"/g)].map((own) => [own[1], own[2]]));
+    return [{ name: found[1], labels, value: Number(found[3].replace("+Inf", "Infinity")) }];
+  });
+}
+
+/** Return a quantile in seconds from cumulative buckets `[[bound, count]]`, linear within a bucket as Prometheus does it. */
+export function quantile(share, buckets) {
+  const rank = share * buckets.at(-1)[1];
+  const place = buckets.findIndex(([, count]) => count >= rank);
+  const [low, before] = place === 0 ? [0, 0] : buckets[place - 1];
+  const [high, count] = buckets[place];
+  return Number.isFinite(high) ? low + ((high - low) * (rank - before)) / Math.max(count - before, 1) : low;
+}
+
+function show(samples) {
+  const of = (name) => samples.filter((own) => own.name === name);
+  const sum = (own) => own.reduce((total, { value }) => total + value, 0);
+  const requests = of("polyrec_requests_total");
+  const buckets = of("polyrec_request_seconds_bucket")
+    .filter((own) => own.labels.path === LIST)
+    .map((own) => [own.labels.le === "+Inf" ? Infinity : Number(own.labels.le), own.value]);
+  const isTimed = buckets.length > 0 && buckets.at(-1)[1] > 0;
+  const time = (share) => (isTimed ? `${number(1000 * quantile(share, buckets))} ms` : "–");
+  const figures = {
+    requests: String(sum(requests)),
+    refused: String(sum(requests.filter((own) => Number(own.labels.status) >= 400))),
+    "list p50": time(0.5),
+    "list p95": time(0.95),
+    fallbacks: String(sum(of("polyrec_fallbacks_total"))),
+  };
+  const node = byId("metrics");
+  node.hidden = false;
+  node.replaceChildren(...Object.entries(figures).map(([name, own]) => make("div", {}, make("dt", {}, name), make("dd", {}, own))));
+}

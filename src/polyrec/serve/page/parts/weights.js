@@ -1,0 +1,64 @@
+// The fusion's weights: a slider each, for the feel, and a number, for the exact value.
+
+import { byId, make } from "./dom.js";
+import { hue } from "./tasks.js";
+
+const SAID = {
+  Add: "Score: the sum of predictions, each times its weight.",
+  Multiply: "Score: the product of predictions, each to the power of its weight.",
+  Rank: "Score: the mean of each task's rank within the list, by weight.",
+};
+
+const STEPS = 40;
+
+/** Show the weights of a model; `change(isDone)` is called at every move, and with true at the end of one. */
+export function showWeights(model, change) {
+  const { kind, expression } = model.fusion;
+  byId("fusion").textContent = expression === undefined ? (SAID[kind] ?? `Score: ${kind}.`) : `Score: ${expression}`;
+  const usual = Object.entries(model.weights);
+  const sliders = usual.map(([name, value]) => weight(model, name, value, () => update(false), () => update(true)));
+  byId("weights").replaceChildren(...sliders.map((own) => own.node));
+  const reset = byId("reset");
+  reset.onclick = () => {
+    sliders.forEach((own) => own.reset());
+    update(true);
+  };
+
+  const values = () => Object.fromEntries(sliders.filter((own) => own.isMoved()).map((own) => [own.name, own.value()]));
+  const update = (isDone) => {
+    reset.disabled = Object.keys(values()).length === 0 && document.activeElement !== reset;
+    change(isDone);
+  };
+  return values;
+}
+
+function weight(model, name, usual, moved, done) {
+  const low = usual < 0 ? 2 * usual : 0;
+  const high = usual === 0 ? 1 : usual > 0 ? 2 * usual : -usual;
+  const step = (high - low) / STEPS;
+  let value = usual;
+  const slider = make("input", { type: "range", min: low, max: high, step, "aria-label": `Weight of ${name}` });
+  const exact = make("input", { type: "number", step: "any", "aria-label": `Weight of ${name}, as a number` });
+  const show = (told) => {
+    value = told;
+    slider.value = told;
+    exact.value = Number(told.toPrecision(6));
+  };
+  slider.addEventListener("input", () => {
+    value = Number(Number(slider.value).toPrecision(6));
+    exact.value = value;
+    moved();
+  });
+  slider.addEventListener("change", done);
+  exact.addEventListener("change", () => {
+    if (exact.value === "" || !Number.isFinite(exact.valueAsNumber)) show(value);
+    else {
+      value = exact.valueAsNumber;
+      slider.value = value;
+      done();
+    }
+  });
+  show(usual);
+  const node = make("div", { class: `weight ${hue(model, name)}` }, make("span", { class: "name" }, name), slider, exact);
+  return { node, name, value: () => value, isMoved: () => value !== usual, reset: () => show(usual) };
+}
