@@ -11,6 +11,7 @@ from polyrec import (
     Categorical,
     Diversify,
     EpsilonGreedy,
+    Exclude,
     Fitted,
     History,
     MMoE,
@@ -21,6 +22,7 @@ from polyrec import (
     Retrieval,
     Training,
     UserError,
+    Where,
 )
 
 
@@ -71,6 +73,11 @@ class TestCandidates:
         asked = {"user_id": 101, "where": "item_id % 2 = 0", "k": 100}
         ranked = fitted.recommend(**asked).sort("met", descending=True)["item_id"]
         assert set(altered(fitted, candidates=5).recommend(**asked)["item_id"]) == set(ranked.head(5))
+
+    def test_what_rules_leave_out_is_not_proposed(self, fitted: Fitted):
+        rules = (Exclude(items=tuple(fitted.recommend(user_id=101, k=3)["item_id"])), Where(condition="item_id % 2 = 0"))
+        ranked = fitted.recommend(user_id=101, k=100, rules=rules).sort("met", descending=True)["item_id"]
+        assert set(altered(fitted, candidates=5, rules=rules).recommend(user_id=101, k=100)["item_id"]) == set(ranked.head(5))
 
     def test_new_items_are_lifted_like_in_the_prediction(self, fitted: Fitted):
         changed = altered(fitted, candidates=9)

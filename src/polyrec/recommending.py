@@ -18,7 +18,7 @@ from polyrec.core.errors import UserError
 from polyrec.data.expressions import evaluate
 from polyrec.events import Events
 from polyrec.rules.candidates import Candidates, Listed
-from polyrec.rules.listing import apply_rules
+from polyrec.rules.listing import apply_rules, kept
 from polyrec.rules.rule import Rule
 
 if TYPE_CHECKING:
@@ -57,6 +57,8 @@ def recommendation(fitted: Fitted, ask: Ask) -> Recommendation:
     events = None if ask.events is None else catalogue.events(ask.events, user)
     keep_I = _kept(fitted, ask, events, rules)
     count = fitted.spec.candidates
+    if count is not None and any(type(rule).keep is not Rule.keep for rule in rules):
+        keep_I &= _let_in(fitted, rules, len(keep_I))
     if count is not None and int(keep_I.sum()) > count:
         rows_N = _with_pinned(fitted, rules, catalogue.nearest(ask.user, events, count, keep_I), keep_I)
     else:
@@ -65,7 +67,8 @@ def recommendation(fitted: Fitted, ask: Ask) -> Recommendation:
     scores_N = fitted.fused(predictions, ask.weights)
     order_N = best_first(scores_N, ask.k if not rules else len(rows_N))
     vectors_ND = catalogue.unit_vectors(rows_N[order_N]).numpy() if any(rule.needs_vectors for rule in rules) else None
-    own = Candidates(rows_N[order_N].numpy(), scores_N[order_N].numpy(), fitted.items, fitted.item_key, vectors_ND)
+    rows_K, scores_K = rows_N[order_N].numpy(), scores_N[order_N].numpy()
+    own = Candidates(rows_K, scores_K, fitted.items, fitted.item_key, vectors_ND, catalogue.keys)
     listed = apply_rules(rules, own, ask.k, ask.seed)
     shown_K = torch.searchsorted(rows_N, torch.from_numpy(listed.rows_K))
     return Recommendation(listed, {name: value[shown_K] for name, value in predictions.items()})
@@ -82,6 +85,12 @@ def _kept(fitted: Fitted, ask: Ask, events: Events | None, rules: tuple[Rule, ..
         if events is not None:
             keep_I[events.items] = False
     return keep_I
+
+
+def _let_in(fitted: Fitted, rules: tuple[Rule, ...], items: int) -> Tensor:
+    """Return which items (I,) rules let into a list, so that none of the others is proposed."""
+    every = Candidates(np.arange(items), np.zeros(items), fitted.items, fitted.item_key, keys=fitted.catalogue.keys)
+    return torch.from_numpy(kept(rules, every))
 
 
 def _with_pinned(fitted: Fitted, rules: tuple[Rule, ...], rows_N: Tensor, keep_I: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from polyrec.index.index import Index
 from polyrec.index.inverted_file import InvertedFile
 
 EXACT_UP_TO = 300_000
-"""Number of vectors that are searched exactly: a query of width 64 takes some 8 ms of a core, and nothing has to be learned."""
+"""Number of vectors that are searched exactly: a query of width 64 takes some 4 ms of a core, and nothing has to be learned."""
 
 _KINDS: Mapping[str, type[Exact | InvertedFile]] = {"Exact": Exact, "InvertedFile": InvertedFile}
 

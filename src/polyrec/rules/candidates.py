@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from polyrec.data.expressions import require_columns
+from polyrec.data.keys import Keys
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class Candidates:
     """Column of the item's key."""
     vectors_ND: np.ndarray | None = None
     """The candidates' vectors of length one, where there are any."""
+    keys: Keys | None = None
+    """Where each item of the catalogue stands in it, where that is known: items are found without a look at all of them."""
 
     def __len__(self) -> int:
         return len(self.rows_N)
@@ -43,6 +46,11 @@ class Candidates:
 
     def places(self, keys: Iterable[int | str]) -> list[int | None]:
         """Return where items stand among the candidates, by key; None for those that do not. `"42"` and 42 are one key."""
+        if self.keys is not None:
+            order_N = np.argsort(self.rows_N, kind="stable")
+            rows = np.array([-1 if (row := self.keys.find([key])[0]) is None else row for key in keys], dtype=np.int64)
+            place = order_N[np.searchsorted(self.rows_N, rows, sorter=order_N).clip(max=len(self) - 1)] if len(self) else rows
+            return [int(own) if len(self) and self.rows_N[own] == row else None for own, row in zip(place, rows, strict=True)]
         own = self.columns(self.key)[self.key].cast(pl.String).to_list()
         found = dict(zip(own, range(len(own)), strict=True))
         return [found.get(str(key)) for key in keys]
