@@ -4,7 +4,7 @@
 
 Each part runs `polyrec serve` in a process of its own. `kill -9`: four clients send events until the process is killed, round
 after round over one store; every event that was acknowledged must be in it at last. Garbage: bytes drawn at random, JSON of the
-wrong shape and mutilated requests, sent to every path; no answer may be a fault of the server, and none may tell a line of code.
+wrong shape and mutilated requests, sent to every path; no answer may be a fault of the server, and none may tell of its code.
 Slow headers: 200 connections send half a header and wait; others are asked meanwhile.
 """
 

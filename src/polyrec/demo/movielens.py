@@ -23,7 +23,7 @@ WIDTH = 64
 """Width of every feature."""
 
 TEXT = PostProcessing(method="components", width=16, normalise=True)
-"""The widest 16 directions of the titles' vectors: by all 384 every one of 1,700 titles is as good as an id, and learned by heart."""
+"""The widest 16 directions of the texts' vectors: by all 384 each of 1,700 texts is as good as an id, and learned by heart."""
 
 
 def recommender(seed: int = 0) -> Recommender:
@@ -32,8 +32,8 @@ def recommender(seed: int = 0) -> Recommender:
     `like` and `stars` are of a user and a film; `interest`, the genres that a user will like next, is observed where the film
     was liked, and predicted from the user's side alone. Its loss is a mean over 19 genres, most of them easy, and so small that
     it needs weight to be heard. `met` tells the films that the user will meet from those drawn at random; its loss, of one
-    among a thousand, is large by nature. A film that nobody met is lifted by `new_items`, or `met` would never find it. Weights,
-    decay, dropout, the width of the text and the lift were chosen on other random splits of these ratings.
+    among a thousand, is large by nature. A film that nobody met is lifted by `new_items`, or `met` would never find it.
+    Weights, decay, dropout, the width of the text and the lift were chosen on other random splits of these ratings.
     """
     return Recommender(
         user=(
