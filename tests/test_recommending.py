@@ -34,6 +34,7 @@ def declare(**others: object) -> Recommender:
         ),
         "item": (Categorical(name="item_id", width=4), MultiCategorical(name="genres", width=4)),
         "tasks": (
+            Binary(name="good", label="rating >= 3", inputs="item", tower=(4,)),
             Binary(name="like", label="rating >= 4", tower=(4,)),
             Retrieval(name="met", label="true", negatives=16, width=8, tower=(), new_items=0.2),
         ),

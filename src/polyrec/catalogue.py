@@ -173,11 +173,19 @@ class Catalogue:
         return next(task for task in self.spec.tasks if isinstance(task, Retrieval))
 
     def _outputs_of(self, given: Mapping[str, Any], events: Events | None) -> Outputs:
-        """Return what gives the first Retrieval task's raw outputs for a user and some rows."""
+        """Return what gives the first Retrieval task's raw outputs for a user and some rows; no other task is computed."""
+        name, user = self._retrieval.name, self._user(given, events)
+        seen = [(place, view) for view, own in enumerate(self.model.views.values()) for task, place in own if task == name]
+        views = [view for _, view in sorted(seen)]
+        head = self.model.heads[name]
+        with torch.inference_mode():
+            fixed_F = self._fixed(user)
 
         def outputs(rows_N: Tensor) -> Tensor:
             with torch.inference_mode():
-                return self._raw(self._user(given, events), rows_N)[self._retrieval.name]
+                pieces = [self._own(user, rows_B)[0] for rows_B in rows_N.split(self._piece)]
+                hidden = ([self._networks[view](fixed_F, own_BO, [name])[name] for view in views] for own_BO in pieces)
+                return torch.cat([head.output(head.state(*own)) for own in hidden])
 
         return outputs
 
@@ -229,13 +237,18 @@ class Catalogue:
         fixed_F = self._fixed(user)
         pieces: list[dict[str, Tensor]] = []
         for rows_B in rows_N.split(self._piece):
-            own_BO, numbers_BX = (known[rows_B] for known in self._vectors)
-            if self._sides.aimed:
-                columns = {**user, **self._item_columns}
-                batch = Prepared(columns, {}, {}, len(rows_B)).batch(rows_B)
-                own_BO = torch.cat([own_BO, self.model.encode(batch, self._sides.aimed)], 1)
+            own_BO, numbers_BX = self._own(user, rows_B)
             pieces.append(self.model.outputs(partial(self._hidden, fixed_F, own_BO), numbers_BX))
         return {name: torch.cat([piece[name] for piece in pieces]) for name in pieces[0]}
+
+    def _own(self, user: Mapping[str, Column], rows_B: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what differs from item to item, (B, O), and the items' numbers, (B, X), for some rows."""
+        own_BO, numbers_BX = (known[rows_B] for known in self._vectors)
+        if self._sides.aimed:
+            columns = {**user, **self._item_columns}
+            batch = Prepared(columns, {}, {}, len(rows_B)).batch(rows_B)
+            own_BO = torch.cat([own_BO, self.model.encode(batch, self._sides.aimed)], 1)
+        return own_BO, numbers_BX
 
     def _hidden(self, fixed_F: Tensor, own_BO: Tensor, view: int, tasks: Sequence[str]) -> Mapping[str, Tensor]:
         return self._networks[view](fixed_F, own_BO, tasks)

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
-from torch import Tensor
 
 from polyrec.core.errors import UserError
 from polyrec.data.expressions import require_columns
@@ -26,7 +25,6 @@ from polyrec.recommending import Ask, Recommendation, recommendation
 from polyrec.rules.candidates import Listed
 from polyrec.serve import messages
 from polyrec.serve.columns import event_columns, feature_columns
-from polyrec.serve.guard import RefusedError
 from polyrec.serve.list_log import ListLog
 from polyrec.serve.metrics import Metrics
 from polyrec.serve.router import Router
@@ -34,6 +32,7 @@ from polyrec.serve.slot import Slot
 from polyrec.serve.stores.durable import Durable
 from polyrec.serve.stores.records import ServedItem, ServedList
 from polyrec.serve.stores.store import UnavailableError
+from polyrec.serve.telling import columns_of, rows_of, told
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -62,7 +61,7 @@ class Service:
         slot, request = self.router.of(asked.user), uuid.uuid4().hex
         ask, fallback = self._ask(slot, asked)
         found = recommendation(slot.fitted, ask)
-        items = _told(slot, found, asked.columns)
+        items = told(slot, found, asked.columns)
         self._log(slot, asked.user, request, items)
         for shadow in self.router.shadows:
             self._shadow(shadow, asked, request)
@@ -75,13 +74,13 @@ class Service:
         slot = self.router.of(asked.user)
         who, events, fallback = self._who(slot, asked.user, asked.features)
         fitted = slot.fitted
-        rows = _rows(slot, asked.items)
+        rows = rows_of(slot, asked.items)
         later = None if events is None else fitted.catalogue.events(events, who.get(fitted.user_key))
         predictions = fitted.catalogue.predict(who, rows, later)
         scores = fitted.fused(predictions, asked.weights).numpy()
         found = Recommendation(Listed(rows.numpy(), scores, np.ones(len(rows))), predictions)
         self._count(fallback)
-        return messages.ScoreAnswer(items=_told(slot, found, ()), model=slot.version, fallback=fallback)
+        return messages.ScoreAnswer(items=told(slot, found, ()), model=slot.version, fallback=fallback)
 
     def take_events(self, asked: messages.EventsRequest) -> messages.EventsAnswer:
         """Keep events; what returns is safe."""
@@ -99,7 +98,7 @@ class Service:
 
     def remove_item(self, item: str) -> None:
         """Take an item away, so that it is not listed any more."""
-        _rows(self.router.current, [item])
+        rows_of(self.router.current, [item])
         self.store.put_items([self.router.current.removal(item)])
         self.router.follow()
 
@@ -112,16 +111,16 @@ class Service:
         slot = self.router.current
         fitted = slot.fitted
         require_columns(fitted.items, asked.columns, "`columns` of the catalogue")
-        own = _rows(slot, [asked.item])
+        own = rows_of(slot, [asked.item])
         vectors_ID = fitted.catalogue.unit_vectors(torch.arange(fitted.items.height))
         cosine_I = vectors_ID @ vectors_ID[own[0]]
         cosine_I[own] = -torch.inf
         best_K = torch.argsort(cosine_I, descending=True, stable=True)[: min(asked.k, len(cosine_I) - 1)]
         keys = fitted.items[fitted.item_key][best_K.numpy()].cast(pl.String).to_list()
-        told = _columns(fitted.items, best_K, asked.columns)
+        shown = columns_of(fitted.items, best_K, asked.columns)
         items = [
             messages.SimilarItem(item=key, cosine=cosine, columns=columns)
-            for key, cosine, columns in zip(keys, cosine_I[best_K].tolist(), told, strict=True)
+            for key, cosine, columns in zip(keys, cosine_I[best_K].tolist(), shown, strict=True)
         ]
         return messages.SimilarAnswer(items=items, model=slot.version)
 
@@ -131,7 +130,7 @@ class Service:
         who, events, fallback = self._who(slot, asked.user, asked.features)
         fitted = slot.fitted
         catalogue = fitted.catalogue
-        row = int(_rows(slot, [asked.item])[0])
+        row = int(rows_of(slot, [asked.item])[0])
         later = None if events is None else catalogue.events(events, who.get(fitted.user_key))
         found = attribute(fitted, catalogue.vectors(who, row, later), catalogue.baseline(row))
         tasks = {
@@ -156,9 +155,9 @@ class Service:
         past = []
         if not erased:
             for row in fitted.catalogue.log.of_user(user).frame.tail(limit).reverse().to_dicts():
-                told = {name: value for name, value in row.items() if name in columns}
+                known_of = {name: value for name, value in row.items() if name in columns}
                 item = str(row[fitted.item_key])
-                past.append(messages.KnownEvent(item=item, source="training", type=None, time=None, columns=told))
+                past.append(messages.KnownEvent(item=item, source="training", type=None, time=None, columns=known_of))
         history = [*live, *past][:limit]
         shown = items.filter(pl.col(fitted.item_key).is_in([own.item for own in history]))
         by_key = {row.pop(fitted.item_key): row for row in shown.to_dicts()}
@@ -258,7 +257,7 @@ class Service:
         def make() -> None:
             try:
                 ask, _ = self._ask(slot, asked)
-                items = _told(slot, recommendation(slot.fitted, ask), ())
+                items = told(slot, recommendation(slot.fitted, ask), ())
                 self._log(slot, asked.user, f"{request}-{slot.version}", items)
             except UserError as error:
                 _LOGGER.warning("version %s in the shadow has no answer: %s", slot.version, error)
@@ -270,51 +269,3 @@ class Service:
     def _count(self, fallback: Sequence[str]) -> None:
         for what in fallback:
             self.metrics.fallbacks.labels(what).inc()
-
-
-def _rows(slot: Slot, items: Sequence[str]) -> Tensor:
-    """Return the rows of items; one that the catalogue has not is not found."""
-    try:
-        return slot.fitted.catalogue.rows(items)
-    except UserError as error:
-        raise RefusedError(404, str(error)) from error
-
-
-def _told(slot: Slot, found: Recommendation, columns: Sequence[str]) -> list[messages.RecommendedItem]:
-    """Return a list as it is answered."""
-    fitted, listed = slot.fitted, found.listed
-    rows_K = torch.from_numpy(listed.rows_K)
-    keys = fitted.items[fitted.item_key][listed.rows_K].cast(pl.String).to_list()
-    tasks = _by_item(fitted.spec.tasks, fitted.parts.task_states, found.predictions, len(keys))
-    told = zip(
-        keys,
-        listed.scores_K.tolist(),
-        listed.propensities_K.tolist(),
-        tasks,
-        _columns(fitted.items, rows_K, columns),
-        strict=True,
-    )
-    return [
-        messages.RecommendedItem(item=key, score=score, propensity=propensity, tasks=own, columns=columns)
-        for key, score, propensity, own, columns in told
-    ]
-
-
-def _by_item(
-    tasks: Sequence[Any], states: Mapping[str, pl.DataFrame], predictions: Mapping[str, Tensor], count: int
-) -> list[dict[str, float]]:
-    """Return each item's predictions by task, or by `task.class`."""
-    names: list[str] = []
-    values = []
-    for task in tasks:
-        own = task.names(states[task.name])
-        names += own
-        values.append(predictions[task.name].reshape(count, len(own)).double())
-    rows = torch.cat(values, 1).tolist() if count else []
-    return [dict(zip(names, row, strict=True)) for row in rows]
-
-
-def _columns(items: pl.DataFrame, rows_K: Tensor, columns: Sequence[str]) -> list[dict[str, Any]]:
-    if not columns:
-        return [{} for _ in range(len(rows_K))]
-    return items.select(list(dict.fromkeys(columns)))[rows_K.numpy()].to_dicts()
