@@ -19,10 +19,9 @@ function entry(event, model) {
   const said = values.map((name) => `${name} ${told(event.columns[name])}`);
   if (isLive && !values.includes(event.type)) said.unshift(event.type);
   if (isLive) said.push(new Date(1000 * event.time).toLocaleTimeString());
-  return make(
-    "li", { class: isLive ? "live" : null }, make("span", { class: "title", title: beneath(event, model.columns) }, titleOf(event, model.columns)),
-    make("span", { class: "muted" }, isLive ? make("b", { class: "badge" }, "live") : null, ` ${said.join(" · ")}`),
-  );
+  const title = make("span", { title: beneath(event, model.columns) }, titleOf(event, model.columns));
+  const badge = isLive ? make("b", { class: "badge" }, "live") : null;
+  return make("li", {}, title, " ", make("span", { class: "muted" }, badge, ` ${said.join(" · ")}`));
 }
 
 /** Show predictions that are the same for the whole list, for they are of the person alone. */
