@@ -253,7 +253,7 @@ class TestList:
         page.get_by_label("Only where").press("Enter")
         expect(page.get_by_role("alert")).to_be_empty()
         shows(page, api.titles("100", where="item_id > 200"))
-        assert len(page.complaints) == 1 and "422" in page.complaints.pop()
+        assert len(page.complaints) == 1 and "409" in page.complaints.pop()
 
 
 class TestEvents:
