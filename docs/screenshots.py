@@ -67,7 +67,10 @@ def main() -> None:
         page.screenshot(path=IMAGES / "serve-desktop.png")
         page.locator(".item").first.get_by_role("button", name="Why?").click()
         page.locator("figure").first.wait_for()
-        page.locator(".item").first.screenshot(path=IMAGES / "serve-explain.png")
+        box = page.locator(".item").first.bounding_box()
+        assert box is not None
+        clip = {"x": box["x"] - 14, "y": box["y"], "width": box["width"] + 28, "height": box["height"]}
+        page.screenshot(path=IMAGES / "serve-explain.png", clip=clip, full_page=True)
         phone = browser.new_page(
             viewport={"width": 375, "height": 1080}, device_scale_factor=2, color_scheme="dark", reduced_motion="reduce"
         )

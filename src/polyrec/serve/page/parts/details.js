@@ -34,7 +34,8 @@ function chart(name, { prediction, baseline, contributions, gap }, kind) {
   const known = `${number(baseline)} where nothing is known, ${signed(prediction - baseline)} by what is.`;
   const rest = silent === 0 ? "" : ` ${silent} more add nothing.`;
   const table = make("table", {}, caption, make("thead", { class: "unseen" }, head), make("tbody", {}, ...parts.map(row)));
-  return make("figure", {}, table, make("figcaption", { class: "muted" }, `${known} The parts miss ${percent(gap)} of that.${rest}`));
+  const missed = `The parts miss ${percent(gap)} of that.`;
+  return make("figure", {}, table, make("figcaption", { class: "muted" }, `${known} ${missed}${rest}`));
 }
 
 /** Return the items like one, the likest first. */
