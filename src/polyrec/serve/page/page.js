@@ -1,4 +1,4 @@
-// The page of a Polyrec server: someone, the list for them, and what makes it so. Every list shown is the answer to the last question.
+// The page of a Polyrec server: someone, the list for them, and what makes it so.
 
 import { eventsOf } from "./parts/actions.js";
 import { ask } from "./parts/api.js";
@@ -30,7 +30,8 @@ let model, list, features, weights;
 async function start() {
   model = await ask("GET", "/model");
   model.columns = model.columns.slice(0, MOST_COLUMNS);
-  byId("model").textContent = `model ${model.model} · ${model.items.toLocaleString("en")} items · ${model.tasks.map((task) => task.name).join(", ")}`;
+  const tasks = model.tasks.map((task) => task.name).join(", ");
+  byId("model").textContent = `model ${model.model} · ${model.items.toLocaleString("en")} items · ${tasks}`;
   list = createList(byId("items"), model, eventsOf(model), { act, open });
   features = showFeatures(model, debounced(() => refresh(keys(state.items)), WAIT));
   weights = showWeights(model, move);
@@ -42,8 +43,8 @@ async function start() {
 }
 
 function wire() {
-  const suggest = (text) => reported(async () => (await ask("GET", `/users?limit=10&start=${encodeURIComponent(text)}`)).users, []);
-  combobox(byId("user"), byId("users"), suggest, (key) => choose(key));
+  const suggest = async (text) => (await ask("GET", `/users?limit=10&start=${encodeURIComponent(text)}`)).users;
+  combobox(byId("user"), byId("users"), (text) => reported(() => suggest(text), []), (key) => choose(key));
   byId("stranger").onclick = () => meet();
   for (const id of ["k", "unseen", "where"]) byId(id).onchange = () => refresh(id === "k" ? null : keys(state.items));
   byId("where").title = `Columns: ${model.columns.join(", ")}`;
@@ -81,7 +82,7 @@ const move = (() => {
 
 const keys = (items) => items.map((item) => item.item);
 
-/** Ask for the list and show it, with what moved since the list `before`; `done` is said of it first. Only the last answer counts. */
+/** Ask for the list and show it, with what moved since the list `before`; `done` is said first. Only the last answer counts. */
 async function refresh(before, done = "") {
   state.asking?.abort();
   const asking = (state.asking = new AbortController());
@@ -134,9 +135,11 @@ async function act(item, { label, type, values }) {
   });
 }
 
-/** A UUID; on pages that are not secure, as many random digits. */
-const newId = () =>
-  crypto.randomUUID?.() ?? [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+/** A UUID; where a page is not secure, and browsers make none, as many random digits. */
+function newId() {
+  const bytes = [...crypto.getRandomValues(new Uint8Array(16))];
+  return crypto.randomUUID?.() ?? bytes.map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
 
 /** Return the nodes of what opens beneath an item. */
 async function open(item, kind) {

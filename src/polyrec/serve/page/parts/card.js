@@ -14,8 +14,9 @@ export function render(text) {
 
 function table(lines) {
   const [head, ...rows] = lines.filter((line) => !/^[|\s:-]+$/.test(line)).map(cells);
-  const row = (tag, own) => make("tr", {}, ...own.map((text) => make(tag, tag === "th" ? { scope: "col" } : {}, ...inline(text))));
-  const whole = make("table", {}, make("thead", {}, row("th", head)), make("tbody", {}, ...rows.map((own) => row("td", own))));
+  const row = (own, tag, more) => make("tr", {}, ...own.map((text) => make(tag, more, ...inline(text))));
+  const body = rows.map((own) => row(own, "td", {}));
+  const whole = make("table", {}, make("thead", {}, row(head, "th", { scope: "col" })), make("tbody", {}, ...body));
   return make("div", { class: "wide", tabindex: "0", role: "group", "aria-label": "Table" }, whole);
 }
 

@@ -6,7 +6,10 @@ const NAMES = ["title", "name", "label", "headline"];
 const SAID_BENEATH = 3;
 
 /** Return the column that names an item, or null. */
-export const titleColumn = (columns) => NAMES.map((name) => columns.find((own) => own.toLowerCase() === name)).find(Boolean) ?? null;
+export function titleColumn(columns) {
+  const found = NAMES.map((name) => columns.find((own) => own.toLowerCase() === name));
+  return found.find((own) => own !== undefined) ?? null;
+}
 
 /** Return an item's name, or its key. */
 export function titleOf(item, columns) {

@@ -5,12 +5,14 @@ import { bar, make, number, percent, signed } from "./dom.js";
 import { hue } from "./tasks.js";
 
 const TINY = 1e-9;
+const METHOD =
+  "By integrated gradients, before calibration. " +
+  "Each feature's part leads from the prediction where nothing is known to this one.";
 
 /** Return a chart for each task of an explanation: what each feature adds, from the prediction where nothing is known. */
 export function explanation(answer, model) {
   const charts = Object.entries(answer.tasks).map(([name, own]) => chart(name, own, hue(model, taskOf(model, name))));
-  const note = "By integrated gradients, before calibration. Each feature's part leads from the prediction where nothing is known to this one.";
-  return [make("div", { class: "charts" }, ...charts), make("p", { class: "muted" }, note)];
+  return [make("div", { class: "charts" }, ...charts), make("p", { class: "muted" }, METHOD)];
 }
 
 const taskOf = (model, name) => model.tasks.find((task) => name === task.name || name.startsWith(`${task.name}.`))?.name;
@@ -26,12 +28,14 @@ function chart(name, { prediction, baseline, contributions, gap }, kind) {
       make("td", { class: "number" }, signed(added, digits)),
     );
   const silent = Object.keys(contributions).length - parts.length;
-  const caption = make("caption", {}, make("b", { class: kind }, name.replace(".", ": ")), ` ${number(prediction)}`);
+  const title = make("b", { class: kind }, name.replace(".", ": "));
+  const caption = make("caption", {}, title, ` ${number(prediction)}`);
   const head = make("tr", {}, ...["Feature", "Bar", "Adds"].map((text) => make("th", { scope: "col" }, text)));
-  const said = `${number(baseline)} where nothing is known, ${signed(prediction - baseline)} by what is. The parts miss ${percent(gap)} of that.`;
+  const known = `${number(baseline)} where nothing is known, ${signed(prediction - baseline)} by what is.`;
   const rest = silent === 0 ? "" : ` ${silent} more add nothing.`;
   const table = make("table", {}, caption, make("thead", { class: "unseen" }, head), make("tbody", {}, ...parts.map(row)));
-  return make("figure", {}, table, make("figcaption", { class: "muted" }, said + rest));
+  const missed = `The parts miss ${percent(gap)} of that.`;
+  return make("figure", {}, table, make("figcaption", { class: "muted" }, `${known} ${missed}${rest}`));
 }
 
 /** Return the items like one, the likest first. */
@@ -41,5 +45,6 @@ export function likeness(answer, columns) {
       "li", {}, make("span", {}, titleOf(item, columns), make("span", { class: "muted" }, ` ${beneath(item, columns)}`)),
       bar(0, Math.max(item.cosine, 0)), make("span", { class: "number" }, number(item.cosine)),
     );
-  return [make("ol", { class: "similar", "aria-label": "Similar items" }, ...answer.items.map(row)), make("p", { class: "muted" }, "Cosine of the items' vectors.")];
+  const list = make("ol", { class: "similar", "aria-label": "Similar items" }, ...answer.items.map(row));
+  return [list, make("p", { class: "muted" }, "Cosine of the items' vectors.")];
 }

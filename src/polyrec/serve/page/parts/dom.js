@@ -46,8 +46,9 @@ export function number(value) {
 
 /** A number with its sign; with `digits`, so many after the point. */
 export function signed(value, digits) {
-  const text = digits === undefined ? number(value) : value.toFixed(digits).replace("-", "−");
-  return value > 0 ? `+${text}` : text;
+  const size = Math.abs(value);
+  const text = digits === undefined ? number(size) : size.toFixed(digits);
+  return Number(text) === 0 ? "0" : `${value > 0 ? "+" : "−"}${text}`;
 }
 
 export const percent = (share) => `${number(100 * share)} %`;

@@ -7,12 +7,12 @@ import { hue, scaled, tasksOf, value } from "./tasks.js";
 
 const MOVE = { duration: 320, easing: "cubic-bezier(.2, .7, .2, 1)" };
 
-/** Return what shows lists in a node. `act(item, event)` and `open(item, kind)` are told what was pressed; `open` promises nodes. */
+/** Return what shows lists in a node. `act(item, event)` and `open(item, kind)` are told of presses; `open` promises nodes. */
 export function createList(node, model, groups, { act, open }) {
   let rows = new Map();
   let made = 0;
 
-  /** Show items; where a list from `before` is given (keys in order), say what moved. Return how many went up, down and are new. */
+  /** Show items and, given the keys of a list from `before`, what moved. Return how many went up, down and are new. */
   function show(items, before) {
     const tops = new Map([...rows].map(([key, row]) => [key, row.node.getBoundingClientRect().top]));
     const focused = [...rows.values()].findIndex((row) => row.node.contains(document.activeElement));

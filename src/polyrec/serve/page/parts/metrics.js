@@ -24,8 +24,8 @@ export function parse(text) {
   return text.split("\n").flatMap((line) => {
     const found = /^(\w+)(?:\{(.*)\})? (\S+)$/.exec(line);
     if (found === null) return [];
-    const labels = Object.fromEntries([...(found[2] ?? "").matchAll(/(\w+)="((?:[^"\\]|\\.)*)"/g)].map((own) => [own[1], own[2]]));
-    return [{ name: found[1], labels, value: Number(found[3].replace("+Inf", "Infinity")) }];
+    const labels = [...(found[2] ?? "").matchAll(/(\w+)="((?:[^"\\]|\\.)*)"/g)].map((own) => [own[1], own[2]]);
+    return [{ name: found[1], labels: Object.fromEntries(labels), value: Number(found[3].replace("+Inf", "Infinity")) }];
   });
 }
 
@@ -56,5 +56,6 @@ function show(samples) {
   };
   const node = byId("metrics");
   node.hidden = false;
-  node.replaceChildren(...Object.entries(figures).map(([name, own]) => make("div", {}, make("dt", {}, name), make("dd", {}, own))));
+  const pair = ([name, own]) => make("div", {}, make("dt", {}, name), make("dd", {}, own));
+  node.replaceChildren(...Object.entries(figures).map(pair));
 }

@@ -7,9 +7,9 @@ import { classes, hue } from "./tasks.js";
 /** Show what the model knows of a user, the newest first. */
 export function showHistory(answer, model) {
   const { history, known, erased } = answer;
-  byId("known").textContent = erased
-    ? "This user was erased: nothing from before is read."
-    : `${known ? "Known from training." : "Not met in training."} ${history.length === 0 ? "Nothing done yet." : `The newest ${plural(history.length, "event")}:`}`;
+  const met = erased ? "Erased: nothing from before is read." : known ? "Known from training." : "Not met in training.";
+  const done = history.length === 0 ? "Nothing done yet." : `The newest ${plural(history.length, "event")}:`;
+  byId("known").textContent = `${met} ${done}`;
   byId("history").replaceChildren(...history.map((event) => entry(event, model)));
 }
 
@@ -29,7 +29,8 @@ export function showPerson(tasks, items, model) {
   const same = tasks.filter((task) => task.kind === "same");
   const line = (task) => {
     const best = classes(task, items[0]).slice(0, 4).map(([name, share]) => `${name} ${number(share)}`);
-    return make("p", { class: `person ${hue(model, task.name)}` }, make("b", {}, task.name), ` of this user: ${best.join(" · ")}`);
+    const name = make("b", {}, task.name);
+    return make("p", { class: `person ${hue(model, task.name)}` }, name, ` of this user: ${best.join(" · ")}`);
   };
   byId("person").replaceChildren(...same.map(line));
 }
