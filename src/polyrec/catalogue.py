@@ -29,14 +29,11 @@ from polyrec.item_changes import changed_rows, places
 from polyrec.model import Model
 from polyrec.networks.beside import Beside
 from polyrec.objective import Objective
+from polyrec.predicting import BATCH, raised
 from polyrec.proposing import Outputs, Proposer
-from polyrec.recommender import Recommender, Roles
+from polyrec.recommender import Roles
 from polyrec.tasks.retrieval import Retrieval
-from polyrec.tasks.task import Task
 from polyrec.users import Users
-
-BATCH = 1024
-"""Rows a forward pass; predictions are computed in pieces of this size."""
 
 _CACHED, _FEWEST = 2**18, 128
 """Numbers of single precision in a megabyte, and rows below which the overhead of a pass shows."""
@@ -323,28 +320,3 @@ class Sides:
     """Histories of the user as seen from the item."""
     fixed: Sequence[str]
     """The rest, which is the same beside every item."""
-
-
-def raised(predictions: Mapping[str, Tensor], tasks: Sequence[Task], is_new_N: Tensor) -> dict[str, Tensor]:
-    """Return predictions, at most 1, with what tasks add to those of items that no training row holds."""
-    bonus = {task.name: task.bonus_of_new_items for task in tasks if task.bonus_of_new_items}
-    lifted = {name: (predictions[name] + own * is_new_N).clamp(max=1) for name, own in bonus.items()}
-    return {**predictions, **lifted}
-
-
-def predict(
-    model: Model, spec: Recommender, states: Mapping[str, pl.DataFrame], prepared: Prepared, order_N: Tensor | None = None
-) -> dict[str, Tensor]:
-    """Return every task's predictions, (N,) or (N, C), in the label's units and not yet calibrated, for all rows or those in
-    `order_N`."""
-    return Objective(spec.tasks).predictions(raw_outputs(model, spec, prepared, order_N), states)
-
-
-def raw_outputs(model: Model, spec: Recommender, prepared: Prepared, order_N: Tensor | None = None) -> dict[str, Tensor]:
-    """Return every task's raw outputs, (N,) or (N, C), for all rows or those in `order_N`."""
-    pieces: dict[str, list[Tensor]] = {task.name: [] for task in spec.tasks}
-    with torch.inference_mode():
-        for batch in prepared.batches(BATCH, order_N):
-            for name, raw in model(batch).items():
-                pieces[name].append(raw)
-    return {name: torch.cat(parts) for name, parts in pieces.items()}

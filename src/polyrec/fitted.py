@@ -19,20 +19,20 @@ from torch import Tensor
 from polyrec import artifact
 from polyrec.artifact import Parts
 from polyrec.calibrating import calibrated
-from polyrec.catalogue import BATCH, Catalogue, raised, raw_outputs
+from polyrec.catalogue import Catalogue
 from polyrec.core.errors import UserError
 from polyrec.core.names import SCORE
 from polyrec.data.expressions import require_columns
-from polyrec.data.histories import TIME, USER
-from polyrec.data.prepared import Prepared, encode_features, require_features
+from polyrec.data.histories import USER
 from polyrec.data.sources import Source
-from polyrec.data.tables import Tables, join
-from polyrec.data.times import read_times
+from polyrec.data.tables import Tables
 from polyrec.model import Model
 from polyrec.objective import Objective
 from polyrec.observing import number_groups
+from polyrec.predicting import BATCH, raised, raw_outputs
 from polyrec.recommender import Recommender, Roles
 from polyrec.recommending import Ask, best_first, recommendation
+from polyrec.rows_to_predict import prepare_rows, read_rows
 from polyrec.rules.rule import Rule
 
 if TYPE_CHECKING:
@@ -96,8 +96,8 @@ class Fitted:
         """Return what an exported model reads, by input, for the rows of a table."""
         from polyrec.export.inputs import flatten
 
-        frame = self._read(data)
-        batch = self._prepare(frame).batch(torch.arange(frame.height))
+        frame = read_rows(self.parts, self.roles, data)
+        batch = prepare_rows(self.catalogue, frame).batch(torch.arange(frame.height))
         return {name: tensor.numpy() for name, tensor in flatten(batch, self.spec.all_features).items()}
 
     def predict(self, data: Source | Tables) -> pl.DataFrame:
@@ -107,7 +107,7 @@ class Fitted:
         each. Histories count the training rows and the table's own rows strictly before each row's time; without a time
         column, all training rows. The rows of one user are one request: a fusion by ranks compares them with each other.
         """
-        frame = self._read(data)
+        frame = read_rows(self.parts, self.roles, data)
         return self.tabulate(frame, self.predict_tensors(frame))
 
     def score(
@@ -187,7 +187,7 @@ class Fitted:
         """
         from polyrec.judging import judge
 
-        frame = self._read(data)
+        frame = read_rows(self.parts, self.roles, data)
         return judge(self, frame, slices=slices, resamples=resamples, ranking=ranking, ks=ks, exposure=exposure, seed=seed)
 
     def with_items(self, items: pl.DataFrame) -> Fitted:
@@ -225,7 +225,7 @@ class Fitted:
         """
         from polyrec.fusing import search_fusion
 
-        return search_fusion(self, self._read(data), utility, trials, sampler, seed, ranges, on_trial)
+        return search_fusion(self, read_rows(self.parts, self.roles, data), utility, trials, sampler, seed, ranges, on_trial)
 
     @property
     def can_rank(self) -> bool:
@@ -289,46 +289,14 @@ class Fitted:
 
     def raw_tensors(self, frame: pl.DataFrame) -> dict[str, Tensor]:
         """Return each task's raw outputs, (N,) or (N, C), for a wide table."""
-        return raw_outputs(self.model, self.spec, self._prepare(frame))
+        return raw_outputs(self.model, self.spec, prepare_rows(self.catalogue, frame))
 
     def gates(self, data: Source | Tables) -> dict[str, np.ndarray]:
         """Return the weight (N, E) that each task gives each expert in each row; empty for networks without gates."""
-        prepared = self._prepare(self._read(data))
+        prepared = prepare_rows(self.catalogue, read_rows(self.parts, self.roles, data))
         with torch.inference_mode():
             pieces = [self.model.gates(batch) for batch in prepared.batches(BATCH)]
         return {task: torch.cat([piece[task] for piece in pieces]).numpy() for task in pieces[0]}
-
-    def _read(self, data: Source | Tables) -> pl.DataFrame:
-        """Read a table, with the side tables of the training where their columns are not given."""
-        frame = join(data, self.roles.user, self.roles.item).frame
-        for name, key in (("users", self.roles.user), ("items", self.roles.item)):
-            known = self.parts.frames.get(name)
-            if known is not None and key in frame.columns:
-                known = known.with_columns(pl.col(key).cast(frame.schema[key], strict=False)).drop_nulls(key)
-                missing = [column for column in known.columns if column == key or column not in frame.columns]
-                frame = frame.join(known.select(missing), on=key, how="left", maintain_order="left")
-        return frame
-
-    def _prepare(self, frame: pl.DataFrame) -> Prepared:
-        require_features(frame, self.spec.all_features)
-        log, rows = None, None
-        if self.spec.has_history:
-            log, rows = self.catalogue.log, self._rows(frame)
-            if TIME in rows.columns:
-                keys = [name for name in (USER, TIME, self.roles.item) if name is not None]
-                log = log.with_rows(rows.hstack(frame), keys)
-        columns = encode_features(frame, self.spec.all_features, self.parts.feature_states, log, rows)
-        return Prepared(columns, {}, {}, frame.height)
-
-    def _rows(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Return user and, where the table has it, time of each row, as histories look them up."""
-        user, time = self.user_key, self.roles.time
-        require_columns(frame, (user,), "histories")
-        rows = frame.select(pl.col(user).alias(USER))
-        if time in frame.columns:
-            times, _ = read_times(frame[time], self.parts.facts["clock"])
-            rows = rows.with_columns(times.alias(TIME))
-        return rows
 
     def _requests(self, frame: pl.DataFrame) -> Tensor | None:
         """Return a number for each row, (N,), that is the same for rows of one user; None where users are not told."""

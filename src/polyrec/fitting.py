@@ -21,7 +21,6 @@ import polyrec
 from polyrec.artifact import Parts
 from polyrec.calibrating import calibrate, calibrated
 from polyrec.card import write_card
-from polyrec.catalogue import predict
 from polyrec.compiling import Stages
 from polyrec.data.sources import Source
 from polyrec.data.stage import Stage
@@ -33,6 +32,7 @@ from polyrec.fusion.fusion import State
 from polyrec.judging import Judge
 from polyrec.model import Model
 from polyrec.objective import Objective
+from polyrec.predicting import predict
 from polyrec.recommender import Recommender
 from polyrec.train.loop import OnEpoch, Run, train
 from polyrec.train.training import Training

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from polyrec.catalogue import raw_outputs
 from polyrec.catalogue_lists import ListFigures, describe_lists
 from polyrec.catalogue_ranking import rank_catalogue
 from polyrec.core.errors import UserError, nearest
@@ -24,6 +23,7 @@ from polyrec.evaluate.spaces import metric_of
 from polyrec.model import Model
 from polyrec.objective import Objective
 from polyrec.observing import Judged, Spaces, metric_names, observe_raw
+from polyrec.predicting import raw_outputs
 from polyrec.tasks.task import Task
 from polyrec.validation_ranking import ValidationRanking
 
