@@ -3,15 +3,24 @@
 import { byId } from "./dom.js";
 
 const KEY = "polyrec.key";
+const TRIES = 4;
+const PAUSE = 1000;
 let asking = null;
 
-/** Ask the server and return its answer: JSON as a value, all else as text. `quiet` asks nobody for a key. */
+/**
+ * Ask the server and return its answer: JSON as a value, all else as text. A server that is too busy is asked again; nothing
+ * happens twice, for events have ids. `quiet` asks nobody for a key.
+ */
 export async function ask(method, path, body, { signal, quiet = false } = {}) {
-  for (;;) {
+  for (let tries = 1; ; tries += 1) {
     const response = await send(method, path, body, signal);
     if (response.ok) return answered(response);
     const sentence = await refusal(response);
     if (response.status === 401 && !quiet && (await askForKey(sentence))) continue;
+    if (response.status === 503 && tries < TRIES) {
+      await new Promise((resolve) => setTimeout(resolve, PAUSE));
+      continue;
+    }
     throw Object.assign(new Error(sentence), { status: response.status });
   }
 }
