@@ -149,14 +149,21 @@ class TestPlanted:
         poisoned = [f"{title} {self.ORDER}" if row % 100 == 0 else title for row, title in enumerate(titles)]
         spec = declaration(item=(Categorical(name="item_id"), Text(name="title")))
         rows = pl.DataFrame({"item_id": range(500), "title": poisoned})
-        told = planted(spec, Tables(pl.DataFrame({"item_id": [0]}), items=rows))["title"]
+        interactions = pl.DataFrame({"user_id": [0] * 500, "item_id": range(500)})
+        told = planted(spec, Tables(interactions, items=rows))["title"]
         assert told["texts"] == 500
         assert 5 <= told["suspects"] <= 12
         assert sum(self.ORDER in own["text"] for own in told["shown"]) == 5
 
     def test_vectors_that_are_learned_know_no_windows(self, titles: list[str]):
-        rows = pl.DataFrame({"item_id": range(500), "title": titles})
+        rows = pl.DataFrame({"user_id": [0] * 500, "item_id": range(500), "title": titles})
         assert planted(declaration(), Tables(rows)) == {}
+
+    def test_a_template_may_read_both_tables(self, titles: list[str]):
+        spec = declaration(item=(Categorical(name="item_id"), Text(name="text", template="{title}. {genre}")))
+        rows = pl.DataFrame({"user_id": [0] * 500, "item_id": range(500), "genre": ["war"] * 500})
+        told = planted(spec, Tables(rows, items=pl.DataFrame({"item_id": range(500), "title": titles})))
+        assert told["text"]["texts"] == 500
 
 
 @pytest.fixture(scope="module")

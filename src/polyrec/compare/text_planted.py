@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import polars as pl
-
-from polyrec.data.tables import Tables
+from polyrec.data.tables import Tables, join
 from polyrec.features.text import Text
 from polyrec.language.outliers import FEWEST, find_outliers
 from polyrec.language.static_vectors import StaticVectors
@@ -23,16 +21,12 @@ def planted(spec: Recommender, tables: Tables) -> dict[str, Any]:
     A text is looked at in windows of a few words, so this is done where the encoder is a model at hand: an endpoint would be
     paid for every window, and vectors given or learned know no windows.
     """
+    wide = join(tables, spec.key(spec.user), spec.key(spec.item)).frame
     found: dict[str, Any] = {}
     for feature in spec.item:
         if not isinstance(feature, Text) or not isinstance(feature.encoder, _Transformer | StaticVectors):
             continue
-        frame = next(
-            frame
-            for frame in (tables.items, tables.interactions)
-            if isinstance(frame, pl.DataFrame) and set(feature.columns) <= set(frame.columns)
-        )
-        texts = feature.render(frame).unique(maintain_order=True)
+        texts = feature.render(wide).unique(maintain_order=True)
         known = texts.filter(texts != "").to_list()
         if len(known) < FEWEST:
             continue
