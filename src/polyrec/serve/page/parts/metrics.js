@@ -46,7 +46,8 @@ function show(samples) {
     .filter((own) => own.labels.path === LIST)
     .map((own) => [own.labels.le === "+Inf" ? Infinity : Number(own.labels.le), own.value]);
   const isTimed = buckets.length > 0 && buckets.at(-1)[1] > 0;
-  const time = (share) => (isTimed ? `${number(1000 * quantile(share, buckets))} ms` : "–");
+  const rounded = (value) => (value < 10 ? number(value) : String(Math.round(value)));
+  const time = (share) => (isTimed ? `${rounded(1000 * quantile(share, buckets))} ms` : "–");
   const figures = {
     requests: String(sum(requests)),
     refused: String(sum(requests.filter((own) => Number(own.labels.status) >= 400))),
