@@ -127,8 +127,10 @@ class Catalogue:
         (place,) = keys.find([user])
         return torch.zeros(0, dtype=torch.long) if place is None else rows.take(torch.tensor([place])).values
 
-    def events(self, told: pl.DataFrame, user: object) -> Events:
-        """Read what a user did after the rows that are known; what these hold already is left out."""
+    def events(self, told: pl.DataFrame | None, user: object) -> Events | None:
+        """Read what a user did after the rows that are known, if anything was told; what these hold already is left out."""
+        if told is None:
+            return None
         time, clock = self.roles.time, self.parts.facts["clock"]
         last = None if time is None else self.users.last_time(user)
         read = read_events(told, self.log, self.item_key, time, clock, last)

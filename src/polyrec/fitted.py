@@ -123,7 +123,7 @@ class Fitted:
         The user may be unknown; an item that is not in the catalogue is refused. `weights` and `events` are as in `recommend`.
         """
         rows = self.catalogue.rows(items)
-        later = None if events is None else self.catalogue.events(events, user)
+        later = self.catalogue.events(events, user)
         return self.fused(self.catalogue.predict({self.user_key: user}, rows, later), weights).numpy()
 
     def recommend(

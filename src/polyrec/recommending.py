@@ -54,7 +54,7 @@ def recommendation(fitted: Fitted, ask: Ask) -> Recommendation:
         raise UserError("k", expected="a number of items, 1 or more", found=f"{ask.k}", remedy="Ask for at least one.")
     catalogue, rules = fitted.catalogue, (*fitted.spec.rules, *ask.rules)
     user = ask.user.get(fitted.user_key)
-    events = None if ask.events is None else catalogue.events(ask.events, user)
+    events = catalogue.events(ask.events, user)
     keep_I = _kept(fitted, ask, events, rules)
     count = fitted.spec.candidates
     if count is not None and any(type(rule).keep is not Rule.keep for rule in rules):

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from polyrec.evaluate.exposure import Exposure
 from polyrec.evaluate.fusion_cost import Cost
+from polyrec.evaluate.printed import Printed, numbers
 
 _MOST_VALUES = 20
 """Values of a column that are printed."""
@@ -30,7 +31,7 @@ class Slice:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Printed):
     """Metrics by task and of the fused ranking. `print` shows tables; `to_dict` is for JSON."""
 
     tasks: Mapping[str, Mapping[str, float]]
@@ -74,17 +75,10 @@ class Evaluation:
         assert isinstance(plain, dict)
         return plain
 
-    def __str__(self) -> str:
-        """Return the tables as plain text."""
-        console = Console(width=110, color_system=None, force_terminal=False)
-        with console.capture() as captured:
-            console.print(self)
-        return captured.get().rstrip()
-
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Render the tables in a terminal."""
         yield Text(f"{self.rows:,} rows")
-        table = Table("task", "metric", *_numbers("value", "95 % interval" if self.intervals else None, "observed"))
+        table = Table("task", "metric", *numbers("value", "95 % interval" if self.intervals else None, "observed"))
         for task, metrics in self.tasks.items():
             for position, (name, value) in enumerate(metrics.items()):
                 title = Text(task if position == 0 else "")
@@ -106,14 +100,14 @@ class Evaluation:
         return (_range(low, high),)
 
     def _ranking_table(self, title: str, metrics: Mapping[str, float], key: str) -> Table:
-        table = Table(title, *_numbers("value", "95 % interval" if self.intervals else None))
+        table = Table(title, *numbers("value", "95 % interval" if self.intervals else None))
         for name, value in metrics.items():
             table.add_row(name, _number(value), *self._interval(key, name))
         return table
 
     def _cost_table(self) -> Table:
         interval = "95 % interval" if self.intervals else None
-        table = Table("cost of the fusion", "metric", *_numbers("fused order", "own order", "difference", interval))
+        table = Table("cost of the fusion", "metric", *numbers("fused order", "own order", "difference", interval))
         for task, costs in self.fusion_cost.items():
             for position, (name, cost) in enumerate(costs.items()):
                 bounds = (_range(cost.low, cost.high),) if self.intervals else ()
@@ -123,15 +117,11 @@ class Evaluation:
 
     def _slice_table(self, column: str, slices: tuple[Slice, ...]) -> Table:
         heads = [(task, next(iter(metrics))) for task, metrics in self.tasks.items() if metrics]
-        table = Table(Column(Text(column)), *_numbers("rows", *(f"{task} {metric}" for task, metric in heads)))
+        table = Table(Column(Text(column)), *numbers("rows", *(f"{task} {metric}" for task, metric in heads)))
         for found in slices:
             values = (found.tasks.get(task, {}).get(metric, math.nan) for task, metric in heads)
             table.add_row(Text(found.value), f"{found.rows:,}", *map(_number, values))
         return table
-
-
-def _numbers(*titles: str | None) -> list[Any]:
-    return [Column(Text(title), justify="right") for title in titles if title is not None]
 
 
 def _number(value: float) -> str:
@@ -139,7 +129,7 @@ def _number(value: float) -> str:
 
 
 def _exposure_table(column: str, found: tuple[Exposure, ...]) -> Table:
-    table = Table(Column(Text(column)), *_numbers("exposure", "of the catalogue", "of the training rows"))
+    table = Table(Column(Text(column)), *numbers("exposure", "of the catalogue", "of the training rows"))
     for own in found[:_MOST_VALUES]:
         table.add_row(Text(own.value), *(f"{share:.1%}" for share in (own.exposure, own.catalogue, own.training)))
     return table

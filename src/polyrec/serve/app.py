@@ -65,8 +65,6 @@ _SAFE = {
     "referrer-policy": "no-referrer",
 }
 
-Work = Callable[[Callable[[], BaseModel | None]], Awaitable[Response]]
-
 
 def create_app(folder: Path, settings: Settings) -> FastAPI:
     """Return the application that serves a folder of models; models are loaded when it starts."""
@@ -220,7 +218,7 @@ def _routes(app: FastAPI) -> None:
     @app.get("/model", responses=_REFUSALS)
     async def model(request: Request) -> dict[str, Any]:
         """Return what people and programs should know of the models."""
-        return service(request).card()
+        return await asyncio.to_thread(service(request).card)
 
     @app.get("/health")
     async def health() -> dict[str, str]:

@@ -75,7 +75,7 @@ class Service:
         who, events, fallback = self._who(slot, asked.user, asked.features)
         fitted = slot.fitted
         rows = rows_of(slot, asked.items)
-        later = None if events is None else fitted.catalogue.events(events, who.get(fitted.user_key))
+        later = fitted.catalogue.events(events, who.get(fitted.user_key))
         predictions = fitted.catalogue.predict(who, rows, later)
         scores = fitted.fused(predictions, asked.weights).numpy()
         found = Recommendation(Listed(rows.numpy(), scores, np.ones(len(rows))), predictions)
@@ -131,7 +131,7 @@ class Service:
         fitted = slot.fitted
         catalogue = fitted.catalogue
         row = int(rows_of(slot, [asked.item])[0])
-        later = None if events is None else catalogue.events(events, who.get(fitted.user_key))
+        later = catalogue.events(events, who.get(fitted.user_key))
         found = attribute(fitted, catalogue.vectors(who, row, later), catalogue.baseline(row))
         tasks = {
             name: messages.ExplainedTask(

@@ -11,6 +11,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from polyrec.evaluate.off_policy.weights import Interaction
+from polyrec.evaluate.printed import Printed, numbers
 from polyrec.evaluate.report import as_json
 
 
@@ -55,7 +56,7 @@ class Rank:
 
 
 @dataclass(frozen=True)
-class OffPolicy:
+class OffPolicy(Printed):
     """Estimates of a policy's value from the log of another. `print` shows tables; `to_dict` is for JSON."""
 
     reward: str
@@ -83,31 +84,20 @@ class OffPolicy:
         assert isinstance(plain, dict)
         return plain
 
-    def __str__(self) -> str:
-        """Return the tables as plain text."""
-        console = Console(width=110, color_system=None, force_terminal=False)
-        with console.capture() as captured:
-            console.print(self)
-        return captured.get().rstrip()
-
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Render the tables in a terminal."""
         clip = "" if self.clip is None else f", weights clipped at {self.clip:g}"
         yield Text(f"{self.requests:,} requests of {self.users:,} users, {self.interaction} weights{clip}")
-        heads = _numbers("value", "95 % interval", "gain", "95 % interval", "effective requests")
+        heads = numbers("value", "95 % interval", "gain", "95 % interval", "effective requests")
         table = Table(Column(Text(f"{self.reward} a request")), *heads)
         for name, own in {"logged": self.logged, **self.estimates}.items():
             gains = (f"{own.gain:+.4f}", f"{own.gain_low:+.4f} to {own.gain_high:+.4f}") if name != "logged" else ("", "")
             table.add_row(name, f"{own.value:.4f}", f"{own.low:.4f} to {own.high:.4f}", *gains, f"{own.ess:,.0f}")
         yield table
-        heads = _numbers("lists", "mean weight", "largest", "effective", "in the top 1 %", "clipped")
+        heads = numbers("lists", "mean weight", "largest", "effective", "in the top 1 %", "clipped")
         weights = Table("rank", *heads)
         for rank in self.ranks:
             sizes = (f"{rank.mean_weight:.3f}", f"{rank.largest_weight:.1f}", f"{rank.ess:,.0f}")
             weights.add_row(str(rank.rank), f"{rank.requests:,}", *sizes, f"{rank.top_share:.0%}", f"{rank.clipped:.1%}")
         yield weights
         yield from (Text(f"Caution: {caution}") for caution in self.cautions)
-
-
-def _numbers(*titles: str) -> list[Column]:
-    return [Column(title, justify="right") for title in titles]
