@@ -23,6 +23,7 @@ from polyrec import (
     Training,
 )
 from polyrec.features.encoders import Encoders
+from polyrec.rows_to_predict import prepare_rows
 
 TRAINING = Training(epochs=2, batch_size=200, learning_rate=0.01)
 
@@ -79,7 +80,7 @@ class TestTargetAttention:
         fitted = spec.fit(rows, progress=False)
         copy = fitted.model.copies[0]
         assert isinstance(copy, Encoders)
-        data = fitted._prepare(rows[1000:])
+        data = prepare_rows(fitted.catalogue, rows[1000:])
         batch = data.batch(torch.arange(100))
         start = sum(list(copy.fields.values())[: list(copy.fields).index("met")])
         vectors = []

@@ -33,6 +33,7 @@ from polyrec import (
 from polyrec.core.batch import Bag, Repeated
 from polyrec.language.encoder import TextEncoder
 from polyrec.language.tunable import TunableTransformer
+from polyrec.rows_to_predict import prepare_rows
 
 ROWS = 48
 
@@ -158,7 +159,7 @@ class TestBatch:
         assert len(column.take(torch.tensor([0, 15, 0])).elements.offsets_B) == 2
 
     def test_in_pieces_gives_the_vectors_of_the_whole(self, reviews: pl.DataFrame, fitted: Fitted):
-        batch = fitted._prepare(reviews).batch(torch.arange(ROWS))
+        batch = prepare_rows(fitted.catalogue, reviews).batch(torch.arange(ROWS))
         with torch.no_grad():
             whole = fitted.model.encode(batch)
             pieces = torch.cat([fitted.model.encode(piece) for piece in batch.split(7)])
@@ -172,7 +173,7 @@ class TestBatch:
 
 
 def test_a_text_that_is_empty_has_a_vector_that_no_model_made(reviews: pl.DataFrame, fitted: Fitted):
-    prepared = fitted._prepare(reviews[[15, 31, 0]])
+    prepared = prepare_rows(fitted.catalogue, reviews[[15, 31, 0]])
     with torch.no_grad():
         empty, other, full = fitted.model.encode(prepared.batch(torch.arange(3)))
     encoder = fitted.model.copies[0].encoders["text"]

@@ -13,6 +13,7 @@ from polyrec.networks.adapters import Adapters
 from polyrec.networks.bypass import Bypass
 from polyrec.networks.stem import STEM
 from polyrec.poolings.recency import Recency
+from polyrec.rows_to_predict import prepare_rows
 
 
 def declaration(**changes: object) -> Recommender:
@@ -37,7 +38,7 @@ def fitted(world: pl.DataFrame) -> Fitted:
 def test_the_score_is_the_cosine_of_the_two_features(fitted: Fitted, world: pl.DataFrame):
     model = fitted.model
     assert isinstance(model.network, Bypass)
-    rows = fitted._prepare(world[:40])
+    rows = prepare_rows(fitted.catalogue, world[:40])
     batch = rows.batch(torch.arange(40))
     vectors = {name: model.encode(batch, [name]) for name in ("met", "item_id")}
     linear = model.heads["next"].linear
