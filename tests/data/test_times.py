@@ -58,3 +58,7 @@ def test_another_clock_than_in_training_is_refused():
 
 def test_fractions_of_a_second_are_kept():
     assert read_times(pl.Series("t", [1.25, 1.5]))[0].to_list() == [1.25, 1.5]
+
+
+def test_numbers_beyond_64_bits_are_compared_all_the_same():
+    assert read_times(pl.Series("t", [-2.5e89, 0.0, 2.0**63]))[0].to_list() == [-2.5e89, 0.0, 2.0**63]

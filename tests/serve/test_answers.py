@@ -76,6 +76,20 @@ class TestEvents:
         assert "value 'rating' of the event 'b'" in answer.json()["error"]
         assert rate(client, 101, 5, 5, 1, id="a")["new"] == 1
 
+    @pytest.mark.parametrize("time", [-2.5e89, -62_135_596_801, 253_402_300_800, 1e300])
+    def test_of_a_time_that_no_calendar_has_are_refused(self, client: TestClient, time: float):
+        event = {"id": f"far-{time}", "user": "far", "item": "1", "type": "view", "time": time}
+        answer = client.post("/events", json={"events": [event]})
+        assert answer.status_code == 422
+        assert "time" in answer.json()["error"]
+
+    @pytest.mark.parametrize("time", [-62_135_596_800, 253_402_300_799])
+    def test_of_the_first_and_the_last_time_count(self, client: TestClient, served: Fitted, time: float):
+        user = f"edge-{time}"
+        event = {"id": user, "user": user, "item": str(served.items[served.item_key][0]), "type": "view", "time": time}
+        assert client.post("/events", json={"events": [event]}).status_code == 202
+        assert client.post("/recommend", json={"user": user}).status_code == 200
+
     def test_of_other_columns_are_kept_for_the_next_training(self, client: TestClient):
         rate(client, -9, 5, 5, 5000, values={"seconds": 12.5})
         (event,) = client.get("/users/-9").json()["history"]

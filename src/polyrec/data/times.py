@@ -10,6 +10,9 @@ from polyrec.core.errors import UserError
 NUMBER, NAIVE, ZONED = "number", "naive", "zoned"
 """The three ways to tell time, which must not be mixed: a number, a time without zone, a time with zone (read as UTC)."""
 
+_LARGEST = 2.0**63
+"""Whole numbers from here on have no 64 bits: they are compared as floats."""
+
 _OFFSET = r"(Z|[+-]\d{2}:?\d{2})$"
 
 
@@ -42,7 +45,7 @@ def _read(series: pl.Series) -> tuple[str, pl.Series]:
     if series.dtype.is_float():
         if not series.is_finite().fill_null(True).all():
             raise _problem(series, "finite times", "NaN or infinity", "Drop these rows or mend the times.")
-        whole = (series == series.round()).all()
+        whole = ((series == series.round()) & (series.abs() < _LARGEST)).all()
         return NUMBER, series.cast(pl.Int64) if whole else series.cast(pl.Float64)
     raise _problem(series, "numbers, dates or times", f"the type {series.dtype}", "Name the right column as `time`.")
 

@@ -45,6 +45,9 @@ Text = Annotated[str, StringConstraints(max_length=4096), AfterValidator(_check_
 Content = Annotated[JsonValue, AfterValidator(_check_json)]
 """A value of JSON."""
 
+FIRST, LAST = -62_135_596_800, 253_402_300_799
+"""The first second of the year 1 and the last of the year 9999, since 1970."""
+
 _NAMES: JsonDict = {"propertyNames": {"minLength": 1, "maxLength": 64, "pattern": "^[^\\u0000]*$"}}
 
 
@@ -65,8 +68,8 @@ class Event(_Record):
     """To what."""
     type: Name
     """What was done, such as `click` or `rate`."""
-    time: float
-    """When it was done, in seconds since 1970."""
+    time: float = Field(ge=FIRST, le=LAST)
+    """When it was done, in seconds since 1970; between the years 1 and 9999, which every calendar can tell."""
     values: dict[Name, float | bool | Text | None] = Field(default={}, max_length=64, json_schema_extra=_NAMES)
     """What came with it, such as `{"rating": 5}`; whole numbers are kept as floats."""
 
