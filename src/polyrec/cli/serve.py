@@ -23,6 +23,7 @@ def serve(
     workers: Annotated[int, typer.Option(help="Processes that answer, each with the models in its memory.", min=1)] = 1,
     threads: Annotated[int, typer.Option(help="Requests that each process works on at a time.", min=1)] = 2,
     rate: Annotated[float, typer.Option(help="Requests a second that a key may make.", min=0.1)] = 200.0,
+    slow: Annotated[float, typer.Option(help="Seconds beyond which a request is told of in the log.", min=0.001)] = 0.5,
 ) -> None:
     """Serve a model: lists, scores, events and items over HTTP, and a page at /.
 
@@ -40,7 +41,7 @@ def serve(
     state = folder.resolve().parent / f"{folder.resolve().name}-state"
     address = store or f"sqlite:///{state}/events.sqlite"
     settings = Settings(
-        store=address, journal=state / "journal", host=host, keys=keys, threads=threads, rate=rate, burst=2 * rate
+        store=address, journal=state / "journal", host=host, keys=keys, threads=threads, rate=rate, burst=2 * rate, slow=slow
     )
     Models(folder)
     settings.api_keys()

@@ -10,6 +10,7 @@ from polyrec.serve.guard import Scope as AsgiScope
 from polyrec.serve.keys import ApiKeys, Scope
 from polyrec.serve.limits import RateLimit
 from polyrec.serve.metrics import Metrics
+from polyrec.serve.slow_log import SlowLog
 
 OPEN = ("/health", "/ready", "/", "/page.js", "/page.css", "/openapi.json", "/docs")
 """Paths that need no key, beside the page's `/parts/`: they tell nothing of users and models."""
@@ -26,14 +27,14 @@ SCOPES: Mapping[tuple[str, str], Scope] = {
 
 
 class Access:
-    """Lets requests through whose key may make them, at its rate, and counts and times all of them.
+    """Lets requests through whose key may make them, at its rate, counts and times all of them, and tells of slow ones.
 
     The key comes as `Authorization: Bearer KEY` or `X-API-Key: KEY`. Without a list of keys everyone may do everything, and the
     rate is one of each address.
     """
 
-    def __init__(self, app: App, keys: ApiKeys, rate: RateLimit, metrics: Metrics) -> None:
-        self.app, self.keys, self.rate, self.metrics = app, keys, rate, metrics
+    def __init__(self, app: App, keys: ApiKeys, rate: RateLimit, metrics: Metrics, slow: SlowLog) -> None:
+        self.app, self.keys, self.rate, self.metrics, self.slow = app, keys, rate, metrics, slow
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -53,9 +54,10 @@ class Access:
         except RefusedError as refused:
             await refuse(tell, refused)
         finally:
-            path = _first(scope["path"])
+            path, taken = _first(scope["path"]), time.perf_counter() - begun
             self.metrics.requests.labels(path, str(status)).inc()
-            self.metrics.seconds.labels(path).observe(time.perf_counter() - begun)
+            self.metrics.seconds.labels(path).observe(taken)
+            self.slow.take(scope["method"], path, status, taken)
 
     def _admit(self, scope: AsgiScope) -> None:
         path, method = scope["path"], scope["method"]

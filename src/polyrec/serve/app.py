@@ -32,6 +32,7 @@ from polyrec.serve.metrics import Metrics
 from polyrec.serve.router import Router
 from polyrec.serve.service import Service
 from polyrec.serve.settings import Settings
+from polyrec.serve.slow_log import SlowLog
 from polyrec.serve.stores.durable import Durable
 from polyrec.serve.stores.journal import Journal
 from polyrec.serve.stores.opening import open_store
@@ -69,8 +70,9 @@ _SAFE = {
 def create_app(folder: Path, settings: Settings) -> FastAPI:
     """Return the application that serves a folder of models; models are loaded when it starts."""
     metrics, keys = Metrics(), settings.api_keys()
+    rate, slow = RateLimit(settings.rate, settings.burst), SlowLog(settings.slow)
     middleware = [
-        Middleware(Access, keys=keys, rate=RateLimit(settings.rate, settings.burst), metrics=metrics),
+        Middleware(Access, keys=keys, rate=rate, metrics=metrics, slow=slow),
         Middleware(Guard),
     ]
     app = FastAPI(

@@ -33,6 +33,8 @@ class Settings(Spec):
     """Requests that wait for a thread; more are refused."""
     patience: float = Field(default=1.0, gt=0)
     """Seconds that a request waits for a thread at most."""
+    slow: float = Field(default=0.5, gt=0)
+    """Seconds beyond which a request is told of in the server's log."""
     every: float = Field(default=1.0, gt=0)
     """Seconds between looks for another version, and for items that other workers changed."""
 
