@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 class Scale(Settings):
     """What replicas serve, where their state lies, and how many there are.
 
-    Unless told otherwise, store and journals lie beside the folder, where `polyrec serve` has them. Where replicas run on several
-    machines, each must find the folder and the file of keys at the same path and have the journals' on a disk of its own; SQLite
-    is a store of one machine.
+    Unless told otherwise, store and journals lie beside the folder, where `polyrec serve` has them. Where replicas run on
+    several machines, each must find the folder and the file of keys at the same path and have the journals' on a disk of its
+    own; SQLite is a store of one machine.
     """
 
     folder: Path
