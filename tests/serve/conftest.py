@@ -92,13 +92,13 @@ class Process:
         self.process.wait(20)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def until() -> Callable[..., None]:
     """Return what waits until something holds, for so many seconds at most."""
     return wait_until
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def free_port() -> Callable[[], int]:
     return port_that_is_free
 

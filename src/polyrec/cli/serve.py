@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -32,29 +33,29 @@ def serve(
     try:
         import uvicorn
 
+        from polyrec.serve.metrics import shared_metrics
         from polyrec.serve.worker import tell_workers
     except ImportError as error:
         raise missing_extra("fastapi", "serve", "polyrec serve") from error
-    from polyrec.serve.settings import Settings
+    from polyrec.serve.settings import Settings, state_beside
     from polyrec.serve.versions import Models
 
-    state = folder.resolve().parent / f"{folder.resolve().name}-state"
-    address = store or f"sqlite:///{state}/events.sqlite"
-    settings = Settings(
-        store=address, journal=state / "journal", host=host, keys=keys, threads=threads, rate=rate, burst=2 * rate, slow=slow
-    )
+    given = {} if store is None else {"store": store}
+    told = state_beside(folder) | given
+    settings = Settings(**told, host=host, keys=keys, threads=threads, rate=rate, burst=2 * rate, slow=slow)
     Models(folder)
     settings.api_keys()
     tell_workers(folder, settings)
     console.print(f"Loading {folder} … the page will be at http://{host}:{port}/", highlight=False)
-    uvicorn.run(
-        "polyrec.serve.worker:app",
-        factory=True,
-        workers=workers,
-        host=host,
-        port=port,
-        log_level="warning",
-        timeout_keep_alive=20,
-        backlog=512,
-        server_header=False,
-    )
+    with shared_metrics() if workers > 1 else nullcontext():
+        uvicorn.run(
+            "polyrec.serve.worker:app",
+            factory=True,
+            workers=workers,
+            host=host,
+            port=port,
+            log_level="warning",
+            timeout_keep_alive=20,
+            backlog=512,
+            server_header=False,
+        )

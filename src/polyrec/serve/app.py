@@ -105,13 +105,14 @@ async def _lifespan(app: FastAPI, folder: Path, settings: Settings, metrics: Met
     lists = ListLog(store)
     service = Service(router, store, lists, metrics)
     metrics.watch("polyrec_lists_waiting", "Lists that wait to be logged.", lambda: lists.waiting)
-    metrics.watch("polyrec_lists_lost", "Lists that were not logged.", lambda: lists.lost)
+    metrics.watch("polyrec_lists_lost", "Lists that were not logged.", lambda: lists.lost, "sum")
     metrics.watch("polyrec_requests_inside", "Requests that work or wait.", lambda: app.state.gate.inside)
-    metrics.watch("polyrec_store_up", "Whether the store answered last.", lambda: store.is_up)
+    metrics.watch("polyrec_store_up", "Whether the store answered last.", lambda: store.is_up, "livemin")
     metrics.watch("polyrec_journal_bytes", "Bytes of events that wait for the store.", lambda: store.waiting)
-    metrics.watch("polyrec_version_refused", "1 where a published version was refused.", lambda: router.refused is not None)
+    refused = "1 where a published version was refused."
+    metrics.watch("polyrec_version_refused", refused, lambda: router.refused is not None, "livemax")
     app.state.service = service
-    watching = asyncio.create_task(_watch(router, settings.every))
+    watching = asyncio.create_task(_watch(router, metrics, settings.every))
     try:
         yield
     finally:
@@ -131,10 +132,11 @@ def _free_journal(path: Path) -> Journal:
     raise UserError(f"journal '{path}'", expected=f"{_MOST_WORKERS} workers at most", found="more", remedy=remedy)
 
 
-async def _watch(router: Router, every: float) -> None:
-    """Look for another pointer and for items that other workers changed, again and again."""
+async def _watch(router: Router, metrics: Metrics, every: float) -> None:
+    """Look for another pointer, for items that other workers changed and at what is counted, again and again."""
     while True:
         await asyncio.sleep(every)
+        metrics.look()
         try:
             await asyncio.to_thread(router.refresh)
             await asyncio.to_thread(router.follow)
@@ -235,8 +237,9 @@ def _routes(app: FastAPI) -> None:
 
     @app.get("/metrics", response_class=Response)
     async def metrics(request: Request) -> Response:
-        """Return counters in Prometheus' text format."""
-        return Response(service(request).metrics.text(), media_type="text/plain; version=0.0.4")
+        """Return counters of all workers in Prometheus' text format."""
+        text = await asyncio.to_thread(service(request).metrics.text)
+        return Response(text, media_type="text/plain; version=0.0.4")
 
     page = files("polyrec.serve") / "page"
     app.get("/", include_in_schema=False)(_static(page / "index.html"))

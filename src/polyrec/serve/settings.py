@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
@@ -46,6 +47,13 @@ class Settings(Spec):
             remedy = "Give --keys FILE, or listen at 127.0.0.1."
             raise UserError(f"host {self.host!r}", expected="keys, for others can ask there", found="none", remedy=remedy)
         return ApiKeys()
+
+
+def state_beside(folder: Path) -> dict[str, Any]:
+    """Return where state lies unless a server is told otherwise, as fields of `Settings`: beside a folder of models."""
+    whole = folder.resolve()
+    state = whole.parent / f"{whole.name}-state"
+    return {"store": f"sqlite:///{state}/events.sqlite", "journal": state / "journal"}
 
 
 def _is_loopback(host: str) -> bool:

@@ -21,7 +21,15 @@ def tell_workers(folder: Path, settings: Settings) -> None:
 
 
 def app() -> FastAPI:
-    """Return the application. Each request takes one core: threads of torch would stand in each other's way."""
-    torch.set_num_threads(1)
+    """Return the application that this process was told of."""
     told = json.loads(os.environ[_VARIABLE])
-    return create_app(Path(told["folder"]), Settings(**told["settings"]))
+    return app_of_worker(Path(told["folder"]), Settings(**told["settings"]))
+
+
+def app_of_worker(folder: Path, settings: Settings) -> FastAPI:
+    """Return the application of a process that does nothing else.
+
+    Each request takes one core: threads of torch would stand in each other's way.
+    """
+    torch.set_num_threads(1)
+    return create_app(folder, settings)
