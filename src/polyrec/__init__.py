@@ -58,6 +58,7 @@ from polyrec.fusion.add import Add
 from polyrec.fusion.concat import Concat
 from polyrec.fusion.formula import Formula
 from polyrec.fusion.multiply import Multiply
+from polyrec.fusion.personal import Personal
 from polyrec.fusion.rank import Rank
 from polyrec.judging_logs import off_policy
 from polyrec.language.chat import Chat
@@ -199,6 +200,7 @@ __all__ = [
     "PEPNet",
     "Package",
     "Pairwise",
+    "Personal",
     "Piecewise",
     "Pinned",
     "PlackettLuce",

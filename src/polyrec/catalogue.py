@@ -25,11 +25,12 @@ from polyrec.data.keys import Keys
 from polyrec.data.prepared import Prepared, encode_features
 from polyrec.events import Events, completed, read_events, with_events
 from polyrec.features.history import History
+from polyrec.fusion.context import Context
 from polyrec.item_changes import changed_rows, places
 from polyrec.model import Model
 from polyrec.networks.beside import Beside
 from polyrec.objective import Objective
-from polyrec.predicting import BATCH, raised
+from polyrec.predicting import BATCH, Pass, TaskTensors, joined, raised
 from polyrec.proposing import Outputs, Proposer
 from polyrec.recommender import Roles
 from polyrec.tasks.retrieval import Retrieval
@@ -38,7 +39,7 @@ from polyrec.users import Users
 _CACHED, _FEWEST = 2**18, 128
 """Numbers of single precision in a megabyte, and rows below which the overhead of a pass shows."""
 
-_SAME_FOR_ALL_ITEMS = ("log", "users", "_seen", "_sides", "_networks", "_piece", "_objective")
+_SAME_FOR_ALL_ITEMS = ("log", "users", "_seen", "_sides", "_networks", "_piece", "_pass", "_objective")
 """What is computed once and stays when items are added or changed, for they keep their rows."""
 
 
@@ -137,7 +138,7 @@ class Catalogue:
         rows = [-1 if row is None else row for row in self.keys.find(read[self.item_key])]
         return completed(read, self.items, torch.tensor(rows, dtype=torch.long), self.log.frame.schema)
 
-    def predict(self, given: Mapping[str, Any], rows_N: Tensor, events: Events | None = None) -> dict[str, Tensor]:
+    def predict(self, given: Mapping[str, Any], rows_N: Tensor, events: Events | None = None) -> TaskTensors:
         """Return each task's predictions, (N,) or (N, C), for one user, by key or description, and some rows.
 
         Histories go on with the events, where there are some.
@@ -147,7 +148,7 @@ class Catalogue:
         predictions = self._objective.predictions(raw, self.parts.task_states)
         if any(task.bonus_of_new_items for task in self.spec.tasks):
             predictions = raised(predictions, self.spec.tasks, self._is_new[rows_N])
-        return calibrated(self.spec.calibration, self.parts.calibration_states, predictions)
+        return TaskTensors(calibrated(self.spec.calibration, self.parts.calibration_states, predictions), raw.context)
 
     def nearest(self, given: Mapping[str, Any], events: Events | None, count: int, keep_I: Tensor) -> Tensor:
         """Return the rows, in order, of `count` items that the first Retrieval task finds nearest to a user, of those kept."""
@@ -232,13 +233,21 @@ class Catalogue:
         inputs = {name: column.take(torch.zeros(1, dtype=torch.long)) for name, column in user.items()}
         return self.model.encode(Batch(inputs, {}, {}, 1), self._sides.fixed)[0]
 
-    def _raw(self, user: Mapping[str, Column], rows_N: Tensor) -> dict[str, Tensor]:
+    def _raw(self, user: Mapping[str, Column], rows_N: Tensor) -> TaskTensors:
         fixed_F = self._fixed(user)
-        pieces: list[dict[str, Tensor]] = []
+        pieces: list[TaskTensors] = []
         for rows_B in rows_N.split(self._piece):
             own_BO, numbers_BX = self._own(user, rows_B)
-            pieces.append(self.model.outputs(partial(self._hidden, fixed_F, own_BO), numbers_BX))
-        return {name: torch.cat([piece[name] for piece in pieces]) for name in pieces[0]}
+            hidden = self.model.hidden(partial(self._hidden, fixed_F, own_BO))
+            states = self._pass.states_in(hidden)
+            pieces.append(TaskTensors(self.model.outputs(hidden, numbers_BX), Context(states)))
+        raw = joined(pieces)
+        return TaskTensors(raw, Context(raw.context.states, self._features(fixed_F)))
+
+    def _features(self, fixed_F: Tensor) -> dict[str, Tensor]:
+        """Return the vectors (1, K) of the features that the fusion reads."""
+        columns_F = self.model.columns(self._sides.fixed)
+        return {name: fixed_F[torch.searchsorted(columns_F, place)][None] for name, place in self._pass.places.items()}
 
     def _own(self, user: Mapping[str, Column], rows_B: Tensor) -> tuple[Tensor, Tensor]:
         """Return what differs from item to item, (B, O), and the items' numbers, (B, X), for some rows."""
@@ -306,6 +315,10 @@ class Catalogue:
     @cached_property
     def _is_new(self) -> Tensor:
         return self.is_new(self.items[self.item_key])
+
+    @cached_property
+    def _pass(self) -> Pass:
+        return Pass(self.model, self.spec)
 
     @cached_property
     def _objective(self) -> Objective:

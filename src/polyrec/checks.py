@@ -68,6 +68,17 @@ def check_references(spec: Recommender) -> None:
             _check_joint(feature, spec, by_name)
 
 
+def check_fusion_features(spec: Recommender) -> None:
+    """Refuse a fusion that reads features which are not there, have no vectors of their own, or depend on the item."""
+    parts = {name for own in spec.all_features if isinstance(own, Joint) for name in own.parts}
+    beside = [own for own in (*spec.user, *spec.features) if own.name not in parts]
+    known = [own.name for own in beside if not (isinstance(own, History) and own.pooling.sees_target)]
+    for name in spec.fusion.features_of():
+        if name not in known:
+            kind, remedy = type(spec.fusion).__name__, nearest(name, known)
+            raise ValueError(f"the fusion {kind} reads {name!r}, no feature of the user or the row alone. {remedy}")
+
+
 def check_rules_fit(spec: Recommender) -> None:
     """Refuse rules without items to list, rules that exclude each other, and likeness by vectors that no task learns."""
     if spec.rules and spec.key(spec.item) is None:

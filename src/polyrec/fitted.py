@@ -29,7 +29,7 @@ from polyrec.data.tables import Tables
 from polyrec.model import Model
 from polyrec.objective import Objective
 from polyrec.observing import number_groups
-from polyrec.predicting import BATCH, raised, raw_outputs
+from polyrec.predicting import BATCH, TaskTensors, context_of, raised, raw_outputs
 from polyrec.recommender import Recommender, Roles
 from polyrec.recommending import Ask, best_first, recommendation
 from polyrec.rows_to_predict import prepare_rows, read_rows
@@ -227,6 +227,16 @@ class Fitted:
 
         return search_fusion(self, read_rows(self.parts, self.roles, data), utility, trials, sampler, seed, ranges, on_trial)
 
+    def weights_of(self, users: pl.DataFrame) -> pl.DataFrame:
+        """Return the users with a column `weight.name` for each weight of the fusion, as their requests are fused by it.
+
+        The users are given as to `recommend`, one a row: by key, by columns that user features read, or both. Columns that are
+        not given are as they are known of the user, or null. Only those of `Personal` differ from one another.
+        """
+        from polyrec.weighing import weights_of
+
+        return weights_of(self, users)
+
     @property
     def can_rank(self) -> bool:
         """Whether there are users, items and a score to rank the items by."""
@@ -256,7 +266,8 @@ class Fitted:
     ) -> Tensor:
         """Return the fused score (N,) of predictions, with some of the fusion's weights set to others.
 
-        `requests` (N,) tells rows of one request by a number that is theirs alone; unset, all rows are of one.
+        `requests` (N,) tells rows of one request by a number that is theirs alone; unset, all rows are of one. A fusion that
+        reads more than predictions wants them as `predict_tensors` returns them.
         """
         scalar = {task.name: predictions[task.name] for task in self.spec.tasks if task.is_scalar}
         if not scalar:
@@ -264,7 +275,7 @@ class Fitted:
             remedy = "Add a Binary or Regression task."
             raise UserError("a fused score", expected="a task with one number a row", found=found, remedy=remedy)
         fusion = self.spec.fusion.with_weights(weights, list(scalar)) if weights else self.spec.fusion
-        return fusion.score(scalar, requests, self.parts.fusion_states)
+        return fusion.score(scalar, requests, self.parts.fusion_states, context_of(predictions))
 
     def seen_pairs(self) -> pl.DataFrame:
         """Return user's and item's key of the training rows."""
@@ -276,7 +287,7 @@ class Fitted:
         scores = self.fused(predictions, requests=self._requests(frame)) if self.has_score else None
         return pl.DataFrame([*(frame[key] for key in keys), *self._columns(predictions, scores)])
 
-    def predict_tensors(self, frame: pl.DataFrame, raw: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+    def predict_tensors(self, frame: pl.DataFrame, raw: Mapping[str, Tensor] | None = None) -> TaskTensors:
         """Return each task's predictions, (N,) or (N, C), calibrated where declared, for a wide table.
 
         `raw` are its raw outputs, where they are known already.
@@ -285,9 +296,10 @@ class Fitted:
         predictions = Objective(self.spec.tasks).predictions(raw, self.parts.task_states)
         if any(task.bonus_of_new_items for task in self.spec.tasks):
             predictions = raised(predictions, self.spec.tasks, self.catalogue.is_new(frame[self.item_key]))
-        return calibrated(self.spec.calibration, self.parts.calibration_states, predictions)
+        predictions = calibrated(self.spec.calibration, self.parts.calibration_states, predictions)
+        return TaskTensors(predictions, context_of(raw))
 
-    def raw_tensors(self, frame: pl.DataFrame) -> dict[str, Tensor]:
+    def raw_tensors(self, frame: pl.DataFrame) -> TaskTensors:
         """Return each task's raw outputs, (N,) or (N, C), for a wide table."""
         return raw_outputs(self.model, self.spec, prepare_rows(self.catalogue, frame))
 

@@ -8,7 +8,7 @@ import platform
 import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from polyrec.artifact import Parts
 from polyrec.calibrating import calibrate, calibrated
 from polyrec.card import write_card
 from polyrec.compiling import Stages
+from polyrec.core.errors import UserError
 from polyrec.data.sources import Source
 from polyrec.data.stage import Stage
 from polyrec.data.tables import Tables
@@ -32,7 +33,7 @@ from polyrec.fusion.fusion import State
 from polyrec.judging import Judge
 from polyrec.model import Model
 from polyrec.objective import Objective
-from polyrec.predicting import predict
+from polyrec.predicting import Pass, TaskTensors, predict, rows_of_nothing
 from polyrec.recommender import Recommender
 from polyrec.train.loop import OnEpoch, Run, train
 from polyrec.train.training import Training
@@ -51,6 +52,7 @@ def fit(
     on_epoch: OnEpoch | None = None,
 ) -> Fitted:
     """Do what `Recommender.fit` says."""
+    _refuse_refit(spec, training)
     stages = Stages(spec, data, validation, training)
     stage = stages.selection()
     hashes = stage.facts["data"]
@@ -59,7 +61,8 @@ def fit(
     first = _learn(spec, stage, training, fingerprint, folder, resume, progress, "training", on_epoch=on_epoch)
     predictions, truths = _held_out(spec, first)
     calibration_states, calibration = calibrate(spec.tasks, spec.calibration, predictions, truths, training.seed)
-    fusion_states = _learn_fusion(spec, calibrated(spec.calibration, calibration_states, predictions), truths)
+    calibrated_predictions = calibrated(spec.calibration, calibration_states, predictions)
+    fusion_states = _learn_fusion(spec, first, TaskTensors(calibrated_predictions, predictions.context), truths)
     final = first
     if training.refit and not resume and checkpoint is not None:
         shutil.rmtree(checkpoint / "refit", ignore_errors=True)
@@ -148,13 +151,13 @@ def _learn(
     return _Learned(model, stage, judge, run)
 
 
-def _held_out(spec: Recommender, learned: _Learned) -> tuple[dict[str, Tensor], dict[str, tuple[np.ndarray, np.ndarray]]]:
+def _held_out(spec: Recommender, learned: _Learned) -> tuple[TaskTensors, dict[str, tuple[np.ndarray, np.ndarray]]]:
     """Return what the model predicts for the validation rows, and which labels they have, where something learns from them.
 
     Where the model is then refitted on all rows, what was learned stays that of the model that had not seen these rows.
     """
     if not (spec.calibration or spec.fusion.learns):
-        return {}, {}
+        return TaskTensors({}), {}
     assert learned.judge is not None
     held = learned.judge.prepared
     truths = {}
@@ -165,7 +168,7 @@ def _held_out(spec: Recommender, learned: _Learned) -> tuple[dict[str, Tensor], 
 
 
 def _learn_fusion(
-    spec: Recommender, predictions: Mapping[str, Tensor], truths: Mapping[str, tuple[np.ndarray, np.ndarray]]
+    spec: Recommender, learned: _Learned, predictions: TaskTensors, truths: Mapping[str, tuple[np.ndarray, np.ndarray]]
 ) -> State:
     """Return what the fusion learns from calibrated predictions and, by task, which rows have a label and those labels."""
     if not spec.fusion.learns:
@@ -179,7 +182,26 @@ def _learn_fusion(
             label_N[mask] = label
             labels[task.name] = torch.from_numpy(mask), torch.from_numpy(label_N)
     probabilities = [task.name for task in scalar if "log_loss" in task.metrics]
-    return spec.fusion.fit({task.name: predictions[task.name] for task in scalar}, labels, probabilities)
+    context = replace(predictions.context, unknown=_unknown(spec, learned))
+    return spec.fusion.fit({task.name: predictions[task.name] for task in scalar}, labels, probabilities, context)
+
+
+def _unknown(spec: Recommender, learned: _Learned) -> Mapping[str, Tensor]:
+    """Return the vectors of the features that the fusion reads of a row of which nothing is known."""
+    if not spec.fusion.features_of():
+        return {}
+    stage = learned.stage
+    batch = rows_of_nothing(spec, stage.features, stage.frames, stage.facts["roles"]["user"], 1)
+    with torch.inference_mode():
+        return Pass(learned.model, spec)(batch).context.features
+
+
+def _refuse_refit(spec: Recommender, training: Training) -> None:
+    """Refuse to keep what a fusion learned of one model's vectors for a model that is trained anew."""
+    if training.refit and (spec.fusion.features_of() or spec.fusion.states_of([task.name for task in spec.tasks])):
+        thing = f"the fusion {type(spec.fusion).__name__}, which reads vectors of the model that it learned from"
+        remedy = "Set `refit` to False, or choose a fusion that reads predictions alone."
+        raise UserError(thing, expected="the model that validation judged", found="training with `refit`", remedy=remedy)
 
 
 def _fingerprint(spec: Recommender, training: Training, *hashes: str) -> str:

@@ -21,9 +21,11 @@ from polyrec.data.expressions import require_columns
 from polyrec.data.labels import has_label
 from polyrec.evaluate.bootstrap import LEVEL, multiplicities
 from polyrec.evaluate.lists import KINDS, ListMetric, is_list_metric
+from polyrec.fusion.context import Context
 from polyrec.fusion.fusion import Fusion, State
 from polyrec.fusion_search import UTILITY, FusionSearch, FusionTrial, Gain, Sampler
 from polyrec.observing import number_groups, read_truth
+from polyrec.predicting import context_of
 from polyrec.ranges.uniform import Uniform
 from polyrec.tasks.task import Task
 
@@ -46,6 +48,8 @@ class Candidates:
     predictions: Mapping[str, Tensor]
     users: Tensor
     """(N,) numbers of the users: the rows of one are one request."""
+    context: Context
+    """What else of the rows the fusion reads."""
     metrics: Mapping[str, ListMetric]
     """By `task.metric`."""
     state: State
@@ -53,7 +57,7 @@ class Candidates:
 
     def values(self, fusion: Fusion) -> dict[str, np.ndarray]:
         """Return each metric by user, (U,), of the lists that a fusion makes."""
-        score = fusion.score(self.predictions, self.users, self.state).numpy()
+        score = fusion.score(self.predictions, self.users, self.state, self.context).numpy()
         return {name: metric.values(score) for name, metric in self.metrics.items()}
 
     def means(self, values: Mapping[str, np.ndarray], draws: np.ndarray | None = None) -> dict[str, float]:
@@ -154,7 +158,8 @@ def _halves(
         rows_N = torch.from_numpy(own_N)
         kept_predictions = {name: value[rows_N] for name, value in predictions.items()}
         numbers = torch.from_numpy(number_U[user_N[own_N]])
-        halves.append(Candidates(kept_predictions, numbers, metrics, fitted.parts.fusion_states))
+        context = context_of(every).at(rows_N)
+        halves.append(Candidates(kept_predictions, numbers, context, metrics, fitted.parts.fusion_states))
     return halves[0], halves[1]
 
 

@@ -24,6 +24,9 @@ from polyrec.tasks.task import Head, Task
 Views = Mapping[str, Sequence[frozenset[str]]]
 """For each task the features of each of its views: one view for most, two for tasks that hold the user against the item."""
 
+Shared = Callable[[int, Sequence[str]], Mapping[str, Tensor]]
+"""Makes the hidden states (B, H) of some tasks in a view, by its number."""
+
 
 class Model(nn.Module):
     """Features to raw outputs of every task.
@@ -106,24 +109,30 @@ class Model(nn.Module):
 
     def decode(self, x_BD: Tensor) -> dict[str, Tensor]:
         """Return the raw outputs of every task for features side by side."""
-        vectors_BD, numbers_BX = x_BD[:, : self.width], x_BD[:, self.width :]
-        return self.outputs(lambda number, tasks: self.network(self._masked(vectors_BD, number), tasks), numbers_BX)
+        return self.outputs(self.hidden(self.shared(x_BD)), x_BD[:, self.width :])
 
-    def outputs(self, shared: Callable[[int, Sequence[str]], Mapping[str, Tensor]], numbers_BX: Tensor) -> dict[str, Tensor]:
-        """Return the raw outputs of every task, given what makes the hidden states of some tasks in a view, by its number, and
-        the numbers of items that stand behind the vectors of features."""
+    def shared(self, x_BD: Tensor) -> Shared:
+        """Return the shared network over features side by side."""
+        vectors_BD = x_BD[:, : self.width]
+        return lambda number, tasks: self.network(self._masked(vectors_BD, number), tasks)
+
+    def hidden(self, shared: Shared) -> dict[str, list[Tensor]]:
+        """Return what each task's head is given: the hidden state (B, H) of each of the task's views."""
         hidden_BH: dict[tuple[str, int], Tensor] = {}
         for number, seen in enumerate(self.views.values()):
             found = shared(number, list(dict.fromkeys(name for name, _ in seen)))
             hidden_BH |= {(name, position): found[name] for name, position in seen}
+        return {name: [hidden_BH[name, position] for position in range(self.parts[name])] for name in self.tasks}
+
+    def outputs(self, hidden_BH: Mapping[str, Sequence[Tensor]], numbers_BX: Tensor) -> dict[str, Tensor]:
+        """Return the raw outputs of every task, given what `hidden` returns and the numbers of items that stand behind the
+        vectors of features."""
         states: dict[str, Tensor] = {}
         raws: dict[str, Tensor] = {}
         for name in self.heads:
             head = self.heads[name]
-            own = [hidden_BH[name, position] for position in range(self.parts[name])]
-            if name in self.places:
-                own.append(numbers_BX[:, self.places[name]])
-            states[name] = head.state(*own)
+            numbers = [numbers_BX[:, self.places[name]]] if name in self.places else []
+            states[name] = head.state(*hidden_BH[name], *numbers)
             if name in self.links:
                 states[name] = self.links[name](states[name], [states[earlier] for earlier in self.earlier[name]])
             raws[name] = head.output(states[name])

@@ -13,7 +13,7 @@ from polyrec.balancing.balancer import Balancer
 from polyrec.balancing.fixed_weights import FixedWeights
 from polyrec.calibrating import check_calibration
 from polyrec.calibration.calibrator import Calibrator
-from polyrec.checks import check_links, check_references, check_rules_fit
+from polyrec.checks import check_fusion_features, check_links, check_references, check_rules_fit
 from polyrec.core.errors import UserError, nearest
 from polyrec.core.names import SCORE, TIME_COLUMNS
 from polyrec.core.spec import Spec
@@ -108,6 +108,7 @@ class Recommender(Spec):
         check_links(tasks)
         check_calibration(self.calibration, tasks)
         check_rules_fit(self)
+        check_fusion_features(self)
         if self.search:
             check_ranges(self.replace(search={}), self.search)
         self.fusion.check([task.name for task in tasks if task.is_scalar], [task.name for task in tasks])

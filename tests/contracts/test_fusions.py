@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from polyrec import Add, Multiply, UserError
+from polyrec.fusion.context import Context
 from polyrec.fusion.fusion import Fusion, State
 
 TASKS = ("like", "stars")
@@ -21,19 +22,34 @@ def predictions(seed: int = 0, rows: int = ROWS) -> dict[str, Tensor]:
     return {"like": torch.rand(rows, generator=generator), "stars": 1 + 4 * torch.rand(rows, generator=generator)}
 
 
+def context(fusion: Fusion, seed: int = 0, rows: int = ROWS) -> Context:
+    """Return the hidden states and the vectors of features that a fusion reads beside the predictions, and no others."""
+    generator = torch.Generator().manual_seed(seed + 1)
+    states = {task: torch.randn(rows, 37, generator=generator).relu() for task in fusion.states_of(TASKS)}
+    features = {name: torch.randn(rows, 5, generator=generator) for name in fusion.features_of()}
+    return Context(states, features, {name: torch.zeros(1, 5) for name in features})
+
+
 @cache
 def learned(declared: str) -> State:
     """Return what a fusion, given as YAML, learns from rows that are liked and starred as predicted."""
-    rows = predictions(99, 400)
+    rows, fusion = predictions(99, 400), Fusion.from_yaml(declared)
     drawn = torch.rand(400, generator=torch.Generator().manual_seed(1))
     labels = {"like": (drawn < rows["like"]).double(), "stars": (rows["stars"].double() + drawn).round()}
     known = torch.ones(400, dtype=torch.bool)
-    return Fusion.from_yaml(declared).fit(rows, {task: (known, label) for task, label in labels.items()}, {"like"})
+    lessons = {task: (known, label) for task, label in labels.items()}
+    return fusion.fit(rows, lessons, {"like"}, context(fusion, 99, 400))
 
 
-def score(fusion: Fusion, given: dict[str, Tensor], requests: Tensor | None = None) -> Tensor:
-    """Return the scores of a fusion that has learned what it learns."""
-    return fusion.score(given, requests, learned(fusion.to_yaml()) if fusion.learns else None)
+def score(fusion: Fusion, given: dict[str, Tensor], requests: Tensor | None = None, beside: Context | None = None) -> Tensor:
+    """Return the scores of a fusion that has learned what it learns, beside the context of seed 0 unless told otherwise."""
+    beside = context(fusion) if beside is None else beside
+    return fusion.score(given, requests, learned(fusion.to_yaml()) if fusion.learns else None, beside)
+
+
+def scored_in(fusion: Fusion, whole: dict[str, Tensor], rows: Tensor) -> Tensor:
+    """Return the scores of some rows that stand alone."""
+    return score(fusion, {task: values[rows] for task, values in whole.items()}, None, context(fusion).at(rows))
 
 
 def positive(fusion: Fusion) -> list[str]:
@@ -67,8 +83,7 @@ def test_more_of_what_is_wanted_ranks_higher(fusion: Fusion, seed: int, row: int
 @given(seed=st.integers(0, 10**6), order=st.permutations(range(ROWS)))
 def test_the_order_of_rows_does_not_matter(fusion: Fusion, seed: int, order: list[int]):
     whole = predictions(seed)
-    shuffled = score(fusion, {task: values[order] for task, values in whole.items()})
-    assert torch.equal(shuffled, score(fusion, whole)[order])
+    assert torch.equal(scored_in(fusion, whole, torch.tensor(order)), score(fusion, whole)[order])
 
 
 @settings(deadline=None)
@@ -76,16 +91,31 @@ def test_the_order_of_rows_does_not_matter(fusion: Fusion, seed: int, order: lis
 def test_requests_do_not_see_each_other(fusion: Fusion, seed: int, cut: int):
     whole = predictions(seed)
     scores = score(fusion, whole, torch.tensor([7] * cut + [3] * (ROWS - cut)))
-    for own in (slice(cut), slice(cut, None)):
-        assert torch.equal(scores[own], score(fusion, {task: values[own] for task, values in whole.items()}))
+    for own in torch.arange(ROWS).split([cut, ROWS - cut]):
+        assert torch.equal(scores[own], scored_in(fusion, whole, own))
 
 
 @settings(deadline=None)
 @given(seed=st.integers(0, 10**6))
 def test_a_row_alone_scores_as_among_others_unless_rows_are_compared(fusion: Fusion, seed: int):
     whole = predictions(seed)
-    alone = torch.cat([score(fusion, {task: values[row : row + 1] for task, values in whole.items()}) for row in range(ROWS)])
-    assert torch.allclose(alone, score(fusion, whole), rtol=1e-12) is not fusion.compares_rows
+    alone = torch.cat([scored_in(fusion, whole, row) for row in torch.arange(ROWS).split(1)])
+    assert torch.equal(alone, score(fusion, whole)) is not fusion.compares_rows
+
+
+def test_features_that_are_the_same_in_all_rows_may_come_once(fusion: Fusion):
+    of_one = context(fusion, rows=1).features
+    once = Context(context(fusion).states, of_one)
+    repeated = Context(once.states, {name: own.expand(ROWS, -1) for name, own in of_one.items()})
+    assert torch.equal(score(fusion, predictions(), None, once), score(fusion, predictions(), None, repeated))
+
+
+def test_the_weights_of_users_have_the_names_and_signs_of_the_weights(fusion: Fusion):
+    state = learned(fusion.to_yaml()) if fusion.learns else None
+    common, own = fusion.weights_among(TASKS), fusion.weights_of(TASKS, state, context(fusion))
+    assert own.keys() == common.keys()
+    for name, value in common.items():
+        assert (own[name].sign() == torch.tensor(value).sign()).all()
 
 
 def test_the_order_of_tasks_does_not_matter(fusion: Fusion):

@@ -14,6 +14,7 @@ from torch import Tensor
 
 import polyrec
 from polyrec import Concat, Fitted, Platt, Recommender, UserError
+from polyrec.fusion.target import worth
 
 ROWS = 600
 
@@ -103,12 +104,12 @@ def test_the_target_is_the_mean_of_what_was_observed():
         "stars": (torch.tensor([True, True, False, False]), torch.tensor([1.0, 5.0, 99.0, 99.0])),
         "complaint": (torch.tensor([False, False, False, True]), torch.tensor([0.0, 0.0, 0.0, 1.0])),
     }
-    target, is_known = Concat(target={"like": 1.0, "stars": 0.5})._target(wanted)
+    target, is_known = worth({"like": 1.0, "stars": 0.5}, wanted, "Concat")
     assert target.tolist() == [0.0, 1.0, 1.0, 0.0]
     assert is_known.all()
-    target, is_known = Concat(target={"stars": 1.0, "like": -3.0})._target(wanted)
+    target, is_known = worth({"stars": 1.0, "like": -3.0}, wanted, "Concat")
     assert target.tolist() == [0.75, 0.25, 0.0, 1.0]
-    assert Concat(target={"stars": 2.0})._target(wanted)[1].tolist() == [True, True, False, False]
+    assert worth({"stars": 2.0}, wanted, "Concat")[1].tolist() == [True, True, False, False]
 
 
 def test_the_same_seed_is_the_same_head():

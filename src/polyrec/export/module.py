@@ -20,6 +20,7 @@ from polyrec.features.feature import Encoder
 from polyrec.features.multi_categorical import BagEncoder
 from polyrec.model import Model
 from polyrec.objective import Objective
+from polyrec.predicting import Pass
 
 
 class ExportedModel(nn.Module):
@@ -40,15 +41,16 @@ class ExportedModel(nn.Module):
                 encoder = encoders.encoders[name]
                 if isinstance(encoder, BagEncoder):
                     encoders.encoders.replace(name, FilledBagEncoder(encoder.table))
+        self.run = Pass(self.model, parts.spec)
 
     def forward(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the prediction (B,) or (B, C) of each task by name and, where there is one, the fused score (B,)."""
         spec = self.parts.spec
-        raw = self.model(unflatten(tensors, spec.all_features))
+        raw = self.run(unflatten(tensors, spec.all_features))
         predictions = self.objective.predictions(raw, self.parts.task_states)
         predictions = calibrated(spec.calibration, self.parts.calibration_states, predictions)
         scalar = {task.name: predictions[task.name] for task in spec.tasks if task.is_scalar}
-        score = {SCORE: spec.fusion.score(scalar, state=self.parts.fusion_states)} if scalar else {}
+        score = {SCORE: spec.fusion.score(scalar, None, self.parts.fusion_states, raw.context)} if scalar else {}
         return {**score, **predictions}
 
 

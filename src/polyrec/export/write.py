@@ -11,24 +11,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import polars as pl
 import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
 import polyrec
-from polyrec.core.batch import Batch
 from polyrec.core.errors import UserError, missing_extra, nearest
 from polyrec.core.files import replacing, write_text
 from polyrec.core.names import FORMATS
-from polyrec.data.histories import USER
-from polyrec.data.prepared import Prepared, encode_features
 from polyrec.export.inputs import BATCH, dynamic_shapes, flatten, shapes
 from polyrec.export.module import ExportedModel
 from polyrec.features.history import History
 from polyrec.features.joint import Joint
 from polyrec.features.language_model import LanguageModel
 from polyrec.poolings.recurrent import Recurrent
+from polyrec.predicting import rows_of_nothing
 
 if TYPE_CHECKING:
     from polyrec.fitted import Fitted
@@ -40,7 +37,8 @@ def export(fitted: Fitted, path: Path, form: str) -> Path:
         remedy = nearest(form, FORMATS)
         raise UserError("`format`", expected=" or ".join(map(repr, FORMATS)), found=repr(form), remedy=remedy)
     _check(fitted, form)
-    module, batch, features = ExportedModel(fitted.parts, fitted.model), _two_rows(fitted), fitted.spec.all_features
+    module, parts, features = ExportedModel(fitted.parts, fitted.model), fitted.parts, fitted.spec.all_features
+    batch = rows_of_nothing(fitted.spec, parts.feature_states, parts.frames, fitted.roles.user, 2)
     named, tensors = shapes(batch, features), flatten(batch, features)
     with torch.no_grad():
         outputs = module(tensors)
@@ -97,16 +95,6 @@ def _check(fitted: Fitted, form: str) -> None:
             remedy = "Choose another pooling, such as SASRec or Mean, or serve the model with polyrec."
             thing = f"export to {form} of the feature {feature.name!r}"
             raise UserError(thing, expected="a pooling that is the same operations for every row", found=found, remedy=remedy)
-
-
-def _two_rows(fitted: Fitted) -> Batch:
-    """Return two rows of which nothing is known: what a model is traced with."""
-    spec, rows = fitted.spec, fitted.parts.frames["columns"].clear(2)
-    log, who = None, None
-    if spec.has_history:
-        log, who = fitted.catalogue.log, rows.select(pl.col(fitted.user_key).alias(USER))
-    columns = encode_features(rows, spec.all_features, fitted.parts.feature_states, log, who)
-    return Prepared(columns, {}, {}, 2).batch(torch.arange(2))
 
 
 def _trace(module: ExportedModel, tensors: dict[str, Tensor], named: Mapping[str, tuple[str | int, ...]]) -> ExportedProgram:

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from polyrec.fusion.fusion import State, double
-from polyrec.fusion.weighted import _Weighted
+from polyrec.fusion.fusion import double
+from polyrec.fusion.weighted import _Summed
 
 
-class Add(_Weighted):
+class Add(_Summed):
     """`s = sum_t w_t p_t` over the predictions in their own units (a probability; stars, seconds).
 
     A negative weight ranks down what the task predicts, such as a complaint.
@@ -21,6 +21,6 @@ class Add(_Weighted):
     weights: dict[str, float] = {}
     """Weight of each task; empty, every task with one number a row weighs 1, and tasks not named do not count."""
 
-    def score(self, predictions: Mapping[str, Tensor], requests: Tensor | None = None, state: State | None = None) -> Tensor:
-        terms = [weight * double(predictions[task]) for task, weight in self._named(predictions).items()]
+    def combined(self, weights: Mapping[str, float | Tensor], predictions: Mapping[str, Tensor]) -> Tensor:
+        terms = [weight * double(predictions[task]) for task, weight in weights.items()]
         return sum(terms[1:], start=terms[0])

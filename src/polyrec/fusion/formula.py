@@ -11,6 +11,7 @@ from torch import Tensor
 
 from polyrec.core.errors import UserError, nearest
 from polyrec.fusion.arithmetic import FUNCTIONS, evaluate, names_in, parse
+from polyrec.fusion.context import NO_CONTEXT, Context
 from polyrec.fusion.fusion import Fusion, State, double
 
 LAST = torch.finfo(torch.float64).min
@@ -65,7 +66,13 @@ class Formula(Fusion):
                 )
         super().check(scalar_tasks, all_tasks)
 
-    def score(self, predictions: Mapping[str, Tensor], requests: Tensor | None = None, state: State | None = None) -> Tensor:
+    def score(
+        self,
+        predictions: Mapping[str, Tensor],
+        requests: Tensor | None = None,
+        state: State | None = None,
+        context: Context = NO_CONTEXT,
+    ) -> Tensor:
         tasks = {name: double(predictions[name]) for name in self.names()}
         weights = {name: torch.tensor(value, dtype=torch.float64) for name, value in self.weights.items()}
         score_B = evaluate(parse(self.expression), tasks | weights)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from polyrec.core.errors import UserError, nearest
 from polyrec.core.spec import Family
+from polyrec.fusion.context import NO_CONTEXT, Context
 
 State = Mapping[str, pl.DataFrame]
 """What a fusion learned: frames whose columns each kind documents; empty for one that learns nothing."""
@@ -38,8 +39,20 @@ class Fusion(Family, family="fusions"):
                 remedy = nearest(name, scalar_tasks)
                 raise UserError(f"fusion of {name!r}", expected="a task with one number a row", found=found, remedy=remedy)
 
+    def states_of(self, tasks: Sequence[str]) -> Sequence[str]:
+        """Return the tasks, of all those given, whose hidden states the context of `fit` and `score` must hold."""
+        return ()
+
+    def features_of(self) -> Sequence[str]:
+        """Return the features whose vectors the context must hold."""
+        return ()
+
     def fit(
-        self, predictions: Mapping[str, Tensor], labels: Mapping[str, tuple[Tensor, Tensor]], probabilities: Collection[str]
+        self,
+        predictions: Mapping[str, Tensor],
+        labels: Mapping[str, tuple[Tensor, Tensor]],
+        probabilities: Collection[str],
+        context: Context = NO_CONTEXT,
     ) -> State:
         """Learn from rows that the model did not learn from, after calibration; by default nothing.
 
@@ -48,17 +61,28 @@ class Fusion(Family, family="fusions"):
         """
         return {}
 
-    def score(self, predictions: Mapping[str, Tensor], requests: Tensor | None = None, state: State | None = None) -> Tensor:
+    def score(
+        self,
+        predictions: Mapping[str, Tensor],
+        requests: Tensor | None = None,
+        state: State | None = None,
+        context: Context = NO_CONTEXT,
+    ) -> Tensor:
         """Return the score (B,) from predictions (B,) in the tasks' own units, higher is better.
 
         `requests` (B,) holds a whole number for each row, the same for rows that are candidates of one list, such as one
-        user's; without it all rows are. Scores are compared within a request. `state` is what `fit` learned.
+        user's; without it all rows are. Scores are compared within a request. `state` is what `fit` learned. A row's score has
+        the same bits wherever the row stands among others.
         """
         raise NotImplementedError
 
     def weights_among(self, tasks: Sequence[str]) -> dict[str, float]:
         """Return the weights that `with_weights` can set, by name, as they are; `tasks` are the scalar ones."""
         raise NotImplementedError
+
+    def weights_of(self, tasks: Sequence[str], state: State | None, context: Context) -> dict[str, Tensor]:
+        """Return the weights by name as they are of the rows of a context, (B,), or (1,) where all rows have the same."""
+        return {name: torch.tensor([value], dtype=torch.float64) for name, value in self.weights_among(tasks).items()}
 
     def with_weights(self, weights: Mapping[str, float], tasks: Sequence[str]) -> Self:
         """Return the fusion with some of its weights set to other values; `tasks` are the scalar ones.

@@ -8,13 +8,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from polyrec.fusion.fusion import State, double
-from polyrec.fusion.weighted import _Weighted
+from polyrec.fusion.fusion import double
+from polyrec.fusion.weighted import _Summed
 
 _SMALLEST = 1e-9
 
 
-class Multiply(_Weighted):
+class Multiply(_Summed):
     """`s = prod_t max(p_t, 1e-9)^(a_t)`: what industrial rankers use for probabilities, since a ratio has no unit.
 
     Predictions below 1e-9, such as a negative regression, count as 1e-9. A negative power ranks down.
@@ -26,9 +26,9 @@ class Multiply(_Weighted):
     powers: dict[str, float] = {}
     """Power of each task; empty, every task with one number a row has power 1, and tasks not named do not count."""
 
-    def score(self, predictions: Mapping[str, Tensor], requests: Tensor | None = None, state: State | None = None) -> Tensor:
-        logs = [power * self._term(double(predictions[task])) for task, power in self._named(predictions).items()]
+    def combined(self, weights: Mapping[str, float | Tensor], predictions: Mapping[str, Tensor]) -> Tensor:
+        logs = [power * self.term(predictions[task]) for task, power in weights.items()]
         return torch.exp(sum(logs[1:], start=logs[0]))
 
-    def _term(self, prediction: Tensor) -> Tensor:
-        return prediction.clamp(min=_SMALLEST).log()
+    def term(self, prediction_B: Tensor) -> Tensor:
+        return double(prediction_B).clamp(min=_SMALLEST).log()

@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from polyrec.fusion.context import NO_CONTEXT, Context
 from polyrec.fusion.fusion import State, double
 from polyrec.fusion.weighted import _Weighted
 
@@ -28,12 +29,18 @@ class Rank(_Weighted):
     weights: dict[str, float] = {}
     """Weight of each task; empty, every task with one number a row weighs 1, and tasks not named do not count."""
 
-    def score(self, predictions: Mapping[str, Tensor], requests: Tensor | None = None, state: State | None = None) -> Tensor:
-        terms = [weight * share_below(double(predictions[task]), requests) for task, weight in self._named(predictions).items()]
+    def score(
+        self,
+        predictions: Mapping[str, Tensor],
+        requests: Tensor | None = None,
+        state: State | None = None,
+        context: Context = NO_CONTEXT,
+    ) -> Tensor:
+        terms = [weight * share_below(double(predictions[task]), requests) for task, weight in self.named(predictions).items()]
         return sum(terms[1:], start=terms[0])
 
-    def _term(self, prediction: Tensor) -> Tensor:
-        return share_below(prediction)
+    def term(self, prediction_B: Tensor) -> Tensor:
+        return share_below(double(prediction_B))
 
 
 def share_below(values_B: Tensor, requests_B: Tensor | None = None) -> Tensor:

@@ -7,7 +7,8 @@ from typing import ClassVar, Self
 
 from torch import Tensor
 
-from polyrec.fusion.fusion import Fusion, double
+from polyrec.fusion.context import NO_CONTEXT, Context
+from polyrec.fusion.fusion import Fusion, State, double
 
 
 class _Weighted(Fusion):
@@ -27,15 +28,33 @@ class _Weighted(Fusion):
         return {task: given.get(task, 0.0 if given else 1.0) for task in tasks}
 
     def scales(self, predictions: Mapping[str, Tensor]) -> dict[str, float]:
-        spreads = {task: float(self._term(double(predictions[task])).std()) for task in self._named(predictions)}
+        spreads = {task: float(self.term(predictions[task]).std()) for task in self.named(predictions)}
         return {task: 1 / spread if spread > 0 else 1.0 for task, spread in spreads.items()}
 
-    def _term(self, prediction: Tensor) -> Tensor:
-        """Return what a task's number multiplies, in double precision."""
-        return prediction
+    def named(self, predictions: Mapping[str, Tensor]) -> dict[str, float]:
+        """Return the number of each task that counts."""
+        return dict(self.parts()) or dict.fromkeys(predictions, 1.0)
+
+    def term(self, prediction_B: Tensor) -> Tensor:
+        """Return what a task's number multiplies, (B,), in double precision."""
+        return double(prediction_B)
 
     def _replaced(self, weights: Mapping[str, float], tasks: Sequence[str]) -> Self:
         return self.replace(**{self.parts_field: {**(self.parts() or dict.fromkeys(tasks, 1.0)), **weights}})
 
-    def _named(self, predictions: Mapping[str, Tensor]) -> dict[str, float]:
-        return dict(self.parts()) or dict.fromkeys(predictions, 1.0)
+
+class _Summed(_Weighted):
+    """A fusion whose score rises with the sum over tasks of each one's number and `term`, row by row."""
+
+    def combined(self, weights: Mapping[str, float | Tensor], predictions: Mapping[str, Tensor]) -> Tensor:
+        """Return the score (B,) under numbers by task that are the same for all rows, or (B,) or (1,) of their own."""
+        raise NotImplementedError
+
+    def score(
+        self,
+        predictions: Mapping[str, Tensor],
+        requests: Tensor | None = None,
+        state: State | None = None,
+        context: Context = NO_CONTEXT,
+    ) -> Tensor:
+        return self.combined(self.named(predictions), predictions)

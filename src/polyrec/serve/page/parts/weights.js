@@ -9,12 +9,15 @@ const SAID = {
   Rank: "Score: the mean of each task's rank within the list, by weight.",
 };
 
+const PERSONAL = "Each weight is multiplied by a factor of the user's own.";
+
 const STEPS = 40;
 
 /** Show the weights of a model; `change(isDone)` is called at every move, and with true at the end of one. */
 export function showWeights(model, change) {
-  const { kind, expression } = model.fusion;
-  byId("fusion").textContent = expression === undefined ? (SAID[kind] ?? `Score: ${kind}.`) : `Score: ${expression}`;
+  const { kind, expression } = model.fusion.of ?? model.fusion;
+  const said = expression === undefined ? (SAID[kind] ?? `Score: ${kind}.`) : `Score: ${expression}`;
+  byId("fusion").textContent = model.fusion.of === undefined ? said : `${said} ${PERSONAL}`;
   const usual = Object.entries(model.weights);
   const sliders = usual.map(([name, value]) => weight(model, name, value, () => update(false), () => update(true)));
   byId("weights").replaceChildren(...sliders.map((own) => own.node));
