@@ -270,15 +270,18 @@ class TestListsOfAnOutage:
         durable.log_lists([self.served(number) for number in range(40)])
         lost = durable.dropped
         assert 0 < lost < 40 and durable.waiting_lists <= 2000
-        taken = 0
+        taken: list[Receipt] = []
+
+        def fill() -> None:
+            taken.extend(durable.append([event(f"{number}", at=number)]) for number in range(1000))
+
         with pytest.raises(UnavailableError, match=r"found \d+ bytes that wait for the store, of 8000"):
-            for taken in range(1000):
-                durable.append([event(f"{taken}", at=taken)])
+            fill()
         assert durable.waiting > 7800 and durable.dropped == lost
         redis_server.start()
         wait_until(lambda: durable.waiting == 0 and durable.waiting_lists == 0)
         with open_store(redis_server.url) as store:
-            assert store.counters()["events"] == taken
+            assert store.counters()["events"] == len(taken)
             assert store.counters()["lists"] == 40 - lost
 
     def test_a_full_disk_costs_them_before_an_event(self, opened: Opening, redis_server: Any):
