@@ -1,4 +1,4 @@
-"""Training goes on from an earlier fit: ids keep what was learned of them, new ones begin as unknown ones, little is forgotten."""
+"""Training goes on from an earlier fit: known ids keep what was learned, new ones begin as unknown, little is forgotten."""
 
 from pathlib import Path
 
