@@ -31,6 +31,7 @@ def write_card(spec: Recommender, facts: Mapping[str, Any]) -> str:
         "",
         f"{data['rows']:,} rows, of which {data['training_rows']:,} gave the weights; SHA-256 of the table `{data['sha256']}`.",
         *([f"Keys: {roles}."] if roles else []),
+        *([f"Training went on from an earlier fit, `{training['start'][:12]}`."] if training.get("start") else []),
         "",
         "| side | feature | kind | reads |",
         "|---|---|---|---|",

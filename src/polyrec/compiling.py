@@ -15,6 +15,7 @@ import polars as pl
 from torch import Tensor
 
 import polyrec
+from polyrec.artifact import Parts
 from polyrec.core.errors import UserError
 from polyrec.core.names import PREPARED_VARIABLE
 from polyrec.data.parquet_table import ParquetTable, parquet_files
@@ -27,6 +28,7 @@ from polyrec.data.wide import WideTable
 from polyrec.features.text_feature import _TextFeature
 from polyrec.preparing import kept_frames, prepare
 from polyrec.recommender import Recommender
+from polyrec.starting import states_hash
 from polyrec.train.training import Training
 from polyrec.training_table import Table, concat_tables, frame_hash, read_table, split_table
 
@@ -52,6 +54,8 @@ class Stages:
     training: Training
     ahead: bool = False
     """Whether to prepare on disk whatever the size."""
+    start: Parts | None = None
+    """What training goes on from, where it does not start from nothing."""
 
     def selection(self) -> Stage:
         """Return the rows to learn from and those held out; what the recommender keeps of the tables comes with them."""
@@ -99,7 +103,7 @@ class Stages:
 
     def _make_selection(self, keep: Keep, keep_held: Keep) -> Stage:
         tables = self._tables()
-        stage = prepare(self.spec, tables.learn, tables.held, keep, keep_held)
+        stage = prepare(self.spec, tables.learn, tables.held, keep, keep_held, self.start)
         frames = kept_frames(self.spec, tables.joined, tables.all_rows)
         facts = {
             "roles": asdict(tables.all_rows.roles),
@@ -111,7 +115,7 @@ class Stages:
         return replace(stage, frames=frames, facts=facts)
 
     def _make_all_rows(self, keep: Keep, keep_held: Keep) -> Stage:
-        stage = prepare(self.spec, self._tables().all_rows, None, keep)
+        stage = prepare(self.spec, self._tables().all_rows, None, keep, start=self.start)
         if self._files is not None:
             self._files.check_unchanged()
         return stage
@@ -166,6 +170,7 @@ class Stages:
             "tasks": [_without(task.model_dump(mode="json"), "tower", "dropout", "inputs") for task in spec.tasks],
             "sides": [[feature.name for feature in side] for side in (spec.user, spec.item)],
             "time": spec.time,
+            **({} if self.start is None else {"start": states_hash(self.start)}),
         }
 
     def _hashes(self, tables: _Read) -> dict[str, str]:

@@ -35,6 +35,7 @@ from polyrec.model import Model
 from polyrec.objective import Objective
 from polyrec.predicting import Pass, TaskTensors, predict, rows_of_nothing
 from polyrec.recommender import Recommender
+from polyrec.starting import check_start, start_hash, take_over
 from polyrec.train.loop import OnEpoch, Run, train
 from polyrec.train.training import Training
 from polyrec.validation_ranking import ValidationRanking
@@ -46,6 +47,7 @@ def fit(
     validation: Source | None,
     training: Training,
     *,
+    start: Fitted | None = None,
     checkpoint: Path | None,
     resume: bool,
     progress: bool,
@@ -53,12 +55,15 @@ def fit(
 ) -> Fitted:
     """Do what `Recommender.fit` says."""
     _refuse_refit(spec, training)
-    stages = Stages(spec, data, validation, training)
+    if start is not None:
+        check_start(_pinned(spec), start.spec)
+    stages = Stages(spec, data, validation, training, start=None if start is None else start.parts)
     stage = stages.selection()
     hashes = stage.facts["data"]
-    fingerprint = _fingerprint(spec, training, hashes["sha256"], hashes["validation_sha256"])
+    begun = [] if start is None else [start_hash(start.parts)]
+    fingerprint = _fingerprint(spec, training, hashes["sha256"], hashes["validation_sha256"], *begun)
     folder = _inside(checkpoint, "selection")
-    first = _learn(spec, stage, training, fingerprint, folder, resume, progress, "training", on_epoch=on_epoch)
+    first = _learn(spec, stage, training, fingerprint, folder, resume, progress, "training", start=start, on_epoch=on_epoch)
     predictions, truths = _held_out(spec, first)
     calibration_states, calibration = calibrate(spec.tasks, spec.calibration, predictions, truths, training.seed)
     calibrated_predictions = calibrated(spec.calibration, calibration_states, predictions)
@@ -69,7 +74,7 @@ def fit(
     if training.refit:
         folder, best = _inside(checkpoint, "refit"), first.run.best_epoch
         rows = stages.all_rows()
-        final = _learn(spec, rows, training, fingerprint, folder, resume, progress, "refitting", stop_after=best)
+        final = _learn(spec, rows, training, fingerprint, folder, resume, progress, "refitting", start=start, stop_after=best)
     facts = {
         "versions": _versions(),
         "roles": stage.facts["roles"],
@@ -83,6 +88,7 @@ def fit(
             "curves": first.run.curves,
             "best_epoch": first.run.best_epoch,
             "validation": first.run.curves[first.run.best_epoch - 1],
+            "start": begun[0] if begun else None,
             "parameters": sum(parameter.numel() for parameter in first.model.parameters()),
         },
     }
@@ -118,13 +124,16 @@ def _learn(
     progress: bool,
     title: str,
     *,
+    start: Fitted | None,
     stop_after: int | None = None,
     on_epoch: OnEpoch | None = None,
 ) -> _Learned:
-    """Build the model of a stage and train it."""
+    """Build the model of a stage, with the weights of a start where there is one, and train it."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(training.seed)
         model = Model(spec.all_features, stage.features, spec.tasks, stage.tasks, spec.network, spec.views)
+        if start is not None:
+            take_over(model, spec, stage.features, start)
         balance = spec.balancing.build([task.name for task in spec.tasks])
     judge = None
     if stage.held is not None:

@@ -8,6 +8,7 @@ import polars as pl
 import torch
 from torch import Tensor
 
+from polyrec.artifact import Parts
 from polyrec.core.batch import Column, Dense
 from polyrec.data.histories import TIME, USER, Log, element_columns, history_column
 from polyrec.data.labels import check_learnable, fit_task, observed_labels, with_numbers
@@ -33,9 +34,17 @@ def _as_it_is(tensor: Tensor) -> Tensor:
 
 
 def prepare(
-    spec: Recommender, table: Table, held: Table | None = None, keep: Keep = _as_it_is, keep_held: Keep = _as_it_is
+    spec: Recommender,
+    table: Table,
+    held: Table | None = None,
+    keep: Keep = _as_it_is,
+    keep_held: Keep = _as_it_is,
+    start: Parts | None = None,
 ) -> Stage:
-    """Learn the states from a table; return them with the table, and one to judge on, as numbers."""
+    """Learn the states from a table; return them with the table, and one to judge on, as numbers.
+
+    Where training goes on from a `start`, its states are what they become by the table.
+    """
     features: dict[str, pl.DataFrame] = {}
     own: dict[str, Column] = {}
     others: dict[str, Column] = {}
@@ -43,7 +52,7 @@ def prepare(
         if isinstance(feature, History | LightGCN | Joint):
             continue
         values = table.frame.select(feature.columns)
-        features[feature.name] = _fit(feature, values, table)
+        features[feature.name] = _fit(feature, values, table, None if start is None else start.feature_states[feature.name])
         own[feature.name] = keep_column(feature.encode(values, features[feature.name]), keep)
         if held is not None:
             values = held.frame.select(feature.columns)
@@ -55,7 +64,7 @@ def prepare(
     for task in spec.tasks:
         labels = _labels(task, table, own)
         check_learnable(labels, task)
-        tasks[task.name] = fit_task(task, labels)
+        tasks[task.name] = fit_task(task, labels, None if start is None else start.task_states[task.name])
         observed[task.name] = len(observed_labels(labels))
         targets[task.name] = keep(task.targets(labels, tasks[task.name]))
         masks[task.name] = keep(task.observed(labels, tasks[task.name]))
@@ -89,11 +98,12 @@ def fit_features(spec: Recommender, frame: WideTable) -> dict[str, pl.DataFrame]
     return states
 
 
-def _fit(feature: Feature, values: pl.DataFrame, table: Table) -> pl.DataFrame:
-    """Learn the state of a feature; ids that come and go are met in the order of their times."""
+def _fit(feature: Feature, values: pl.DataFrame, table: Table, before: pl.DataFrame | None) -> pl.DataFrame:
+    """Learn the state of a feature, or grow the one `before`; ids that come and go are met in the order of their times."""
     if isinstance(feature, Streamed) and TIME in table.rows.columns:
-        return feature.fit(values, table.rows[TIME])
-    return feature.fit(values)
+        times = table.rows[TIME]
+        return feature.fit(values, times) if before is None else feature.grow(values, before, times)
+    return feature.fit(values) if before is None else feature.grow(values, before)
 
 
 def _labels(task: Task, table: Table, columns: Mapping[str, Column]) -> pl.Series:

@@ -198,6 +198,7 @@ class Recommender(Spec):
         validation: Source | None = None,
         training: Training | None = None,
         *,
+        start: Fitted | None = None,
         checkpoint: str | Path | None = None,
         resume: bool = False,
         progress: bool = True,
@@ -210,13 +211,27 @@ class Recommender(Spec):
         and ends with the weights of an uninterrupted one; the folder is left for the caller to remove. `on_epoch` is told the
         number of each epoch and its training losses and validation metrics; an exception that it raises ends the training.
 
-        Raises `UserError` where the data does not fit the declaration.
+        With a `start`, an earlier fit of the same features, network and tasks, training goes on from its weights. `data` then
+        is the table that went on, known rows and later ones: the vocabularies become those of it, in which known ids keep what
+        was learned of them, whatever their number, and new ones begin as the row that stood for unknown ids. Scales, edges,
+        classes and what is done to texts' vectors stay as they were. Give `validation` rows that the start has not learned:
+        those that a split draws from known rows flatter it.
+
+        Raises `UserError` where the data does not fit the declaration, or the declaration the start.
         """
         from polyrec.fitting import fit
 
-        folder = None if checkpoint is None else Path(checkpoint)
-        training = training or self.training
-        return fit(self, data, validation, training, checkpoint=folder, resume=resume, progress=progress, on_epoch=on_epoch)
+        return fit(
+            self,
+            data,
+            validation,
+            training or self.training,
+            start=start,
+            checkpoint=None if checkpoint is None else Path(checkpoint),
+            resume=resume,
+            progress=progress,
+            on_epoch=on_epoch,
+        )
 
     def prepare(self, data: Source | Tables, validation: Source | None = None, training: Training | None = None) -> Path:
         """Prepare Parquet files on disk for a `fit` of the same data and split, which then starts at once; return the folder.

@@ -1,4 +1,4 @@
-"""Personal: groups that want different tasks are told apart, groups that do not are left alone, and who is unknown is common."""
+"""Personal: groups that want different tasks are told apart, groups that do not are left alone, unknown users are common."""
 
 from pathlib import Path
 

@@ -110,12 +110,18 @@ class TestStoreDown:
             refused = client.post("/items", json={"items": [{"item_id": 99999}]})
             assert refused.status_code == 503
             assert "password" not in refused.text
+            until(lambda: "polyrec_lists_waiting 0.0" in client.get("/metrics").text)
             redis()
             until(lambda: client.get("/ready").json()["store"] == "up")
             until(lambda: client.post("/recommend", json={"user": "101", "k": 3}).json()["fallback"] == [])
             history = client.get("/users/101").json()["history"]
             assert [own["item"] for own in history if own["source"] == "live"] == ["19", "12"]
             assert known["fallback"] == []
+            until(lambda: "polyrec_lists_journal_bytes 0.0" in client.get("/metrics").text)
+            assert "polyrec_lists_lost 0.0" in client.get("/metrics").text
+        with open_store(address) as store:
+            requests = [one.request for one in store.lists_since(0)[0]]
+        assert len(requests) == len(set(requests)) and {known["request"], listed["request"]} <= set(requests)
 
     def test_a_server_starts_without_its_store(self, serve: Any, artifact: Path, free_port: Callable[[], int]):
         with serve(artifact, store=f"redis://127.0.0.1:{free_port()}/0") as client:

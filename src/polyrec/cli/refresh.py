@@ -1,7 +1,8 @@
-"""`polyrec refresh`: a new version from a table that went on."""
+"""`polyrec refresh`: a new version from rows that came later."""
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -11,27 +12,41 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from polyrec.cli.output import Json, console, print_json
-from polyrec.cli.sources import Data, Items, Query_, Users, source
+from polyrec.cli.sources import Items, Query_, Users, source
 
 
 def refresh(
     folder: Annotated[Path, typer.Argument(help="Folder of the models that a server serves.")],
-    data: Data,
+    data: Annotated[
+        str | None, typer.Option("--data", help="Table of the known rows and later ones, or a database's URI with --query.")
+    ] = None,
+    store: Annotated[
+        str | None, typer.Option("--store", help="Address of the server's store: its events are rows to learn from.")
+    ] = None,
     users: Users = None,
     items: Items = None,
     query: Query_ = None,
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", help="Passes over all rows; unset, a quarter of the declared.", min=1)
+    ] = None,
+    from_scratch: Annotated[
+        bool, typer.Option("--from-scratch", help="Fit the declaration anew instead of going on from the current weights.")
+    ] = False,
     resamples: Annotated[int, typer.Option(help="Bootstrap resamples of the intervals.", min=2)] = 200,
     json: Json = False,
 ) -> None:
-    """Fit the current version anew on a table that holds later rows too, and publish it unless a task is worse on the newest.
+    """Train the current version on with rows that came later, and publish it unless a task is worse on the newest.
 
     Ends with code 1 where nothing was published.
 
     Example: polyrec refresh models --data ratings.parquet
     """
     from polyrec.serve.refreshing import refresh
+    from polyrec.serve.stores.opening import open_store
 
-    found = refresh(folder, source(data, query, users, items), resamples=resamples)
+    given = None if data is None else source(data, query, users, items)
+    with nullcontext() if store is None else open_store(store) as events:
+        found = refresh(folder, given, store=events, epochs=epochs, from_scratch=from_scratch, resamples=resamples)
     if json:
         print_json(asdict(found))
     else:

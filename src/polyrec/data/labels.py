@@ -43,9 +43,11 @@ def observed_labels(labels: pl.Series) -> pl.Series:
     return labels.filter(label_of(labels).is_not_null())
 
 
-def fit_task(task: Task, labels: pl.Series) -> State:
-    """Return what a task learns from labels: from those observed, or, where it relates rows, from all rows."""
-    return task.fit(labels if task.relates_rows else observed_labels(labels))
+def fit_task(task: Task, labels: pl.Series, before: State | None = None) -> State:
+    """Return what a task learns from labels, or what its state `before` becomes by them: from those observed, or, where it
+    relates rows, from all rows."""
+    read = labels if task.relates_rows else observed_labels(labels)
+    return task.fit(read) if before is None else task.grow(read, before)
 
 
 def has_label(frame: pl.DataFrame, task: Task) -> bool:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from polyrec.core.batch import Dense, Input
 from polyrec.features.feature import Encoder, State
 from polyrec.features.id_feature import _IdFeature
-from polyrec.features.vocabulary import fit_vocabulary, lookup
+from polyrec.features.vocabulary import fit_vocabulary, lookup, rows_before
 from polyrec.layers.shared_table import SharedTable
 
 
@@ -31,6 +31,12 @@ class Categorical(_IdFeature):
 
     def fit(self, values: pl.DataFrame) -> State:
         return fit_vocabulary(self.readable(values), self.minimum_count)
+
+    def grow(self, values: pl.DataFrame, state: State) -> State:
+        return self.fit(values)
+
+    def rows_before(self, state: State, before: State) -> Tensor:
+        return rows_before(state, before)
 
     def encode(self, values: pl.DataFrame, state: State) -> Dense:
         return Dense(lookup(self.readable(values), state).to_torch())

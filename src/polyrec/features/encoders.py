@@ -96,6 +96,17 @@ class Encoders(nn.Module):
         shared = [self.shared[group].table for group in self.shared if not group.endswith(_IN_GRAPH)]
         return [*shared, *(table for name in self.encoders for table in self.encoders[name].tables())]
 
+    @torch.no_grad()
+    def take_rows(self, other: Encoders, rows: Mapping[str, Tensor]) -> None:
+        """Take the tables of ids from another's: of each feature the rows named, one for each of its own."""
+        for group in self.shared:
+            for name in self.shared[group].rows:
+                self.shared[group].of(name).copy_(other.shared[group].of(name)[rows[name]])
+        for name in self.encoders:
+            if name in rows:
+                for own, before in zip(self.encoders[name].tables(), other.encoders[name].tables(), strict=True):
+                    own.weight.copy_(before.weight[rows[name]])
+
     def rates(self) -> Rates:
         """Return the weights whose steps are of a size of their own."""
         return [own for name in self.encoders for own in self.encoders[name].rates()]

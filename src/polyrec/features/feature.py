@@ -56,6 +56,18 @@ class Feature(Family, family="features"):
         """Learn the state from the feature's columns over the training rows."""
         raise NotImplementedError
 
+    def grow(self, values: pl.DataFrame, state: State) -> State:
+        """Return what the state becomes where training goes on with other rows.
+
+        Scales, edges and what is done to vectors stay, for weights were learned by them; vocabularies are those of the rows.
+        """
+        return state
+
+    def rows_before(self, state: State, before: State) -> Tensor | None:
+        """Return, for each row of the table that ids have by a state, the row of the table by a state before that it goes on
+        from, (rows,): the id's own, or the one that it was read by; None where no rows are given to ids."""
+        return None
+
     def encode(self, values: pl.DataFrame, state: State) -> Column:
         """Turn the feature's columns over any rows into model input."""
         raise NotImplementedError

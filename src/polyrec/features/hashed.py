@@ -63,6 +63,10 @@ class Hashed(_IdFeature):
         colliding = together.filter(together > 1).sum() / max(len(distinct), 1)
         return pl.DataFrame({"value": ids.clear(1), "distinct": [len(distinct)], "colliding": [colliding]})
 
+    def grow(self, values: pl.DataFrame, state: State) -> State:
+        same_type = self.ids(values).cast(state["value"].dtype, strict=False).alias(self.columns[0])
+        return self.fit(same_type.to_frame())
+
     def encode(self, values: pl.DataFrame, state: State) -> Dense:
         return Dense(torch.from_numpy(self._rows(self.ids(values).cast(state["value"].dtype, strict=False))))
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from polyrec.core.batch import Bag, Input, Ragged
 from polyrec.features.feature import Encoder, State, _ColumnFeature
-from polyrec.features.vocabulary import fit_vocabulary, lookup
+from polyrec.features.vocabulary import fit_vocabulary, lookup, rows_before
 from polyrec.layers.shared_table import FIRST_DEVIATION
 
 
@@ -33,6 +33,12 @@ class MultiCategorical(_ColumnFeature):
 
     def fit(self, values: pl.DataFrame) -> State:
         return fit_vocabulary(self._lists(values).explode(empty_as_null=True), self.minimum_count)
+
+    def grow(self, values: pl.DataFrame, state: State) -> State:
+        return self.fit(values)
+
+    def rows_before(self, state: State, before: State) -> Tensor:
+        return rows_before(state, before)
 
     def encode(self, values: pl.DataFrame, state: State) -> Ragged:
         lists = self._lists(values)

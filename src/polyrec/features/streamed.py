@@ -13,8 +13,8 @@ from polyrec.core.batch import Dense, Input
 from polyrec.core.errors import UserError
 from polyrec.features.feature import Encoder, State
 from polyrec.features.id_feature import _IdFeature
-from polyrec.features.stream_vocabulary import ROW, update_vocabulary
-from polyrec.features.vocabulary import lookup
+from polyrec.features.stream_vocabulary import LAST_SEEN, ROW, update_vocabulary
+from polyrec.features.vocabulary import VALUE, lookup
 from polyrec.layers.shared_table import FIRST_DEVIATION
 
 
@@ -54,6 +54,24 @@ class Streamed(_IdFeature):
         ids = self.ids(values)
         update = update_vocabulary(state, ids, times, rows=self.rows, admit_after=self.admit_after, evict=self.evict)
         return update.state, update.recycled
+
+    def grow(self, values: pl.DataFrame, state: State, times: pl.Series | None = None) -> State:
+        """Return what the state becomes by the rows that are later than all that it has seen; ids that none of the rows holds
+        are forgotten. Without times none is known to be later, and the other ids stay as they are."""
+        ids = self.ids(values).cast(state[VALUE].dtype, strict=False)
+        state = state.filter(pl.col(VALUE).is_in(ids.unique().implode()))
+        if times is None:
+            return state
+        is_later = times.to_physical() > state[LAST_SEEN].max() if state.height else pl.repeat(True, len(times), eager=True)
+        return self.refit(values.filter(is_later), state, times.filter(is_later))[0]
+
+    def rows_before(self, state: State, before: State) -> Tensor:
+        rows = torch.arange(self.rows + 1)
+        owned, earlier = state.filter(pl.col(ROW) > 0), before.filter(pl.col(ROW) > 0)
+        place_V = lookup(owned[VALUE], earlier).cast(pl.Int64).to_torch()
+        row_V = torch.cat([torch.zeros(1, dtype=torch.int64), earlier[ROW].cast(pl.Int64).to_torch()])
+        rows[owned[ROW].cast(pl.Int64).to_torch()] = row_V[place_V]
+        return rows
 
     def encode(self, values: pl.DataFrame, state: State) -> Dense:
         return Dense(lookup(self.ids(values), state.filter(pl.col(ROW) > 0)).to_torch())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
+import torch
+from torch import Tensor
 
 VALUE = "value"
 """Column of a vocabulary's state: the values, the most frequent first."""
@@ -45,6 +47,14 @@ def lookup(values: pl.Series, state: pl.DataFrame) -> pl.Series:
     numbered = pl.DataFrame({VALUE: known, "number": pl.int_range(1, len(known) + 1, dtype=pl.Int32, eager=True)})
     joined = asked.alias(VALUE).to_frame().join(numbered, on=VALUE, how="left", maintain_order="left")
     return joined["number"].fill_null(0)
+
+
+def rows_before(state: pl.DataFrame, before: pl.DataFrame) -> Tensor:
+    """Return the row of the table of an earlier vocabulary that each row of a vocabulary's goes on from, (V + 1,).
+
+    It is the value's own; a value that is new goes on from row 0, by which it was read before.
+    """
+    return torch.cat([torch.zeros(1, dtype=torch.int64), lookup(state[VALUE], before).cast(pl.Int64).to_torch()])
 
 
 def _lookup_by_place(asked: pl.Series, known: pl.Series, low: int, high: int) -> pl.Series:

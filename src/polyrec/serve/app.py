@@ -109,6 +109,7 @@ async def _lifespan(app: FastAPI, folder: Path, settings: Settings, metrics: Met
     metrics.watch("polyrec_requests_inside", "Requests that work or wait.", lambda: app.state.gate.inside)
     metrics.watch("polyrec_store_up", "Whether the store answered last.", lambda: store.is_up, "livemin")
     metrics.watch("polyrec_journal_bytes", "Bytes of events that wait for the store.", lambda: store.waiting)
+    metrics.watch("polyrec_lists_journal_bytes", "Bytes of lists that wait for the store.", lambda: store.waiting_lists)
     refused = "1 where a published version was refused."
     metrics.watch("polyrec_version_refused", refused, lambda: router.refused is not None, "livemax")
     app.state.service = service

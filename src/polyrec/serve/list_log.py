@@ -45,7 +45,7 @@ class ListLog:
 
     @property
     def lost(self) -> int:
-        """How many lists were not logged: more than can wait, or served while the store was down."""
+        """How many lists were not logged: more than can wait, here or on the disk while the store is down."""
         return self._lost + self.store.dropped
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""A new version from a table that went on, published unless it is worse than the current one on the newest rows."""
+"""A new version from rows that came later, published unless it is worse than the current one on the newest of them."""
 
 from __future__ import annotations
 
@@ -19,10 +19,16 @@ from polyrec.evaluate.bootstrap import paired_interval
 from polyrec.evaluate.metrics import METRICS
 from polyrec.fitted import Fitted
 from polyrec.observing import observe
+from polyrec.serve.slot import Slot
+from polyrec.serve.stores.store import Store
+from polyrec.serve.table_to_learn import TableToLearn, kept_table, with_events
 from polyrec.serve.versions import VERSIONS, publish, read_pointer
 
 FEWEST = 100
 """New rows without which there is nothing to judge by."""
+
+QUARTER = 4
+"""What part of the declared epochs training goes on for: one of so many."""
 
 
 @dataclass(frozen=True)
@@ -54,20 +60,61 @@ class Refreshed:
     """Rows that both were judged on."""
 
 
-def refresh(folder: Path, data: Source | Tables, *, resamples: int = 200, seed: int = 0, progress: bool = True) -> Refreshed:
-    """Fit the current version's declaration anew on a table that holds its rows and later ones; publish it if it is no worse.
+@dataclass(frozen=True)
+class _Parts:
+    """The rows of a table: those that the current version knows, and of the later ones an earlier and a later half."""
 
-    The rows that are later than all that the current version knows are halved in time: the earlier half is learned with the
-    rest, on the later half both versions are judged, which neither has seen. Where the headline metric of any task falls, its
-    interval wholly on the worse side, nothing is published.
+    known: pl.DataFrame
+    fresh: pl.DataFrame
+    newest: pl.DataFrame
 
-    Raises `UserError` where rows have no time or fewer than 100 of them are new.
+
+def refresh(
+    folder: Path,
+    data: Source | Tables | None = None,
+    *,
+    store: Store | None = None,
+    from_scratch: bool = False,
+    epochs: int | None = None,
+    resamples: int = 200,
+    seed: int = 0,
+    progress: bool = True,
+) -> Refreshed:
+    """Train the current version on with rows that came later, and publish what it becomes if it is no worse.
+
+    The rows are those of a table that holds the known ones and later ones, and the events of a `store`; without a table, the
+    known ones are what the version keeps of them. Rows that are later than all that the current version knows are halved in
+    time: the earlier half is learned with the rest, on the later half both versions are judged, which neither has seen. Where
+    the headline metric of any task falls, its interval wholly on the worse side, nothing is published.
+
+    Training goes on from the current weights (`Recommender.fit(start=…)`) over all rows, for a quarter of the declared epochs
+    unless `epochs` says other; a tenth of the earlier half, or 50 of its rows if that is more, but half of them at most, says
+    which epoch is best and is not learned. With `from_scratch` the declaration is fitted anew.
+
+    Raises `UserError` where rows have no time, fewer than 100 of them are new, or there is no table and the version kept too
+    little of its own.
     """
-    current = Fitted.load(folder / VERSIONS / read_pointer(folder).current)
-    joined = join(data, current.roles.user, current.roles.item)
-    learned, newest = _split(current, joined.frame)
-    training = current.spec.training
-    fitted = current.spec.fit(Tables(learned, joined.users, joined.items), training=training, progress=progress)
+    if data is None and store is None:
+        remedy = "Give a table, a store or both."
+        raise UserError("a refresh", expected="rows to learn from", found="none", remedy=remedy)
+    version = read_pointer(folder).current
+    current = Fitted.load(folder / VERSIONS / version)
+    if current.roles.time is None:
+        remedy = "Declare the time's column and fit again: Recommender(time=…)."
+        raise UserError("a refresh", expected="a recommender of rows with times", found="one without", remedy=remedy)
+    if store is not None and not current.can_rank:
+        remedy = "Give a table alone."
+        raise UserError("a refresh from a store", expected="a recommender of users and items", found="another", remedy=remedy)
+    table = kept_table(current) if data is None else TableToLearn.of(data)
+    if store is not None:
+        slot = Slot(version, current)
+        slot.follow(store)
+        table = with_events(table, slot, store)
+    parts = _split(current, table.rows)
+    fitted = (
+        _fit_anew(current, table, parts, epochs, progress) if from_scratch else _go_on(current, table, parts, epochs, progress)
+    )
+    newest = join(table.tables(parts.newest), current.roles.user, current.roles.item).frame
     changes = _changes(current, fitted, newest, resamples, seed)
     if any(change.is_worse for change in changes):
         return Refreshed(None, changes, newest.height)
@@ -76,21 +123,33 @@ def refresh(folder: Path, data: Source | Tables, *, resamples: int = 200, seed: 
     return Refreshed(version, changes, newest.height)
 
 
-def _split(current: Fitted, frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return the rows to learn from, and the later half of those that the current version does not know."""
-    time = current.roles.time
-    if time is None:
-        remedy = "Declare the time's column and fit again: Recommender(time=…)."
-        raise UserError("a refresh", expected="a recommender of rows with times", found="one without", remedy=remedy)
-    require_columns(frame, (time,), "a refresh")
-    times_N = read_times(frame[time], current.parts.facts["clock"])[0].to_numpy()
+def _split(current: Fitted, frame: pl.DataFrame) -> _Parts:
+    assert current.roles.time is not None
+    require_columns(frame, (current.roles.time,), "a refresh")
+    times_N = read_times(frame[current.roles.time], current.parts.facts["clock"])[0].to_numpy()
     last = current.catalogue.log.frame[TIME].max()
     new_N = times_N > last
     if new_N.sum() < FEWEST:
         found, remedy = f"{int(new_N.sum())}", "Wait for more, or give the table that goes on."
         raise UserError("new rows", expected=f"{FEWEST} or more, later than all known ones", found=found, remedy=remedy)
     judged_N = times_N > np.median(times_N[new_N])
-    return frame.filter(pl.Series(~judged_N)), frame.filter(pl.Series(judged_N))
+    return _Parts(*(frame.filter(pl.Series(mask_N)) for mask_N in (~new_N, new_N & ~judged_N, judged_N)))
+
+
+def _fit_anew(current: Fitted, table: TableToLearn, parts: _Parts, epochs: int | None, progress: bool) -> Fitted:
+    training = current.spec.training if epochs is None else current.spec.training.replace(epochs=epochs)
+    return current.spec.fit(table.tables(pl.concat([parts.known, parts.fresh])), training=training, progress=progress)
+
+
+def _go_on(current: Fitted, table: TableToLearn, parts: _Parts, epochs: int | None, progress: bool) -> Fitted:
+    """Train on from the current weights. Rows that choose the epoch are new: the known ones were learned already."""
+    training = current.spec.training
+    training = training.replace(epochs=-(-training.epochs // QUARTER) if epochs is None else epochs)
+    count = parts.fresh.height
+    held = np.random.default_rng(training.seed).permutation(count) < min(max(count // 10, FEWEST // 2), count // 2)
+    learned = pl.concat([parts.known, parts.fresh.filter(pl.Series(~held))])
+    validation = parts.fresh.filter(pl.Series(held))
+    return current.spec.fit(table.tables(learned), validation, training, start=current, progress=progress)
 
 
 def _changes(current: Fitted, fitted: Fitted, newest: pl.DataFrame, resamples: int, seed: int) -> tuple[Change, ...]:

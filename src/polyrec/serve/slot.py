@@ -23,6 +23,7 @@ from polyrec.rules.exclude import Exclude
 from polyrec.rules.rule import Rule
 from polyrec.serve.stores.durable import Durable
 from polyrec.serve.stores.records import Event, ItemChange
+from polyrec.serve.stores.store import Store
 
 USUAL = 16
 """Users whose lists are made before a version is ready, so that nothing is computed for the first time in a request."""
@@ -70,7 +71,7 @@ class Slot:
                 remedy = "Fit again; its weights are of no use."
                 raise UserError(f"version {self.version!r}", expected="finite scores", found="NaN or infinity", remedy=remedy)
 
-    def follow(self, store: Durable) -> int:
+    def follow(self, store: Durable | Store) -> int:
         """Take over the changes of items that the store has; return how many there were."""
         count = 0
         with self._lock:
@@ -98,10 +99,11 @@ class Slot:
         """Return the change that takes an item away."""
         return ItemChange(item=item, columns=None)
 
-    def events_frame(self, events: Sequence[Event]) -> pl.DataFrame:
-        """Return events as the rows that `Fitted.recommend` reads; a value that does not fit its column is null."""
+    def events_frame(self, events: Sequence[Event], kinds: Mapping[str, pl.DataType] | None = None) -> pl.DataFrame:
+        """Return events as the rows that `Fitted.recommend` reads, or with values of columns of other `kinds` than the log's; a
+        value that does not fit its column is null."""
         fitted = self.fitted
-        kinds = fitted.catalogue.log.frame.schema
+        kinds = fitted.catalogue.log.frame.schema if kinds is None else kinds
         columns = [pl.Series(fitted.item_key, [event.item for event in events], dtype=pl.String)]
         for name in dict.fromkeys(name for event in events for name in event.values):
             if name in kinds and name not in (fitted.item_key, fitted.roles.time):

@@ -76,6 +76,9 @@ class Retrieval(_TwoTower):
         counts = items.alias("item").value_counts(name="share").sort("item")
         return counts.with_columns(pl.col("share") / len(items))
 
+    def grow(self, labels: pl.Series, state: State) -> State:
+        return self.fit(labels)
+
     def targets(self, labels: pl.Series, state: State) -> Tensor:
         """Return 1, 0 or -1 for a true, a false and an unobserved row, its item's code, f and 1 / I, (B, 4).
 

@@ -137,6 +137,11 @@ class Task(Family, family="tasks"):
         """Learn the state from the observed training labels, at least one; where a task relates rows, from all rows."""
         raise NotImplementedError
 
+    def grow(self, labels: pl.Series, state: State) -> State:
+        """Return what the state becomes where training goes on with other labels: classes and scales stay, for weights were
+        learned by them."""
+        return state
+
     def outputs(self, state: State) -> int:
         """Number of raw outputs a row."""
         return 1

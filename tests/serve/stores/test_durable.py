@@ -2,6 +2,7 @@
 
 import logging
 import os
+import resource
 import signal
 import time
 from collections import defaultdict
@@ -87,10 +88,6 @@ def test_a_store_that_is_down_is_made_up_for(opened: Opening, redis_server: Any,
     assert durable.erased_at("erased") == pytest.approx(time.time(), abs=60)
     durable.append([event("z", "erased")])
     assert ids(durable.history("erased", 10).events) == ["z"]
-    durable.log_lists(
-        [ServedList(request="r", time=0, user="u", model="m", items=(ServedItem(item="i", position=1, score=1),))]
-    )
-    assert durable.dropped == 1
     for question in (
         durable.counters,
         lambda: durable.erased_at("u"),
@@ -216,6 +213,89 @@ def test_a_full_journal_is_told_and_what_was_taken_before_is_kept(opened: Openin
     wait_until(lambda: durable.waiting == 0)
     assert ids(durable.history("u", 100).events) == taken
     assert durable.append([event("more", at=100)]) == Receipt(1)
+
+
+class TestListsOfAnOutage:
+    """What was served while the store was down is logged once it is back, events first."""
+
+    def served(self, number: int, user: str = "u", at: float | None = None) -> ServedList:
+        items = (ServedItem(item="i", position=1, score=1, propensity=0.5, predictions={"like": 0.25}),)
+        return ServedList(request=f"{number}", time=time.time() if at is None else at, user=user, model="m", items=items)
+
+    def test_they_wait_and_are_logged_once(self, opened: Opening, redis_server: Any):
+        durable = opened(redis_server.url)
+        lists = [self.served(number) for number in range(250)]
+        durable.log_lists(lists[:1])
+        redis_server.stop()
+        durable.log_lists(lists[:150])
+        durable.log_lists(lists[150:])
+        assert durable.waiting_lists > 0 and durable.waiting == 0 and durable.dropped == 0
+        assert durable.append([event("a")]) == Receipt(None)
+        redis_server.start()
+        wait_until(lambda: durable.waiting == 0 and durable.waiting_lists == 0)
+        with open_store(redis_server.url) as store:
+            assert store.lists_since(0)[0] == lists
+            assert ids(store.history("u", 10)) == ["a"]
+        assert durable.dropped == 0
+
+    def test_they_outlive_the_process(self, tmp_path: Path, redis_server: Any):
+        redis_server.stop()
+        for number in range(2):
+            durable = Durable(partial(open_store, redis_server.url), Journal(tmp_path / "journal"), pause=0.02)
+            durable.log_lists([self.served(number)])
+            durable.close()
+        redis_server.start()
+        durable = Durable(partial(open_store, redis_server.url), Journal(tmp_path / "journal"), pause=0.02)
+        wait_until(lambda: durable.waiting_lists == 0)
+        durable.close()
+        with open_store(redis_server.url) as store:
+            assert [one.request for one in store.lists_since(0)[0]] == ["0", "1"]
+
+    def test_one_who_was_erased_since_is_not_named(self, opened: Opening, redis_server: Any):
+        durable = opened(redis_server.url)
+        redis_server.stop()
+        durable.log_lists([self.served(0), self.served(1, "here"), self.served(2, "elsewhere")])
+        durable.erase("here")
+        durable.log_lists([self.served(3, "here", time.time() + 60)])
+        redis_server.start()
+        with open_store(redis_server.url) as other:
+            other.erase("elsewhere")
+        wait_until(lambda: durable.waiting_lists == 0)
+        with open_store(redis_server.url) as store:
+            assert [one.user for one in store.lists_since(0)[0]] == ["u", None, None, "here"]
+
+    def test_those_without_room_are_counted_and_take_none_of_the_events(self, opened: Opening, redis_server: Any):
+        durable = opened(redis_server.url, limit=8000)
+        redis_server.stop()
+        durable.log_lists([self.served(number) for number in range(40)])
+        lost = durable.dropped
+        assert 0 < lost < 40 and durable.waiting_lists <= 2000
+        taken: list[Receipt] = []
+
+        def fill() -> None:
+            taken.extend(durable.append([event(f"{number}", at=number)]) for number in range(1000))
+
+        with pytest.raises(UnavailableError, match=r"found \d+ bytes that wait for the store, of 8000"):
+            fill()
+        assert durable.waiting > 7800 and durable.dropped == lost
+        redis_server.start()
+        wait_until(lambda: durable.waiting == 0 and durable.waiting_lists == 0)
+        with open_store(redis_server.url) as store:
+            assert store.counters()["events"] == len(taken)
+            assert store.counters()["lists"] == 40 - lost
+
+    def test_a_full_disk_costs_them_before_an_event(self, opened: Opening, redis_server: Any):
+        durable = opened(redis_server.url)
+        redis_server.stop()
+        durable.log_lists([self.served(number) for number in range(5)])
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (60, hard))
+        try:
+            with pytest.raises(UnavailableError, match="found File too large"):
+                durable.append([event("a")])
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert durable.waiting_lists == 0 and durable.dropped == 5
 
 
 def test_a_record_that_the_store_refuses_is_set_aside(opened: Opening, tmp_path: Path, caplog: pytest.LogCaptureFixture):

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from polyrec import UserError
-from polyrec.serve.stores.journal import Appending, Erasing, Journal, Record
-from polyrec.serve.stores.records import Event
+from polyrec.serve.stores.journal import Appending, Erasing, Journal, Record, Serving
+from polyrec.serve.stores.records import Event, ServedItem, ServedList
 from polyrec.serve.stores.store import UnavailableError
 
 
@@ -22,7 +22,9 @@ def record(identifier: str) -> Appending:
     return Appending(1.25, (Event(id=identifier, user="u", item="i", type="rate", time=0.1, values=values),))
 
 
-RECORDS: list[Record] = [record("a"), Erasing(0.1 + 0.2, "ü"), record("b"), record("c")]
+ITEMS = tuple(ServedItem(item=f"ü{place}", position=place, score=0.1 * place, predictions={"like": 0.3}) for place in (1, 2))
+LIST = Serving(ServedList(request="r", time=0.1, user=None, model="m", items=ITEMS))
+RECORDS: list[Record] = [record("a"), Erasing(0.1 + 0.2, "ü"), record("b"), LIST, record("c")]
 
 
 @pytest.fixture
@@ -50,18 +52,31 @@ def test_records_come_back_in_order(path: Path):
 
 def test_the_head_is_dropped_bit_by_bit_and_an_emptied_journal_is_small(path: Path):
     journal = Journal(path)
-    first, position = journal.head(3)
-    assert first == RECORDS[:3]
+    first, position = journal.head(4)
+    assert first == RECORDS[:4]
     journal.drop(position)
     journal.add(record("d"))
     rest, position = journal.head(10)
-    assert rest == [RECORDS[3], record("d")]
+    assert rest == [RECORDS[4], record("d")]
     journal.drop(position)
     assert journal.is_empty and journal.size == 0 and journal.head(10)[0] == []
     journal.add(record("e"))
     journal.close()
     assert read(path) == [record("e")]
     assert len(path.read_bytes().splitlines()) == 2
+
+
+def test_a_journal_that_is_cleared_in_between_keeps_what_came_after(path: Path):
+    journal = Journal(path)
+    _, position = journal.head(2)
+    assert journal.clear() == len(RECORDS) and journal.is_empty
+    journal.add(record("d"), record("e"))
+    journal.drop(position)
+    first, position = journal.head(1)
+    assert first == [record("d")]
+    journal.drop(position)
+    journal.close()
+    assert read(path) == [record("d"), record("e")]
 
 
 @pytest.mark.parametrize("cut", [1, 5, 100])
@@ -81,7 +96,7 @@ def test_a_record_that_was_altered_is_set_aside_and_told(path: Path, caplog: pyt
     path.write_bytes(b"".join([*lines[:2], damaged, *lines[3:]]))
     with caplog.at_level(logging.ERROR):
         assert read(path) == [RECORDS[0], *RECORDS[2:]]
-    assert "1 of 4 records are not what was written" in caplog.text
+    assert "1 of 5 records are not what was written" in caplog.text
     assert path.with_name("journal.damaged").read_bytes() == damaged
     caplog.clear()
     assert read(path) == [RECORDS[0], *RECORDS[2:]]

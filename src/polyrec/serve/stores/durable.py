@@ -12,10 +12,11 @@ from threading import Lock, Thread
 from typing import TypeVar
 
 from polyrec.core.errors import UserError
-from polyrec.serve.stores.journal import Appending, Erasing, Journal, Record
+from polyrec.serve.stores.journal import Appending, Erasing, Journal, Record, Serving
 from polyrec.serve.stores.known import KnownHistories
 from polyrec.serve.stores.records import Event, ItemChange, ServedList
 from polyrec.serve.stores.store import Store, UnavailableError
+from polyrec.serve.stores.waiting_lists import WaitingLists, log_late
 
 Answer = TypeVar("Answer")
 
@@ -23,6 +24,10 @@ _LOGGER = logging.getLogger(__name__)
 
 _RECORDS = 500
 """Records of the journal that are replayed at once."""
+_LISTS = 100
+"""Lists of their journal that are replayed at once: each is as long as a hundred events."""
+_SHARE = 4
+"""What part of the journal's limit the lists beside it may take: one in so many bytes."""
 _LONGEST_PAUSE = 5.0
 """Seconds between two tries to reach a store, at most."""
 
@@ -48,10 +53,13 @@ class Durable:
     """Takes events and erasures whether or not the store answers, and loses none that was acknowledged.
 
     The first call that the store does not answer in time opens the circuit (Nygard, Release It!, 2007): from then on nothing
-    waits for it. Events and erasures go to the journal, histories are the last known ones and say so, lists that were served
-    are dropped and counted, and what only the store can do raises `UnavailableError`. A thread tries to reach the store,
-    replays the journal in its order and closes the circuit. As long as anything waits in the journal, what comes queues up
-    behind it.
+    waits for it. Events and erasures go to the journal, histories are the last known ones and say so, and what only the store
+    can do raises `UnavailableError`. A thread tries to reach the store, replays the journal in its order and closes the
+    circuit. As long as anything waits in the journal, what comes queues up behind it.
+
+    Lists that were served go to a journal of their own, `.lists` beside it, bounded by a quarter of its limit, and are replayed
+    after it, each once. Those for which there is no room are dropped and counted; all that wait are, where a full disk would
+    refuse an event.
 
     Processes share a store, each with a journal of its own; what waits in one bears the time of its acknowledgement, so that an
     erasure and the events before and after it come out right whichever reaches the store first. The clocks of the machines must
@@ -62,12 +70,12 @@ class Durable:
 
     def __init__(self, connect: Callable[[], Store], journal: Journal, users: int = 10_000, pause: float = 0.2) -> None:
         self._connect, self._journal, self._pause = connect, journal, pause
+        self._lists = WaitingLists(journal.path.with_name(f"{journal.path.name}.lists"), journal.limit // _SHARE)
         self._store: Store | None = None
         self._is_up = False
         self._known = KnownHistories(users)
         self._lock = Lock()
         self._erasing: dict[str, float] = {}
-        self._dropped = 0
         for record in journal:
             self._look_ahead(record)
         self._wake, self._is_closing = Signal(), Signal()
@@ -75,6 +83,9 @@ class Durable:
             self._reach()
         except UnavailableError as error:
             _LOGGER.warning("%s Events wait in the journal '%s'.", error, journal.path)
+        except BaseException:
+            self._lists.journal.close()
+            raise
         self._thread = Thread(target=self._recover, name="polyrec-recovery", daemon=True)
         self._thread.start()
 
@@ -85,13 +96,18 @@ class Durable:
 
     @property
     def waiting(self) -> int:
-        """Bytes that wait in the journal."""
+        """Bytes of events and erasures that wait in the journal."""
         return self._journal.size
 
     @property
+    def waiting_lists(self) -> int:
+        """Bytes of served lists that wait in theirs."""
+        return self._lists.journal.size
+
+    @property
     def dropped(self) -> int:
-        """Lists that were served and could not be logged."""
-        return self._dropped
+        """Lists that were served and could neither be logged nor wait."""
+        return self._lists.lost
 
     def append(self, events: Sequence[Event]) -> Receipt:
         """Keep all events or none; see `Store.append`. Raises `UnavailableError` where the journal takes no more either."""
@@ -104,7 +120,7 @@ class Durable:
             except UnavailableError:
                 pass
         if events:
-            self._journal.add(Appending(at, tuple(events)))
+            self._take(Appending(at, tuple(events)))
             self._known.add(events, is_known_elsewhere=False)
             self._wake.set()
         return Receipt(None)
@@ -139,7 +155,7 @@ class Durable:
             self._erasing[user] = at
         self._known.forget(user)
         try:
-            self._journal.add(Erasing(at, user))
+            self._take(Erasing(at, user))
         except UnavailableError:
             with self._lock:
                 self._erasing.pop(user)
@@ -161,12 +177,12 @@ class Durable:
         return self._ask(lambda store: store.items_since(sequence, limit))
 
     def log_lists(self, lists: Sequence[ServedList]) -> None:
-        """Keep lists that were served; where the store does not answer, they are dropped and counted."""
+        """Keep lists that were served; where the store does not answer they wait, as far as there is room for them."""
         try:
             self._ask(lambda store: store.log_lists(lists))
         except UnavailableError:
-            with self._lock:
-                self._dropped += len(lists)
+            self._lists.take(lists)
+            self._wake.set()
 
     def counters(self) -> dict[str, int]:
         """Count what is in the store; see `Store.counters`."""
@@ -180,6 +196,17 @@ class Durable:
         if self._store is not None:
             self._store.close()
         self._journal.close()
+        self._lists.journal.close()
+
+    def _take(self, record: Record) -> None:
+        """Add a record to the journal; where the disk has no room for it, lists that wait make room."""
+        try:
+            self._journal.add(record)
+        except UnavailableError as error:
+            if not isinstance(error.__cause__, OSError) or self._lists.journal.is_empty:
+                raise
+            self._lists.make_room()
+            self._journal.add(record)
 
     def _ask(self, question: Callable[[Store], Answer]) -> Answer:
         if not self._is_up or self._store is None:
@@ -204,7 +231,7 @@ class Durable:
     def _recover(self) -> None:
         pause = self._pause
         while not self._is_closing.is_set():
-            if self._is_up and self._journal.is_empty:
+            if self._is_up and self._journal.is_empty and self._lists.journal.is_empty:
                 self._wake.wait()
                 self._wake.clear()
                 continue
@@ -222,12 +249,13 @@ class Durable:
                 pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _replay(self) -> None:
-        """Bring the journal's records to the store, in order. Those that a crash brings back change nothing there."""
-        while not (self._journal.is_empty or self._is_closing.is_set()):
-            records, position = self._journal.head(_RECORDS)
-            for _, group in groupby(records, key=type):
-                self._bring(list(group))
-            self._journal.drop(position)
+        """Bring what waits to the store, in order, lists last. Records that a crash brings back change nothing there."""
+        for journal, most in ((self._journal, _RECORDS), (self._lists.journal, _LISTS)):
+            while not (journal.is_empty or self._is_closing.is_set()):
+                records, position = journal.head(most)
+                for _, group in groupby(records, key=type):
+                    self._bring(list(group))
+                journal.drop(position)
 
     def _bring(self, records: list[Record]) -> None:
         """Bring records of one type to the store; one that it refuses is set aside, for it would hold up all others."""
@@ -242,6 +270,8 @@ class Durable:
                     with self._lock:
                         if self._erasing.get(record.user) == record.at:
                             del self._erasing[record.user]
+            if served := [record.served for record in records if isinstance(record, Serving)]:
+                log_late(self._store, served)
         except UnavailableError:
             raise
         except Exception as error:
@@ -256,6 +286,6 @@ class Durable:
         """Know what a record says before it is in the store."""
         if isinstance(record, Appending):
             self._known.add(record.events, is_known_elsewhere=False)
-        else:
+        elif isinstance(record, Erasing):
             self._known.forget(record.user)
             self._erasing[record.user] = record.at

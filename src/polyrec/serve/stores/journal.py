@@ -18,7 +18,7 @@ from typing import Any
 from polyrec.core.errors import UserError
 from polyrec.core.files import replacing, sync
 from polyrec.serve.stores.group_commit import GroupCommit
-from polyrec.serve.stores.records import Event
+from polyrec.serve.stores.records import Event, ServedItem, ServedList
 from polyrec.serve.stores.store import UnavailableError
 
 _HEADER = b"polyrec journal 1\n"
@@ -42,7 +42,14 @@ class Erasing:
     user: str
 
 
-Record = Appending | Erasing
+@dataclass(frozen=True)
+class Serving:
+    """A list that was served."""
+
+    served: ServedList
+
+
+Record = Appending | Erasing | Serving
 
 
 class Journal:
@@ -75,6 +82,7 @@ class Journal:
             self._lock_file.close()
             raise
         self._start = len(_HEADER)
+        self._emptied = 0
         self._end = os.fstat(self._file).st_size
         self._lock = Lock()
         self._add = GroupCommit(self._write)
@@ -89,14 +97,16 @@ class Journal:
         """Bytes that wait."""
         return self._end - self._start
 
-    def add(self, record: Record) -> None:
-        """Write a record behind all others, and return when it is on the disk."""
-        self._add(_line(record))
+    def add(self, *records: Record) -> None:
+        """Write records behind all others, all or none, and return when they are on the disk."""
+        self._add(b"".join(map(_line, records)))
 
     def head(self, most: int) -> tuple[list[Record], int]:
         """Return the first records, up to `most`, and where the next begins, for `drop` once these are elsewhere."""
-        lines = list(islice(self._lines(self._start, self._end), most))
-        return self._whole(lines), self._start + sum(map(len, lines))
+        with self._lock:
+            start, end, emptied = self._start, self._end, self._emptied
+        lines = list(islice(self._lines(start, end), most))
+        return self._whole(lines), emptied + start + sum(map(len, lines))
 
     def __iter__(self) -> Iterator[Record]:
         return (record for line in self._lines(self._start, self._end) for record in self._whole([line]))
@@ -104,11 +114,16 @@ class Journal:
     def drop(self, position: int) -> None:
         """Forget the records before a position. The file is emptied when none is left; before, a crash brings them back."""
         with self._lock:
-            self._start = position
+            self._start = max(position - self._emptied, self._start)
             if self._start == self._end:
-                os.ftruncate(self._file, len(_HEADER))
-                os.fdatasync(self._file)
-                self._start = self._end = len(_HEADER)
+                self._empty()
+
+    def clear(self) -> int:
+        """Give up all records that wait, and return how many there were."""
+        with self._lock:
+            count = sum(1 for _ in self._lines(self._start, self._end))
+            self._empty()
+        return count
 
     def set_aside(self, record: Record) -> None:
         """Write a record that no store takes to the file `.damaged`, so that it is not lost to those who look for it."""
@@ -118,6 +133,12 @@ class Journal:
         """Close the file; what waits in it stays."""
         os.close(self._file)
         self._lock_file.close()
+
+    def _empty(self) -> None:
+        os.ftruncate(self._file, len(_HEADER))
+        os.fdatasync(self._file)
+        self._emptied += self._end
+        self._start = self._end = len(_HEADER)
 
     def _write(self, lines: Sequence[bytes]) -> list[None]:
         content = b"".join(lines)
@@ -183,6 +204,8 @@ class Journal:
 def _line(record: Record) -> bytes:
     if isinstance(record, Erasing):
         content: dict[str, Any] = {"at": record.at, "erase": record.user}
+    elif isinstance(record, Serving):
+        content = {"serve": record.served.model_dump()}
     else:
         content = {"at": record.at, "append": [event.model_dump() for event in record.events]}
     body = json.dumps(content, ensure_ascii=False).encode()
@@ -197,4 +220,7 @@ def _record(line: bytes) -> Record | None:
     content = json.loads(body)
     if "erase" in content:
         return Erasing(content["at"], content["erase"])
+    if "serve" in content:
+        items = tuple(ServedItem.model_construct(**item) for item in content["serve"].pop("items"))
+        return Serving(ServedList.model_construct(**content["serve"], items=items))
     return Appending(content["at"], tuple(Event.model_construct(**event) for event in content["append"]))

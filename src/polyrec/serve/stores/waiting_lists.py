@@ -1,0 +1,51 @@
+"""Served lists that wait on the disk until a store is back, as far as there is room for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import inf
+from pathlib import Path
+from threading import Lock
+
+from polyrec.serve.stores.journal import Journal, Serving
+from polyrec.serve.stores.records import ServedList
+from polyrec.serve.stores.store import Store, UnavailableError
+
+
+class WaitingLists:
+    """A journal of lists alone. What it has no room for is counted and lost."""
+
+    def __init__(self, path: Path, limit: int) -> None:
+        self.journal = Journal(path, limit)
+        self._lost = 0
+        self._lock = Lock()
+
+    @property
+    def lost(self) -> int:
+        """How many lists there was no room for."""
+        return self._lost
+
+    def take(self, lists: Sequence[ServedList]) -> None:
+        """Keep lists, as many as there is room for."""
+        try:
+            self.journal.add(*map(Serving, lists))
+        except UnavailableError:
+            if len(lists) == 1:
+                return self._lose(1)
+            self.take(lists[: len(lists) // 2])
+            self.take(lists[len(lists) // 2 :])
+
+    def make_room(self) -> None:
+        """Give up all lists, for something that counts more needs the disk."""
+        self._lose(self.journal.clear())
+
+    def _lose(self, count: int) -> None:
+        with self._lock:
+            self._lost += count
+
+
+def log_late(store: Store, lists: Sequence[ServedList]) -> None:
+    """Log lists that were served a while ago, without the names of users who were erased since."""
+    users = {one.user for one in lists if one.user is not None}
+    erased = {user: at for user in users if (at := store.erased_at(user)) is not None}
+    store.log_lists([one.replace(user=None) if one.time <= erased.get(one.user or "", -inf) else one for one in lists])
