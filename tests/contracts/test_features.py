@@ -220,6 +220,19 @@ class TestHistory:
         torch.testing.assert_close(pool(pool.x_BLK, pool.mask_BL), alone, rtol=1e-5, atol=1e-6)
 
 
+def test_training_can_go_on_with_other_rows(reading: Reading):
+    """With its rows of ids found again, what was learned says of every known row what it said before."""
+    feature = reading.feature
+    state = feature.grow(pl.concat([reading.unseen, reading.table.reverse(), reading.unseen]), reading.state)
+    rows = feature.rows_before(state, reading.state)
+    encoder = feature.build(state).eval()
+    tables = {id(own.weight) for own in encoder.tables()}
+    moved = {name for name, own in encoder.named_parameters() if id(own) in tables} if rows is not None else set()
+    encoder.load_state_dict({name: own[rows] if name in moved else own for name, own in reading.encoder.state_dict().items()})
+    grown = Reading(feature, reading.table, reading.unseen, state, encoder)
+    assert torch.equal(grown.vectors(reading.table), reading.vectors(reading.table))
+
+
 def test_a_history_is_pooled_by_the_name_of_a_kind():
     assert History(name="h", of="item_id", pooling="DIN").pooling == DIN()
     assert History(name="h", of="item_id").pooling == Mean()
