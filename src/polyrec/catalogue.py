@@ -30,7 +30,7 @@ from polyrec.item_changes import changed_rows, places
 from polyrec.model import Model
 from polyrec.networks.beside import Beside
 from polyrec.objective import Objective
-from polyrec.predicting import BATCH, Pass, TaskTensors, joined, raised
+from polyrec.predicting import BATCH, Pass, TaskTensors, joined, lifts_new_items, raised
 from polyrec.proposing import Outputs, Proposer
 from polyrec.recommender import Roles
 from polyrec.tasks.retrieval import Retrieval
@@ -146,7 +146,7 @@ class Catalogue:
         with torch.inference_mode():
             raw = self._raw(self._user(given, events), rows_N)
         predictions = self._objective.predictions(raw, self.parts.task_states)
-        if any(task.bonus_of_new_items for task in self.spec.tasks):
+        if lifts_new_items(self.spec.tasks):
             predictions = raised(predictions, self.spec.tasks, self._is_new[rows_N])
         return TaskTensors(calibrated(self.spec.calibration, self.parts.calibration_states, predictions), raw.context)
 

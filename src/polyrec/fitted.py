@@ -29,7 +29,7 @@ from polyrec.data.tables import Tables
 from polyrec.model import Model
 from polyrec.objective import Objective
 from polyrec.observing import number_groups
-from polyrec.predicting import BATCH, TaskTensors, context_of, raised, raw_outputs
+from polyrec.predicting import BATCH, TaskTensors, context_of, lifts_new_items, raised, raw_outputs
 from polyrec.recommender import Recommender, Roles
 from polyrec.recommending import Ask, best_first, recommendation
 from polyrec.rows_to_predict import prepare_rows, read_rows
@@ -94,11 +94,14 @@ class Fitted:
 
     def encode(self, data: Source | Tables) -> dict[str, np.ndarray]:
         """Return what an exported model reads, by input, for the rows of a table."""
-        from polyrec.export.inputs import flatten
+        from polyrec.export.inputs import NEW_ITEM, flatten
 
         frame = read_rows(self.parts, self.roles, data)
         batch = prepare_rows(self.catalogue, frame).batch(torch.arange(frame.height))
-        return {name: tensor.numpy() for name, tensor in flatten(batch, self.spec.all_features).items()}
+        tensors = flatten(batch, self.spec.all_features)
+        if lifts_new_items(self.spec.tasks):
+            tensors[NEW_ITEM] = self.catalogue.is_new(frame[self.item_key])
+        return {name: tensor.numpy() for name, tensor in tensors.items()}
 
     def predict(self, data: Source | Tables) -> pl.DataFrame:
         """Return the keys that the table has, each task's prediction in the label's units, and the fused score.
@@ -294,7 +297,7 @@ class Fitted:
         """
         raw = self.raw_tensors(frame) if raw is None else raw
         predictions = Objective(self.spec.tasks).predictions(raw, self.parts.task_states)
-        if any(task.bonus_of_new_items for task in self.spec.tasks):
+        if lifts_new_items(self.spec.tasks):
             predictions = raised(predictions, self.spec.tasks, self.catalogue.is_new(frame[self.item_key]))
         predictions = calibrated(self.spec.calibration, self.parts.calibration_states, predictions)
         return TaskTensors(predictions, context_of(raw))

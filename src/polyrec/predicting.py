@@ -65,6 +65,11 @@ class Pass:
         return {name: torch.cat([*hidden_BH[name]], 1) for name in self.states}
 
 
+def lifts_new_items(tasks: Sequence[Task]) -> bool:
+    """Return whether any task adds something to predictions of items that no training row holds."""
+    return any(task.bonus_of_new_items for task in tasks)
+
+
 def raised(predictions: Mapping[str, Tensor], tasks: Sequence[Task], is_new_N: Tensor) -> dict[str, Tensor]:
     """Return predictions, at most 1, with what tasks add to those of items that no training row holds."""
     bonus = {task.name: task.bonus_of_new_items for task in tasks if task.bonus_of_new_items}

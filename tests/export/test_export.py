@@ -166,6 +166,23 @@ class TestInputs:
             assert all(any(number > 0 for number in element) == real for element, real in zip(row, mask, strict=True))
 
 
+@pytest.mark.parametrize("form", ["onnx", "torch"])
+def test_new_items_are_lifted(world: pl.DataFrame, tmp_path: Path, form: str):
+    met = Retrieval(name="met", label="rating >= 4", negatives=0, width=4, tower=(4,), new_items=0.2)
+    fitted = declare(user=USER, tasks=(LIKE, met)).fit(world.head(500), progress=False)
+    rows = world[500:540].with_columns(item_id=pl.when(pl.int_range(pl.len()) % 3 == 0).then(-1).otherwise("item_id"))
+    inputs = fitted.encode(rows)
+    known = world.head(500)["item_id"].implode()
+    assert inputs["item.new"].tolist() == (~rows["item_id"].is_in(known)).to_list()
+    found = run(fitted.export(tmp_path / "model", form), form, inputs)
+    for name, value in fitted.predict_tensors(rows).items():
+        np.testing.assert_allclose(found[name], value.numpy(), rtol=1e-5, atol=1e-5)
+    level = run(tmp_path / "model", form, inputs | {"item.new": np.zeros(40, bool)})
+    lift = found["met"] - level["met"]
+    np.testing.assert_allclose(lift[inputs["item.new"]], 0.1, atol=1e-5)  # the prediction is (1 + cosine) / 2
+    np.testing.assert_array_equal(lift[~inputs["item.new"]], 0)
+
+
 class TestRefusals:
     def test_name_a_feature_that_cannot_be_exported(self, world: pl.DataFrame, tmp_path: Path):
         fitted = declare(user=(*USER, LIKED.replace(pooling=Recurrent()))).fit(world.head(500), progress=False)

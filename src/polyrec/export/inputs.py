@@ -2,6 +2,7 @@
 
 - a value or a vector a row: `name`, (B,) or (B, …)
 - several values a row: `name`, (B, V) numbers, filled up with -1
+- where a task adds something to new items: `item.new`, (B,) true where no row that the recommender knows holds the item
 - a history: `name`, its elements (B, L, …), oldest first and padded at the front, and `name.mask` (B, L), true where one is
   real; L is the longest that the history declares
 
@@ -22,6 +23,7 @@ from polyrec.features.feature import Feature
 from polyrec.features.history import History
 
 MASK = ".mask"
+NEW_ITEM = "item.new"
 NONE = -1
 """What a row of several values is filled up with."""
 

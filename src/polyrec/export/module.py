@@ -14,13 +14,13 @@ from polyrec.artifact import Parts
 from polyrec.calibrating import calibrated
 from polyrec.core.batch import Input
 from polyrec.core.names import SCORE
-from polyrec.export.inputs import unflatten
+from polyrec.export.inputs import NEW_ITEM, unflatten
 from polyrec.features.encoders import Encoders
 from polyrec.features.feature import Encoder
 from polyrec.features.multi_categorical import BagEncoder
 from polyrec.model import Model
 from polyrec.objective import Objective
-from polyrec.predicting import Pass
+from polyrec.predicting import Pass, raised
 
 
 class ExportedModel(nn.Module):
@@ -48,6 +48,8 @@ class ExportedModel(nn.Module):
         spec = self.parts.spec
         raw = self.run(unflatten(tensors, spec.all_features))
         predictions = self.objective.predictions(raw, self.parts.task_states)
+        if NEW_ITEM in tensors:
+            predictions = raised(predictions, spec.tasks, tensors[NEW_ITEM])
         predictions = calibrated(spec.calibration, self.parts.calibration_states, predictions)
         scalar = {task.name: predictions[task.name] for task in spec.tasks if task.is_scalar}
         score = {SCORE: spec.fusion.score(scalar, None, self.parts.fusion_states, raw.context)} if scalar else {}

@@ -19,13 +19,13 @@ import polyrec
 from polyrec.core.errors import UserError, missing_extra, nearest
 from polyrec.core.files import replacing, write_text
 from polyrec.core.names import FORMATS
-from polyrec.export.inputs import BATCH, dynamic_shapes, flatten, shapes
+from polyrec.export.inputs import BATCH, NEW_ITEM, dynamic_shapes, flatten, shapes
 from polyrec.export.module import ExportedModel
 from polyrec.features.history import History
 from polyrec.features.joint import Joint
 from polyrec.features.language_model import LanguageModel
 from polyrec.poolings.recurrent import Recurrent
-from polyrec.predicting import rows_of_nothing
+from polyrec.predicting import lifts_new_items, rows_of_nothing
 
 if TYPE_CHECKING:
     from polyrec.fitted import Fitted
@@ -40,6 +40,8 @@ def export(fitted: Fitted, path: Path, form: str) -> Path:
     module, parts, features = ExportedModel(fitted.parts, fitted.model), fitted.parts, fitted.spec.all_features
     batch = rows_of_nothing(fitted.spec, parts.feature_states, parts.frames, fitted.roles.user, 2)
     named, tensors = shapes(batch, features), flatten(batch, features)
+    if lifts_new_items(fitted.spec.tasks):
+        named, tensors = named | {NEW_ITEM: (BATCH,)}, tensors | {NEW_ITEM: torch.tensor([False, True])}
     with torch.no_grad():
         outputs = module(tensors)
     try:
@@ -72,10 +74,6 @@ def _check(fitted: Fitted, form: str) -> None:
             import onnxscript  # noqa: F401
         except ImportError as error:
             raise missing_extra("onnxscript", "export", "export to ONNX") from error
-    for task in fitted.spec.tasks:
-        if task.bonus_of_new_items:
-            thing, found = f"export to {form} of the task {task.name!r}", "`new_items`, which depends on what was met"
-            raise UserError(thing, expected="a task of its inputs alone", found=found, remedy="Set `new_items` to 0.")
     if fitted.has_score and fitted.spec.fusion.compares_rows:
         thing, found = f"export to {form} of the fusion {type(fitted.spec.fusion).__name__}", "one that compares rows"
         raise UserError(thing, expected="a score of each row alone", found=found, remedy="Choose another, such as Add.")
