@@ -4,7 +4,7 @@
 
 Films: MovieLens-100k with the demo's declaration, the whole catalogue ranked by four tasks. Shop: 100,000 made-up items, of
 which a Retrieval task proposes 500 by an exact search, ranked by an MMoE of three tasks. Each is served by `polyrec serve` in a
-process of its own; a client in another process keeps so many requests under way as is told, over as many connections. The bare
+process of its own, and in two; a client in another process keeps so many requests under way as is told, over as many connections. The bare
 handler is Starlette around `predict`, fusion and sorting: no history, no log, no checks. Server and client share the cores.
 Times are in milliseconds.
 """
@@ -42,6 +42,16 @@ from polyrec.core.files import write_text
 from polyrec.demo.movielens import recommender
 
 CLIENTS = (1, 2, 4, 8, 16, 64)
+ARMS: dict[str, tuple[str, ...]] = {
+    "bare": (),
+    "polyrec": ("--threads", "2"),
+    "polyrec, 2 workers": ("--threads", "1", "--workers", "2"),
+}
+"""Options of the server in each arm; the bare handler works on two requests at a time."""
+
+WARM = {"bare": 2.0, "polyrec": 2.0, "polyrec, 2 workers": 10.0}
+"""Seconds of load before the first that counts: of two workers one may still be loading when the other answers."""
+
 ITEMS, USERS, CANDIDATES = 100_000, 5_000, 500
 
 
@@ -285,12 +295,12 @@ def measure(name: str, make: Callable[[], Fitted], work: Path, seconds: float, u
         fitted.save(folder)
     told: dict[str, Any] = {"items": fitted.items.height, "forward pass alone, ms": forward(fitted, users)}
     told["ONNX Runtime, whole model, ms"] = onnx(fitted, folder.parent)
-    for arm in ("bare", "polyrec"):
+    for arm in ARMS:
         port, store = free_port(), folder.parent / f"{uuid.uuid4().hex}.sqlite"
         own = [__file__, "--bare", str(folder), "--port", str(port)]
-        serve = ["-m", "polyrec", "serve", str(folder), "--port", str(port), "--rate", "1000000", "--threads", "2"]
+        serve = ["-m", "polyrec", "serve", str(folder), "--port", str(port), "--rate", "1000000", *ARMS[arm]]
         with process(own if arm == "bare" else [*serve, "--store", f"sqlite:///{store}"], port):
-            asyncio.run(load(port, 2, 2.0, lambda number: _body(number, users)))
+            asyncio.run(load(port, 4, WARM[arm], lambda number: _body(number, users)))
             runs = (load(port, clients, seconds, lambda number: _body(number, users)) for clients in CLIENTS)
             told[arm] = [asyncio.run(run).told() for run in runs]
             if arm == "polyrec":
@@ -330,7 +340,7 @@ def show(name: str, told: dict[str, Any]) -> None:
     table = Table(title=f"{name}: {told['items']:,} items, forward pass alone {told['forward pass alone, ms']:.1f} ms")
     for column in ("arm", "clients", "requests/s", "p50", "p95", "p99", "statuses"):
         table.add_column(column, justify="right")
-    for arm in ("bare", "polyrec"):
+    for arm in ARMS:
         for own in told[arm]:
             times = [f"{own[name]:.1f}" if own[name] is not None else "" for name in ("p50", "p95", "p99")]
             table.add_row(arm, str(own["clients"]), f"{own['requests_per_second']:.0f}", *times, str(own["statuses"]))
