@@ -4,8 +4,9 @@
 
 Films: MovieLens-100k with the demo's declaration, the whole catalogue ranked by four tasks. Shop: 100,000 made-up items, of
 which a Retrieval task proposes 500 by an exact search, ranked by an MMoE of three tasks. Each is served by `polyrec serve` in a
-process of its own, and in two; a client in another process keeps so many requests under way as is told, over as many connections. The bare
-handler is Starlette around `predict`, fusion and sorting: no history, no log, no checks. Server and client share the cores.
+process of its own, and in two; a client in another process keeps so many requests under way as is told, over as many
+connections. The bare handler is Starlette around `predict`, fusion and sorting: no history, no log, no checks. Server and
+client share the cores.
 Times are in milliseconds.
 """
 
