@@ -1,4 +1,4 @@
-"""Personal: groups that want different tasks are told apart, groups that do not are left alone, and who is unknown is common."""
+"""Personal: groups that want different tasks are told apart, others are left alone, and who is unknown is common."""
 
 from pathlib import Path
 

@@ -20,7 +20,7 @@ from torch.nn import functional
 from polyrec.core.errors import UserError
 from polyrec.fusion.add import Add
 from polyrec.fusion.context import NO_CONTEXT, Context
-from polyrec.fusion.fusion import Fusion, State, double
+from polyrec.fusion.fusion import Fusion, State
 from polyrec.fusion.head import Layers, described, minimise, outputs, spread, standardised, tanh, units, weighed, with_weights
 from polyrec.fusion.target import worth
 from polyrec.fusion.weighted import _Summed
@@ -109,8 +109,8 @@ class Personal(Fusion):
         y_N, is_known_N = worth(self.target, labels, "Personal")
         term_NT = torch.stack([weight * self.summed.term(predictions[task]) for task, weight in weights.items()], 1)[is_known_N]
         widths = {name: context.features[name].shape[1] for name in self.by}
-        u_NS = torch.cat([double(context.features[name][is_known_N]) for name in self.by], 1)
-        unknown_S = torch.cat([double(context.unknown[name][0]) for name in self.by])
+        u_NS = torch.cat([context.features[name][is_known_N] for name in self.by], 1)
+        unknown_S = torch.cat([context.unknown[name][0] for name in self.by])
         vectors = described(widths, u_NS, unknown_S)
         rows = spread(len(u_NS), 3 * u_NS.shape[1])
         users = [standardised(vectors, u_NS[rows]) * known_NS for known_NS in self._known(len(rows), [*widths.values()])]
