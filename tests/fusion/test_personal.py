@@ -1,4 +1,4 @@
-"""Personal: groups that want different tasks are told apart, groups that do not are left alone, unknown users are common."""
+"""Personal: groups that want different tasks are told apart, others are left alone, and who is unknown is common."""
 
 from pathlib import Path
 
@@ -25,13 +25,18 @@ UNKNOWN = {"group": VECTORS[:1], "taste": torch.zeros(1, WIDTH)}
 class World:
     """Users of two groups and their rows; where groups differ, the first wants clicks and the second buys."""
 
-    def __init__(self, users: int, differ: bool, seed: int) -> None:
+    def __init__(
+        self, users: int, differ: bool, seed: int, second: float = 0.5, clicks: float = 0.5, lift: float = 0.0
+    ) -> None:
+        """`second` is the second group's share, `clicks` what a click weighs for users who do not differ, and `lift` the
+        log-odds by which the second group finds anything better."""
         generator = torch.Generator().manual_seed(seed)
         self.user = torch.arange(users).repeat_interleave(PER)
-        self.second = torch.rand(users, generator=generator)[self.user] < 0.5
+        self.second = torch.rand(users, generator=generator)[self.user] < second
         click, buy = torch.rand(2, users * PER, generator=generator)
-        wanted = torch.where(self.second, buy, click) if differ else (click + buy) / 2
-        self.good = (torch.rand(users * PER, generator=generator) < torch.sigmoid(4 * (wanted - 0.5))).double()
+        wanted = torch.where(self.second, buy, click) if differ else clicks * click + (1 - clicks) * buy
+        odds = 4 * (wanted - 0.5) + lift * (self.second.float() - 0.5)
+        self.good = (torch.rand(users * PER, generator=generator) < torch.sigmoid(odds)).double()
         self.predictions = {"click": click, "buy": buy}
         self.labels = {"good": (torch.ones(users * PER, dtype=torch.bool), self.good)}
         taste = torch.randn(users, WIDTH, generator=generator)[self.user]
@@ -88,6 +93,28 @@ def test_groups_that_want_the_same_lose_no_more_than_noise(of: _Summed):
     assert np.mean(losses) < 0.004
 
 
+def test_users_who_like_more_do_not_weigh_otherwise():
+    fusion, ratios = Personal(of=OF[0], by=("group", "taste"), target={"good": 1.0}), []
+    for seed in range(3):
+        state = World(300, False, seed, clicks=0.75, lift=4.0).learned(fusion)
+        weights = fusion.weights_of(TASKS, state, people(1, 2, 0))
+        ratios.append((weights["click"] / weights["buy"]).log())
+    mean = torch.stack(ratios).mean(0).exp()
+    assert ((mean > 2) & (mean < 4.5)).all(), "all of them want clicks three times as much"
+
+
+def test_who_is_unknown_is_taken_to_want_what_most_want():
+    fusion = Personal(of=OF[0], by=("group", "taste"), target={"good": 1.0})
+    state = World(300, True, 0, second=0.2).learned(fusion)
+    weights = fusion.weights_of(TASKS, state, people(1, 2, 0))
+    first, second, unknown = (weights["click"] / weights["buy"]).tolist()
+    assert first > unknown > 1.8
+    assert second < 0.5
+    judged = World(1000, True, 1, second=0.2)
+    nobody = fusion.score(judged.predictions, None, state, people(0))
+    assert judged.ndcg(nobody) > judged.best_common(OF[0]) - 0.005
+
+
 def test_held_hard_enough_it_is_the_fusion_that_it_is_of():
     fusion = Personal(of=OF[0], by=("group", "taste"), target={"good": 1.0}, penalty=1e9)
     world = World(100, True, 0)
@@ -114,7 +141,7 @@ def test_weights_are_bounded_and_only_their_ratio_is_learned():
     state = World(20, True, 0).learned(fusion)
     far = Context({}, {name: 1e6 * own for name, own in people(1, 2).features.items()})
     weights = fusion.weights_of(TASKS, state, far)
-    assert all(((own >= 0.1) & (own <= 10)).all() for own in weights.values())
+    assert all((own.log().abs() <= np.log(10) * (1 + 1e-12)).all() for own in weights.values())
     torch.testing.assert_close(weights["click"] * weights["buy"], torch.ones(2, dtype=torch.float64))
 
 

@@ -3,6 +3,7 @@
 import datetime
 import random
 import uuid
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ import polars as pl
 import pytest
 from starlette.testclient import TestClient
 
-from polyrec import Fitted
+from polyrec import Concat, Fitted, Multiply, Personal, Recommender
+from polyrec.fusion.fusion import Fusion
 from polyrec.rules.epsilon_greedy import EpsilonGreedy
 
 
@@ -47,6 +49,36 @@ def test_a_thousand_requests_are_answered_as_offline(client: TestClient, served:
             options["weights"] = {"like": generator.uniform(0, 3)}
         body = {**options, "user": None if user is None else str(user), "features": features}
         same(asked(client, "/recommend", **body), served.recommend(**options, **given, **features))
+
+
+class TestFusionsThatReadMore:
+    @pytest.mark.parametrize(
+        "fusion",
+        [
+            Concat(target={"like": 1.0, "stars": 0.5}, states="all"),
+            Personal(of=Multiply(powers={"like": 1.0, "stars": 0.5}), by=("user_id", "age", "liked")),
+        ],
+    )
+    def test_are_answered_as_offline(self, serve: Any, fusion: Fusion, world: pl.DataFrame, small: Recommender, tmp_path: Path):
+        spec = small.replace(fusion=fusion, training=small.training.replace(epochs=1))
+        read = spec.fit(world.head(3000), progress=False)
+        generator = random.Random(2)
+        names = list(read.spec.fusion.weights_among(["like", "stars"]))
+        with serve(read.save(tmp_path / "artifact")) as client:
+            model = client.get("/model").json()
+            assert [*model["weights"]] == names
+            for _ in range(60):
+                user = generator.choice([*range(100, 180), 7])
+                options: dict[str, Any] = {"k": generator.randint(1, 70), "exclude_seen": generator.random() < 0.7}
+                if names and generator.random() < 0.5:
+                    options["weights"] = {"like": generator.uniform(0, 3)}
+                same(asked(client, "/recommend", user=str(user), **options), read.recommend(user_id=user, **options))
+            rate(client, 101, 12, 5, 6000)
+            events = pl.DataFrame({"item_id": [12], "rating": [5], "timestamp": [6000]})
+            same(asked(client, "/recommend", user="101", k=70), read.recommend(user_id=101, k=70, events=events))
+            few = read.items["item_id"][:3].to_list()
+            answer = asked(client, "/score", user="7", items=[str(item) for item in few])
+            assert [own["score"] for own in answer["items"]] == read.score(7, few).tolist()
 
 
 class TestEvents:

@@ -101,8 +101,8 @@ class Concat(Fusion):
         scale_T = torch.where(scale_T > 0, scale_T, 1.0)
         sign_T = torch.tensor([-1.0 if self.target.get(task, 1.0) < 0 else 1.0 for task in tasks], dtype=torch.float64)
         x_NT, states = (plain_NT - mean_T) / scale_T, context.states
-        h_NS = torch.cat([x_NT[:, :0], *(double(own[is_known_N]) for own in states.values())], 1)
-        vectors = described({task: own.shape[1] for task, own in states.items()}, h_NS, h_NS.mean(0))
+        h_NS = torch.cat([x_NT[:, :0].float(), *(own[is_known_N] for own in states.values())], 1)
+        vectors = described({task: own.shape[1] for task, own in states.items()}, h_NS, double(h_NS).mean(0))
         rows = spread(len(x_NT), h_NS.shape[1])
         layers, weight_US = self._learn(x_NT[rows], standardised(vectors, h_NS[rows]), y_N[is_known_N][rows], sign_T)
         columns = (tasks, [task in probabilities for task in tasks], mean_T.tolist(), scale_T.tolist())

@@ -21,8 +21,9 @@ MOST = 2.0**_WHOLE
 
 
 def rounded(x_BS: Tensor) -> Tensor:
-    """Return numbers in double precision, cut to [-16, 16] and rounded to multiples of 2^-20."""
-    return torch.round(x_BS.clamp(-MOST, MOST) * 2.0**_FRACTION) / 2.0**_FRACTION
+    """Return numbers in double precision, cut to [-16, 16] and rounded to multiples of 2^-20; single precision holds these,
+    too."""
+    return x_BS.clamp(-MOST, MOST).mul_(2.0**_FRACTION).round_().mul_(2.0**-_FRACTION).to(torch.float64)
 
 
 def rounded_weights(weight_US: Tensor) -> Tensor:

@@ -22,10 +22,12 @@ from torch import Tensor
 
 from polyrec.fusion.arithmetic import sigmoid
 from polyrec.fusion.exact import rounded, rounded_weights
-from polyrec.fusion.fusion import double
 
 Layers = Sequence[tuple[Tensor, Tensor]]
 """Weight (H, inputs) and bias (H,) of each layer."""
+
+_SAME = 1e-6
+"""Share of numbers' size below which their deviation is rounding."""
 
 _STEPS, _ROWS, _NUMBERS = 200, 100_000, 2**23
 """Iterations of L-BFGS at most; rows that are learned from at most, and numbers of them."""
@@ -44,23 +46,24 @@ def outputs(head: pl.DataFrame, few: Sequence[Tensor], many: Sequence[Tensor] = 
 def weighed(vectors: pl.DataFrame, values: Mapping[str, Tensor]) -> list[Tensor]:
     """Return the weighted sum (B,) of a row's vectors, (B, its width) by what they belong to, for each unit."""
     names = vectors["of"].unique(maintain_order=True)
-    x_BS = torch.cat([double(values[name]) for name in names], 1)
+    x_BS = torch.cat([values[name] for name in names], 1)
     weight_SU = vectors["weights"].explode().to_torch().reshape(vectors.height, -1)
     return list((standardised(vectors, x_BS) @ weight_SU).unbind(1))
 
 
 def standardised(vectors: pl.DataFrame, x_BS: Tensor) -> Tensor:
-    """Return the numbers that count."""
-    return rounded((x_BS - vectors["mean"].to_torch()) / vectors["scale"].to_torch())
+    """Return the numbers that count, from single precision to double."""
+    return rounded((x_BS - vectors["mean"].to_torch().float()).mul_((1 / vectors["scale"].to_torch()).float()))
 
 
 def described(of: Mapping[str, int], x_NS: Tensor, mean_S: Tensor) -> pl.DataFrame:
     """Return the frame `vectors` without the weights, given the widths of what the numbers belong to, and them, in rows.
 
-    The scale is their deviation, and 1 where it is 0. `mean` is what counts as 0.
+    The scale is their deviation, and 1 where they are the same but for rounding. `mean` is what counts as 0.
     """
+    x_NS = x_NS.double()
     scale_S = (x_NS - x_NS.mean(0)).square().mean(0).sqrt()
-    scale_S = torch.where(scale_S > 0, scale_S, 1.0)
+    scale_S = torch.where(scale_S > _SAME * x_NS.abs().mean(0), scale_S, 1.0)
     names = [name for name, width in of.items() for _ in range(width)]
     return pl.DataFrame({"of": names, "mean": mean_S.tolist(), "scale": scale_S.tolist()})
 

@@ -1,7 +1,7 @@
 """Personal: a fusion whose weights depend on who asks.
 
 Shape letters: B rows, N rows to learn from, T tasks that are weighed, F features, S numbers of their vectors, U units of the
-first layer, H units of a layer.
+first layer, H units of a layer, V views of a user: known, known in part, unknown.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch.nn import functional
 from polyrec.core.errors import UserError
 from polyrec.fusion.add import Add
 from polyrec.fusion.context import NO_CONTEXT, Context
-from polyrec.fusion.fusion import Fusion, State, double
+from polyrec.fusion.fusion import Fusion, State
 from polyrec.fusion.head import Layers, described, minimise, outputs, spread, standardised, tanh, units, weighed, with_weights
 from polyrec.fusion.target import worth
 from polyrec.fusion.weighted import _Summed
@@ -37,10 +37,10 @@ class Personal(Fusion):
     bounds multipliers smoothly to a tenth and ten times. The mean leaves what ranks: how tasks weigh against each other.
 
     The head begins at `m = 1` and learns from validation rows like `Concat`, which says what `target` means, by cross-entropy
-    of `sigmoid(a(u) + c s)`; a is linear and forgotten: users who like more are not to weigh otherwise for it. Every row counts
-    as its user's, as that of a user of whom nothing is known, and, of several features, as that of one of whom some are, drawn
-    at random. So users of whom nothing is known have the best common weights. It is a model of varying coefficients (Hastie
-    and Tibshirani, JRSS B 1993).
+    of `sigmoid(a(u) + c(u) s)`; a, linear, and c, of the mean, are forgotten: users who like more, or are easier to predict,
+    are not to weigh otherwise for it. Every row counts as its user's, as that of a user of whom nothing is known, and, of
+    several features, as that of one of whom some are, drawn at random, each with an a and c of its own beside. So users of whom
+    nothing is known have the best common weights. It is a model of varying coefficients (Hastie and Tibshirani, JRSS B 1993).
 
     Weights of one request take the place of the fusion's own and are multiplied as these are. A weight of 0 stays 0, and one
     below 0 stays below. The model cannot be refitted, for another model has other vectors. State: `tasks` (`task`, in the order
@@ -109,8 +109,8 @@ class Personal(Fusion):
         y_N, is_known_N = worth(self.target, labels, "Personal")
         term_NT = torch.stack([weight * self.summed.term(predictions[task]) for task, weight in weights.items()], 1)[is_known_N]
         widths = {name: context.features[name].shape[1] for name in self.by}
-        u_NS = torch.cat([double(context.features[name][is_known_N]) for name in self.by], 1)
-        unknown_S = torch.cat([double(context.unknown[name][0]) for name in self.by])
+        u_NS = torch.cat([context.features[name][is_known_N] for name in self.by], 1)
+        unknown_S = torch.cat([context.unknown[name][0] for name in self.by])
         vectors = described(widths, u_NS, unknown_S)
         rows = spread(len(u_NS), 3 * u_NS.shape[1])
         users = [standardised(vectors, u_NS[rows]) * known_NS for known_NS in self._known(len(rows), [*widths.values()])]
@@ -161,23 +161,25 @@ class Personal(Fusion):
             weight_HU = torch.randn(width, inputs, generator=generator, dtype=torch.float64) / inputs**0.5
             raw += [weight_HU.requires_grad_(), torch.zeros(width, dtype=torch.float64, requires_grad=True)]
         raw[-2] = torch.zeros_like(raw[-2]).requires_grad_()
-        slope, shift = (torch.zeros((), dtype=torch.float64, requires_grad=True) for _ in range(2))
+        slope_V, shift_V = (torch.zeros(len(users), dtype=torch.float64, requires_grad=True) for _ in range(2))
         base_S = torch.zeros(numbers, dtype=torch.float64, requires_grad=True)
         term_NT = (term_NT - term_NT.mean(0)) / (float(term_NT.sum(1).std()) or 1.0)
 
-        def cross_entropy(user_NS: Tensor) -> Tensor:
-            x_NH = user_NS
+        def cross_entropy(view: int) -> Tensor:
+            x_NH = users[view]
             for number, (weight_HU, bias_H) in enumerate(zip(raw[::2], raw[1::2], strict=True)):
                 x_NH = functional.linear(x_NH if number == 0 else torch.tanh(x_NH), weight_HU, bias_H)
-            m_NT = torch.exp(MOST * torch.tanh((x_NH - x_NH.mean(1, keepdim=True)) / MOST))
-            logit_N = functional.softplus(slope) * (m_NT * term_NT).sum(1) + shift + user_NS @ base_S
+            mean_N1 = x_NH.mean(1, keepdim=True)
+            steep_N1, m_NT = (torch.exp(MOST * torch.tanh(own / MOST)) for own in (mean_N1, x_NH - mean_N1))
+            score_N = functional.softplus(slope_V[view]) * (steep_N1 * m_NT * term_NT).sum(1)
+            logit_N = score_N + shift_V[view] + users[view] @ base_S
             return functional.binary_cross_entropy_with_logits(logit_N, y_N)
 
         def loss() -> Tensor:
             of_vectors = numbers * (raw[0].square().sum() + base_S.square().sum())
             of_layers = sum((weight.square().sum() for weight in (*raw[2::2], raw[-1])), start=torch.zeros(()))
-            return sum(map(cross_entropy, users), start=self.penalty * (of_vectors + of_layers) / (2 * rows))
+            return sum(map(cross_entropy, range(len(users))), start=self.penalty * (of_vectors + of_layers) / (2 * rows))
 
-        minimise([*raw, slope, shift, base_S], loss)
+        minimise([*raw, slope_V, shift_V, base_S], loss)
         first_US, *later = [weight.detach() for weight in raw[::2]]
         return list(zip([first_US[:, :0], *later], [bias.detach() for bias in raw[1::2]], strict=True)), first_US
