@@ -13,10 +13,12 @@ from torch import Tensor
 
 from polyrec.core.errors import UserError, nearest
 from polyrec.data.expressions import require_columns
+from polyrec.data.json_columns import read_column
 
 
 def read_items(told: Sequence[Mapping[str, object]], items: pl.DataFrame, key: str) -> pl.DataFrame:
-    """Return items that are told one by one as the rows that `changed_rows` reads: each with the key and the same columns.
+    """Return items that are told one by one, in values of JSON, as the rows that `changed_rows` reads: each with the key and
+    the same columns.
 
     Raises `UserError` for a column that the catalogue has not or not every item tells, and for a value that does not fit.
     """
@@ -30,7 +32,7 @@ def read_items(told: Sequence[Mapping[str, object]], items: pl.DataFrame, key: s
             remedy = "Tell items with other columns in a call of their own."
             raise UserError("items", expected="the same columns of each", found=f"one without {name!r}", remedy=remedy)
         try:
-            columns.append(pl.Series(name, [own[name] for own in told], dtype=items.schema[name]))
+            columns.append(read_column(name, [own[name] for own in told], items.schema[name]))
         except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError) as error:
             raise _misfit(name, items.schema[name], error) from error
     for own in told:

@@ -11,9 +11,11 @@ import polars as pl
 import pytest
 from starlette.testclient import TestClient
 
-from polyrec import Concat, Fitted, Multiply, Personal, Recommender
+from polyrec import Binary, Categorical, Concat, Fitted, Multiclass, Multiply, Personal, Recommender, Training
 from polyrec.fusion.fusion import Fusion
 from polyrec.rules.epsilon_greedy import EpsilonGreedy
+from polyrec.serve.messages import RecommendRequest
+from polyrec.serve.service import Service
 
 
 def asked(client: TestClient, path: str, **body: Any) -> dict[str, Any]:
@@ -122,6 +124,31 @@ class TestEvents:
         assert client.post("/events", json={"events": [event]}).status_code == 202
         assert client.post("/recommend", json={"user": user}).status_code == 200
 
+    def test_of_a_fraction_for_a_whole_number_are_refused(self, client: TestClient):
+        event = {"id": "f", "user": "101", "item": "5", "type": "rate", "time": 1, "values": {"rating": 4.7}}
+        answer = client.post("/events", json={"events": [event]})
+        assert answer.status_code == 409
+        assert "value 'rating' of the event 'f': expected a value of type Int64, found 4.7" in answer.json()["error"]
+
+    def test_of_a_text_for_a_boolean_are_refused(self, serve: Any, world: pl.DataFrame, small: Recommender, tmp_path: Path):
+        (*others, liked) = small.user
+        spec = small.replace(user=(*others, liked.replace(where="good")), training=small.training.replace(epochs=1))
+        rows = world.head(600).with_columns(good=pl.col("rating") >= 4)
+        with serve(spec.fit(rows, progress=False).save(tmp_path / "artifact")) as client:
+            event = {"id": "b", "user": "101", "item": "5", "type": "rate", "time": 5000, "values": {"good": "yes"}}
+            answer = client.post("/events", json={"events": [event]})
+            assert answer.status_code == 409
+            assert "expected a value of type Boolean, found 'yes'" in answer.json()["error"]
+            rate(client, 101, 5, 5, 5000, values={"good": True})
+
+    def test_of_mixed_types_are_each_what_they_are(self, client: TestClient, served: Fitted):
+        for second in range(5000, 5004):
+            rate(client, 101, 12, 5, second)
+        rate(client, 101, 19, 5, 5004, values={"rating": "5"})
+        told = {"item_id": [12, 12, 12, 12, 19], "rating": [5] * 5, "timestamp": range(5000, 5005)}
+        expected = served.recommend(user_id=101, k=5, events=pl.DataFrame(told))
+        same(asked(client, "/recommend", user="101", k=5), expected)
+
     def test_of_other_columns_are_kept_for_the_next_training(self, client: TestClient):
         rate(client, -9, 5, 5, 5000, values={"seconds": 12.5})
         (event,) = client.get("/users/-9").json()["history"]
@@ -223,6 +250,35 @@ class TestLog:
         assert [(own.item, own.position, own.propensity) for own in first.items] == [
             (own["item"], place, 1.0) for place, own in enumerate(answers[0]["items"], 1)
         ]
+
+    def test_keys_and_names_of_any_length_are_kept(self, serve: Any, world: pl.DataFrame, tmp_path: Path):
+        from polyrec.serve.stores.opening import open_store
+
+        name = "a class of a very long name that goes on and on for more than sixty-four letters"
+        keys = {5: "http://x/" + "p" * 500, 12: ""}
+        rows = world.head(600).with_columns(
+            item_id=pl.col("item_id").replace_strict(keys, default=pl.col("item_id").cast(pl.String), return_dtype=pl.String),
+            kind=pl.format(name + " {}", pl.int_range(pl.len()) % 300),
+        )
+        spec = Recommender(
+            user=(Categorical(name="user_id", width=4),),
+            item=(Categorical(name="item_id", width=4),),
+            tasks=(Binary(name="like", label="rating >= 4", tower=()), Multiclass(name="kind", label="kind", tower=())),
+            training=Training(epochs=1),
+        )
+        fitted = spec.fit(rows, progress=False)
+        with serve(fitted.save(tmp_path / "wide")) as client:
+            items = asked(client, "/recommend", k=100)["items"]
+            assert {*keys.values()} <= {own["item"] for own in items}
+        with open_store(f"sqlite:///{tmp_path}/events.sqlite") as store:
+            ((served,), _) = store.lists_since(0)
+        assert [(own.item, dict(own.predictions)) for own in served.items] == [(own["item"], own["tasks"]) for own in items]
+
+    def test_a_list_that_no_record_holds_is_answered_and_told(self, client: TestClient, caplog: pytest.LogCaptureFixture):
+        service: Service = client.app.state.service  # type: ignore[attr-defined]
+        found = service.recommend(RecommendRequest.model_construct(user="u" * 300, k=3))
+        assert len(found.items) == 3
+        assert "is not logged" in caplog.text
 
 
 def test_times_are_told_as_in_the_training(world: pl.DataFrame, small: Any, serve: Any, tmp_path: Any):

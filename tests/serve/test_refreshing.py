@@ -64,8 +64,24 @@ def test_what_is_worse_is_not_published(models: Path, tmp_path: Path):
     done = CliRunner().invoke(app, ["refresh", str(models), "--data", f"{tmp_path}/table.parquet", "--json"])
     assert done.exit_code == 1
     told = json.loads(done.stdout[done.stdout.index("{") :])
-    assert told["version"] is None
+    assert (told["version"], told["reason"]) == (None, "a task is worse on the newest rows")
     assert told["changes"][0]["after"] < told["changes"][0]["before"]
+    assert read_pointer(models) == before
+
+
+def test_what_cannot_be_judged_is_not_published(models: Path, tmp_path: Path):
+    before = read_pointer(models)
+    later = rows(1500, 1000, taste=0).with_columns(liked=pl.when(pl.col("timestamp") < 2000).then("liked").otherwise(True))
+    pl.concat([rows(0, 1500, taste=0), later]).write_parquet(tmp_path / "table.parquet")
+    command = ["refresh", str(models), "--data", f"{tmp_path}/table.parquet"]
+    done = CliRunner().invoke(app, [*command, "--json"])
+    assert done.exit_code == 1
+    told = json.loads(done.stdout[done.stdout.index("{") :])
+    assert (told["version"], told["reason"]) == (None, "no task could be judged on the newest rows")
+    assert told["changes"][0]["low"] is None
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 1
+    assert "Not published, for no task could be judged on the newest rows." in " ".join(done.stdout.split())
     assert read_pointer(models) == before
 
 

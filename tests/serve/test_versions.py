@@ -1,6 +1,7 @@
 """Versions side by side, and how one takes another's place while requests go on."""
 
 import json
+import os
 import shutil
 import threading
 import time
@@ -75,6 +76,23 @@ class TestPublishing:
         with pytest.raises(UserError, match="as it was written"):
             publish(broken, models)
         assert (models / "current.json").read_bytes() == before
+
+    def test_leaves_what_another_is_copying(self, others: list[Path], models: Path):
+        unfinished = models / "versions" / ".0123456789ab.x7"
+        unfinished.mkdir()
+        os.utime(unfinished, (0, 0))
+        for other in others:
+            publish(other, models)
+        assert unfinished.is_dir()
+
+    def test_with_shares_that_leave_nobody_is_refused_before_it_is_copied(self, others: list[Path], models: Path):
+        publish(others[0], models, split=0.6)
+        before = (models / "current.json").read_bytes()
+        with pytest.raises(UserError, match=r"shares of versions: expected a sum of less than 1, found 1\.1\. Give a smaller"):
+            publish(others[1], models, split=0.5)
+        assert not (models / "versions" / version_of(others[1])).exists()
+        assert (models / "current.json").read_bytes() == before
+        publish(others[0], models, split=0.9)
 
     def test_by_the_command(self, artifact: Path, others: list[Path], tmp_path: Path):
         folder = tmp_path / "models"
@@ -192,6 +210,18 @@ class TestServing:
         assert by_model[version_of(others[0])] >= 1
         shadow = next(own for own in lists if own.model == version_of(others[0]))
         assert shadow.request.split("-")[0] in {own.request for own in lists}
+
+    def test_every_version_in_the_shadow_is_asked(
+        self, serve: Any, artifact: Path, others: list[Path], models: Path, tmp_path: Path
+    ):
+        publish(others[0], models, shadow=True)
+        publish(others[1], models, shadow=True)
+        with serve(models) as client, open_store(f"sqlite:///{tmp_path}/events.sqlite") as store:
+            request = client.post("/recommend", json={"user": "101", "k": 2}).json()["request"]
+            until(lambda: len(store.lists_since(0)[0]) == 3)
+            lists, _ = store.lists_since(0)
+        names = {f"{request}-{version_of(other)}" for other in others[:2]}
+        assert {own.request: own.shown for own in lists} == {request: True, **dict.fromkeys(names, False)}
 
     def test_items_added_before_are_known_to_a_version_that_comes_later(self, serve: Any, others: list[Path], models: Path):
         with serve(models, every=0.05) as client:

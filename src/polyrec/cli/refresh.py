@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import asdict
+from math import isfinite
 from pathlib import Path
 from typing import Annotated
 
@@ -37,6 +38,8 @@ def refresh(
 ) -> None:
     """Train the current version on with rows that came later, and publish it unless a task is worse on the newest.
 
+    Where no task can be judged on them, nothing is published either.
+
     Ends with code 1 where nothing was published.
 
     Example: polyrec refresh models --data ratings.parquet
@@ -48,7 +51,8 @@ def refresh(
     with nullcontext() if store is None else open_store(store) as events:
         found = refresh(folder, given, store=events, epochs=epochs, from_scratch=from_scratch, resamples=resamples)
     if json:
-        print_json(asdict(found))
+        changes = [{name: _finite(value) for name, value in asdict(own).items()} for own in found.changes]
+        print_json({**asdict(found), "changes": changes})
     else:
         table = Table(title=f"The newest {found.rows:,} rows", title_justify="left", box=SIMPLE, padding=(0, 1), pad_edge=False)
         for name in ("task", "metric", "current", "new", "new − current, 95 % interval"):
@@ -57,5 +61,10 @@ def refresh(
             difference = f"{own.after - own.before:+.4f} [{own.low:+.4f}, {own.high:+.4f}]" + (" worse" if own.is_worse else "")
             table.add_row(own.task, own.metric, f"{own.before:.4f}", f"{own.after:.4f}", difference)
         console.print(table)
-        console.print(f"Published {found.version}." if found.version else "Not published: the current version goes on.")
+        refused = f"Not published, for {found.reason}. The current version goes on."
+        console.print(f"Published {found.version}." if found.version else refused)
     raise typer.Exit(0 if found.version else 1)
+
+
+def _finite(value: str | float) -> str | float | None:
+    return value if isinstance(value, str) or isfinite(value) else None

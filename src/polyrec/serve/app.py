@@ -23,7 +23,7 @@ from polyrec import __version__
 from polyrec.core.errors import UserError
 from polyrec.serve import messages
 from polyrec.serve.access import Access
-from polyrec.serve.columns import event_names
+from polyrec.serve.columns import event_names, item_columns
 from polyrec.serve.document import document
 from polyrec.serve.guard import Guard, RefusedError
 from polyrec.serve.limits import Gate, RateLimit
@@ -137,12 +137,14 @@ async def _watch(router: Router, metrics: Metrics, every: float) -> None:
     """Look for another pointer, for items that other workers changed and at what is counted, again and again."""
     while True:
         await asyncio.sleep(every)
-        metrics.look()
         try:
+            metrics.look()
             await asyncio.to_thread(router.refresh)
             await asyncio.to_thread(router.follow)
         except UnavailableError as error:
             _LOGGER.warning("changes of items are not known: %s", error)
+        except Exception as error:
+            _LOGGER.exception("the next look at versions and items follows, for this one failed", exc_info=error)
 
 
 def _routes(app: FastAPI) -> None:
@@ -198,7 +200,7 @@ def _routes(app: FastAPI) -> None:
         """Return what is known of a user: the newest events, live ones and those of the training."""
         kept = service(request)
         fitted = kept.router.current.fitted
-        columns = (*fitted.items.columns, *event_names(fitted))
+        columns = (*item_columns(fitted), *event_names(fitted))
         return await answer(request, lambda: kept.user(user, max(1, min(limit, 100)), columns))
 
     @app.delete("/users/{user}", status_code=204, responses=_REFUSALS)

@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 
 from polyrec.data.histories import TIME, USER
+from polyrec.data.json_columns import can_be_told
 from polyrec.fitted import Fitted
 
 MOST_VALUES = 50
@@ -23,6 +24,11 @@ def feature_columns(fitted: Fitted) -> dict[str, dict[str, Any]]:
     """
     users = fitted.catalogue.users.frame
     return _described(users.drop(fitted.user_key))
+
+
+def item_columns(fitted: Fitted) -> list[str]:
+    """Return the columns of the catalogue that an answer may tell: those of types that JSON has a form for."""
+    return [name for name, kind in fitted.items.schema.items() if can_be_told(kind)]
 
 
 def event_names(fitted: Fitted) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,12 @@ class Change:
     after: float
     low: float
     high: float
-    """95 % interval of after minus before, users drawn with replacement."""
+    """95 % interval of after minus before, users drawn with replacement; NaN where no draw has both classes or the like."""
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether there is an interval at all."""
+        return math.isfinite(self.low) and math.isfinite(self.high)
 
     @property
     def is_worse(self) -> bool:
@@ -54,10 +60,12 @@ class Refreshed:
     """What came of a refresh."""
 
     version: str | None
-    """The version that answers now; none where the new one was worse."""
+    """The version that answers now; none where the new one was worse or could not be judged."""
     changes: tuple[Change, ...]
     rows: int
     """Rows that both were judged on."""
+    reason: str | None = None
+    """Why nothing was published; none where something was."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +93,8 @@ def refresh(
     The rows are those of a table that holds the known ones and later ones, and the events of a `store`; without a table, the
     known ones are what the version keeps of them. Rows that are later than all that the current version knows are halved in
     time: the earlier half is learned with the rest, on the later half both versions are judged, which neither has seen. Where
-    the headline metric of any task falls, its interval wholly on the worse side, nothing is published.
+    the headline metric of any task falls, its interval wholly on the worse side, nothing is published, and neither where no
+    task's metric has an interval on these rows.
 
     Training goes on from the current weights (`Recommender.fit(start=…)`) over all rows, for a quarter of the declared epochs
     unless `epochs` says other; a tenth of the earlier half, or 50 of its rows if that is more, but half of them at most, says
@@ -117,7 +126,9 @@ def refresh(
     newest = join(table.tables(parts.newest), current.roles.user, current.roles.item).frame
     changes = _changes(current, fitted, newest, resamples, seed)
     if any(change.is_worse for change in changes):
-        return Refreshed(None, changes, newest.height)
+        return Refreshed(None, changes, newest.height, "a task is worse on the newest rows")
+    if not any(change.is_judged for change in changes):
+        return Refreshed(None, changes, newest.height, "no task could be judged on the newest rows")
     with tempfile.TemporaryDirectory() as place:
         version = publish(fitted.save(Path(place) / "artifact"), folder)
     return Refreshed(version, changes, newest.height)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 from polyrec.core.errors import UserError
 from polyrec.serve.slot import Slot
 from polyrec.serve.stores.durable import Durable
+from polyrec.serve.stores.records import ItemChange
 from polyrec.serve.stores.store import UnavailableError
 from polyrec.serve.versions import Models, Pointer
 
@@ -74,9 +77,10 @@ class Router:
                 if pointer == before:
                     return False
                 new = {name: slots.get(name) or self._load(name) for name in pointer.names}
-            except (UserError, OSError, ValueError) as error:
+            except Exception as error:
                 if self.refused != str(error):
-                    _LOGGER.error("a version was refused, the others go on: %s", error)
+                    is_told = isinstance(error, UserError | OSError | ValueError)
+                    _LOGGER.error("a version was refused, the others go on: %s", error, exc_info=not is_told)
                 self.refused = str(error)
                 return False
             self._state, self.refused = (pointer, new), None
@@ -86,6 +90,13 @@ class Router:
     def follow(self) -> int:
         """Take over the changes of items that the store has, in all versions; return how many there were."""
         return sum(slot.follow(self.store) for slot in self.slots.values())
+
+    def check_items(self, items: Sequence[Mapping[str, Any]]) -> list[ItemChange]:
+        """Return changes of items as a store keeps them; raises `UserError` where one does not fit every version."""
+        changes = self.current.check_items(items)
+        for slot in self.slots.values():
+            slot.require_fit(changes)
+        return changes
 
     def _load(self, name: str) -> Slot:
         slot = Slot.load(name, self.models.path(name))

@@ -12,6 +12,7 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -19,12 +20,11 @@ import polars as pl
 import torch
 
 from polyrec.core.errors import UserError
-from polyrec.data.expressions import require_columns
 from polyrec.explain.integrated_gradients import attribute
 from polyrec.recommending import Ask, Recommendation, recommendation
 from polyrec.rules.candidates import Listed
 from polyrec.serve import messages
-from polyrec.serve.columns import event_columns, feature_columns
+from polyrec.serve.columns import event_columns, feature_columns, item_columns
 from polyrec.serve.list_log import ListLog
 from polyrec.serve.metrics import Metrics
 from polyrec.serve.router import Router
@@ -32,7 +32,7 @@ from polyrec.serve.slot import Slot
 from polyrec.serve.stores.durable import Durable
 from polyrec.serve.stores.records import ServedItem, ServedList
 from polyrec.serve.stores.store import UnavailableError
-from polyrec.serve.telling import columns_of, rows_of, told
+from polyrec.serve.telling import columns_of, require_told, rows_of, told
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -53,16 +53,18 @@ class Service:
     def __init__(self, router: Router, store: Durable, lists: ListLog, metrics: Metrics) -> None:
         self.router, self.store, self.lists, self.metrics = router, store, lists, metrics
         self._shadows = ThreadPoolExecutor(1, "shadow")
-        self._shadowed = 0
+        self._shadowed: set[str] = set()
+        self._lock = Lock()
         self._erasures: OrderedDict[str, bool] = OrderedDict()
 
     def recommend(self, asked: messages.RecommendRequest) -> messages.RecommendAnswer:
         """Return the best items for someone, and log the list."""
         slot, request = self.router.of(asked.user), uuid.uuid4().hex
         ask, fallback = self._ask(slot, asked)
-        found = recommendation(slot.fitted, ask)
-        items = told(slot, found, asked.columns)
-        self._log(slot, asked.user, request, items)
+        fitted = slot.fitted
+        found = recommendation(fitted, ask)
+        items = told(fitted, found, asked.columns)
+        self._log(slot, asked.user, request, items, shown=True)
         for shadow in self.router.shadows:
             self._shadow(shadow, asked, request)
         self._count(fallback)
@@ -74,13 +76,13 @@ class Service:
         slot = self.router.of(asked.user)
         who, events, fallback = self._who(slot, asked.user, asked.features)
         fitted = slot.fitted
-        rows = rows_of(slot, asked.items)
+        rows = rows_of(fitted, asked.items)
         later = fitted.catalogue.events(events, who.get(fitted.user_key))
         predictions = fitted.catalogue.predict(who, rows, later)
         scores = fitted.fused(predictions, asked.weights).numpy()
         found = Recommendation(Listed(rows.numpy(), scores, np.ones(len(rows))), predictions)
         self._count(fallback)
-        return messages.ScoreAnswer(items=told(slot, found, ()), model=slot.version, fallback=fallback)
+        return messages.ScoreAnswer(items=told(fitted, found, ()), model=slot.version, fallback=fallback)
 
     def take_events(self, asked: messages.EventsRequest) -> messages.EventsAnswer:
         """Keep events; what returns is safe."""
@@ -91,14 +93,16 @@ class Service:
 
     def take_items(self, asked: messages.ItemsRequest) -> messages.ItemsAnswer:
         """Add or change items; they can be recommended when this returns."""
-        self.store.put_items(self.router.current.check_items(asked.items))
+        self.router.follow()
+        self.store.put_items(self.router.check_items(asked.items))
         self.router.follow()
         self.metrics.items.inc(len(asked.items))
         return messages.ItemsAnswer(changed=len(asked.items), items=self.router.current.fitted.items.height)
 
     def remove_item(self, item: str) -> None:
         """Take an item away, so that it is not listed any more."""
-        rows_of(self.router.current, [item])
+        self.router.follow()
+        rows_of(self.router.current.fitted, [item])
         self.store.put_items([self.router.current.removal(item)])
         self.router.follow()
 
@@ -107,15 +111,17 @@ class Service:
         self.store.erase(user)
 
     def similar(self, asked: messages.SimilarRequest) -> messages.SimilarAnswer:
-        """Return the items whose vectors are nearest to an item's."""
+        """Return the items whose vectors are nearest to an item's, but for those that were taken away."""
         slot = self.router.current
-        fitted = slot.fitted
-        require_columns(fitted.items, asked.columns, "`columns` of the catalogue")
-        own = rows_of(slot, [asked.item])
+        fitted, gone = slot.fitted, slot.gone
+        require_told(fitted, asked.columns)
+        own = rows_of(fitted, [asked.item])
         vectors_ID = fitted.catalogue.unit_vectors(torch.arange(fitted.items.height))
         cosine_I = vectors_ID @ vectors_ID[own[0]]
         cosine_I[own] = -torch.inf
-        best_K = torch.argsort(cosine_I, descending=True, stable=True)[: min(asked.k, len(cosine_I) - 1)]
+        cosine_I[[row for row in fitted.catalogue.keys.find(sorted(gone)) if row is not None]] = -torch.inf
+        count = min(asked.k, int((cosine_I > -torch.inf).sum()))
+        best_K = torch.argsort(cosine_I, descending=True, stable=True)[:count]
         keys = fitted.items[fitted.item_key][best_K.numpy()].cast(pl.String).to_list()
         shown = columns_of(fitted.items, best_K, asked.columns)
         items = [
@@ -130,7 +136,7 @@ class Service:
         who, events, fallback = self._who(slot, asked.user, asked.features)
         fitted = slot.fitted
         catalogue = fitted.catalogue
-        row = int(rows_of(slot, [asked.item])[0])
+        row = int(rows_of(fitted, [asked.item])[0])
         later = catalogue.events(events, who.get(fitted.user_key))
         found = attribute(fitted, catalogue.vectors(who, row, later), catalogue.baseline(row))
         tasks = {
@@ -187,7 +193,7 @@ class Service:
             "item": fitted.item_key,
             "user": fitted.user_key,
             "items": fitted.items.height,
-            "columns": [name for name in fitted.items.columns if name != fitted.item_key],
+            "columns": [name for name in item_columns(fitted) if name != fitted.item_key],
             "features": feature_columns(fitted),
             "events": event_columns(fitted),
             "card": fitted.parts.card,
@@ -200,7 +206,7 @@ class Service:
         self.store.close()
 
     def _ask(self, slot: Slot, asked: messages.RecommendRequest) -> tuple[Ask, list[str]]:
-        require_columns(slot.fitted.items, asked.columns, "`columns` of the catalogue")
+        require_told(slot.fitted, asked.columns)
         who, events, fallback = self._who(slot, asked.user, asked.features)
         seed = secrets.randbits(53) if asked.seed is None else asked.seed
         rules = (*asked.rules, *slot.rules)
@@ -240,29 +246,40 @@ class Service:
             self._erasures.popitem(last=False)
         return found
 
-    def _log(self, slot: Slot, user: str | None, request: str, items: Sequence[messages.RecommendedItem]) -> None:
-        served = tuple(
-            ServedItem(item=own.item, position=place, score=own.score, propensity=own.propensity, predictions=own.tasks)
-            for place, own in enumerate(items, 1)
-        )
-        self.lists.put(ServedList(request=request, time=time.time(), user=user, model=slot.version, items=served))
+    def _log(
+        self, slot: Slot, user: str | None, request: str, items: Sequence[messages.RecommendedItem], *, shown: bool
+    ) -> None:
+        """Log a list. One that no record can hold is told in the server's log: its request is answered all the same."""
+        try:
+            served = tuple(
+                ServedItem(item=own.item, position=place, score=own.score, propensity=own.propensity, predictions=own.tasks)
+                for place, own in enumerate(items, 1)
+            )
+            one = ServedList(request=request, time=time.time(), user=user, model=slot.version, items=served, shown=shown)
+        except Exception as error:
+            _LOGGER.error("a list of the version %s is not logged: %s", slot.version, error)
+            return
+        self.lists.put(one)
         self.metrics.lists.labels(slot.version).inc()
 
     def _shadow(self, slot: Slot, asked: messages.RecommendRequest, request: str) -> None:
         """Let a version in the shadow make its list too, unless it is busy with an earlier one."""
-        if self._shadowed > 0:
-            return
-        self._shadowed += 1
+        with self._lock:
+            if slot.version in self._shadowed:
+                return
+            self._shadowed.add(slot.version)
 
         def make() -> None:
             try:
                 ask, _ = self._ask(slot, asked)
-                items = told(slot, recommendation(slot.fitted, ask), ())
-                self._log(slot, asked.user, f"{request}-{slot.version}", items)
-            except UserError as error:
-                _LOGGER.warning("version %s in the shadow has no answer: %s", slot.version, error)
+                fitted = slot.fitted
+                items = told(fitted, recommendation(fitted, ask), ())
+                self._log(slot, asked.user, f"{request}-{slot.version}", items, shown=False)
+            except Exception as error:
+                is_told = isinstance(error, UserError)
+                _LOGGER.warning("version %s in the shadow has no answer: %s", slot.version, error, exc_info=not is_told)
             finally:
-                self._shadowed -= 1
+                self._shadowed.discard(slot.version)
 
         self._shadows.submit(make)
 

@@ -10,23 +10,30 @@ import torch
 from torch import Tensor
 
 from polyrec.core.errors import UserError
+from polyrec.data.expressions import require_columns
+from polyrec.fitted import Fitted
 from polyrec.recommending import Recommendation
 from polyrec.serve import messages
+from polyrec.serve.columns import item_columns
 from polyrec.serve.guard import RefusedError
-from polyrec.serve.slot import Slot
 
 
-def rows_of(slot: Slot, items: Sequence[str]) -> Tensor:
+def require_told(fitted: Fitted, columns: Sequence[str]) -> None:
+    """Raise `UserError` for a column that the catalogue has not, or that no answer can tell."""
+    require_columns(fitted.items.select(item_columns(fitted)), columns, "`columns` of the catalogue")
+
+
+def rows_of(fitted: Fitted, items: Sequence[str]) -> Tensor:
     """Return the rows of items; one that the catalogue has not is not found."""
     try:
-        return slot.fitted.catalogue.rows(items)
+        return fitted.catalogue.rows(items)
     except UserError as error:
         raise RefusedError(404, str(error)) from error
 
 
-def told(slot: Slot, found: Recommendation, columns: Sequence[str]) -> list[messages.RecommendedItem]:
+def told(fitted: Fitted, found: Recommendation, columns: Sequence[str]) -> list[messages.RecommendedItem]:
     """Return a list as it is answered."""
-    fitted, listed = slot.fitted, found.listed
+    listed = found.listed
     rows_K = torch.from_numpy(listed.rows_K)
     keys = fitted.items[fitted.item_key][listed.rows_K].cast(pl.String).to_list()
     tasks = _by_item(fitted.spec.tasks, fitted.parts.task_states, found.predictions, len(keys))

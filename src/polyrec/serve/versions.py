@@ -98,10 +98,13 @@ def publish(artifact: Path, folder: Path, *, split: float | None = None, shadow:
     """Add an artifact to a folder of models and point to it; return the version's name.
 
     It becomes the current version, or answers a share of the users beside it, or in its shadow. Every file is checked against
-    the artifact's manifest before. The newest three versions stay, and those that the pointer names.
+    the artifact's manifest before. The newest three versions stay, and those that the pointer names. Raises `UserError` where
+    the shares would leave nobody to the current version.
     """
     read(artifact)
     version = version_of(artifact)
+    if shadow or split is not None:
+        _pointed(folder, version, split, shadow)  # what cannot be pointed to is not copied
     place = folder / VERSIONS / version
     if not place.is_dir():
         with replacing_folder(place) as temporary:
@@ -114,7 +117,8 @@ def publish(artifact: Path, folder: Path, *, split: float | None = None, shadow:
 def point(folder: Path, pointer: Pointer) -> None:
     """Write the pointer, in one step, and remove versions that are neither new nor pointed to."""
     write_text(folder / POINTER, json.dumps(pointer.model_dump(mode="json"), indent=1) + "\n")
-    versions = sorted((path for path in (folder / VERSIONS).iterdir() if path.is_dir()), key=lambda path: -path.stat().st_mtime)
+    whole = (path for path in (folder / VERSIONS).iterdir() if path.is_dir() and not path.name.startswith("."))
+    versions = sorted(whole, key=lambda path: -path.stat().st_mtime)
     for path in [path for path in versions if path.name not in pointer.names][max(KEPT - len(pointer.names), 0) :]:
         shutil.rmtree(path)
 
@@ -130,5 +134,9 @@ def _pointed(folder: Path, version: str, split: float | None, shadow: bool) -> P
             remedy = "Publish another artifact, or neither a share nor a shadow."
             raise UserError(f"version {version!r}", expected="one beside the current", found="the current", remedy=remedy)
         shares = {**others, version: split} if split is not None else others
+        if sum(shares.values()) >= 1:
+            found = f"{sum(shares.values()):g}"
+            remedy = "Give a smaller share, or publish one of these versions as the current."
+            raise UserError("shares of versions", expected="a sum of less than 1", found=found, remedy=remedy)
         return Pointer(current=before.current, split=dict(shares), shadow=(*shadows, version) if shadow else shadows)
     return Pointer(current=version, split=dict(others), shadow=shadows)

@@ -32,7 +32,7 @@ def event(identifier: str, at: float, item: str, kind: str = "click", user: str 
 
 def test_nothing_served_is_an_empty_table(store: Store):
     frame = export_log(store, window=10)
-    assert frame.columns == ["request", "time", "user", "item", "position", "score", "propensity", "model"]
+    assert frame.columns == ["request", "time", "user", "item", "position", "score", "propensity", "model", "shown"]
     assert frame.is_empty()
 
 
@@ -59,6 +59,18 @@ def test_events_count_for_the_last_serving_before_them_within_the_window(store: 
     ]
     assert frame["prediction.like"].to_list() == [0.5] * 5
     assert frame["propensity"].null_count() == 5
+
+
+def test_a_list_in_the_shadow_takes_no_event_from_the_list_that_was_shown(store: Store):
+    shadow = served("r-shadow", 101, "u", "a", "b").replace(shown=False)
+    store.log_lists([served("r", 100, "u", "a"), shadow])
+    store.append([event("1", 102, "a"), event("2", 103, "b")])
+    frame = export_log(store, window=10, until=200)
+    assert frame.select("request", "item", "shown", "event.click").rows() == [
+        ("r", "a", True, 1),
+        ("r-shadow", "a", False, None),
+        ("r-shadow", "b", False, None),
+    ]
 
 
 def test_values_of_mixed_types_become_text_and_others_keep_theirs(store: Store):

@@ -1,5 +1,6 @@
 """What records refuse, and that they say why."""
 
+import json
 from typing import Any
 
 import pytest
@@ -53,6 +54,30 @@ def test_items_that_were_not_served_so_are_refused(change: dict[str, Any]):
 def test_columns_that_are_no_json_of_a_database_are_refused(columns: dict[str, Any]):
     with pytest.raises(ValidationError):
         ItemChange(item="i", columns=columns)
+
+
+def test_an_item_of_a_list_is_as_wide_as_a_model():
+    name = "a class of a very long name that goes on and on for more than sixty-four letters"
+    predictions = {f"{name} {number}": 0.5 for number in range(999)}
+    served = ServedItem(item="http://x/" + "p" * 500, position=1, score=0.5, predictions=predictions)
+    assert ServedItem.model_validate_json(served.model_dump_json()) == served
+    assert ServedItem(item="", position=1, score=0.5).item == ""
+
+
+def test_a_list_of_an_older_store_was_shown():
+    old = '{"request": "r", "time": 1.0, "user": null, "model": "m", "items": []}'
+    assert ServedList.model_validate_json(old).shown is True
+
+
+class TestOver:
+    def test_columns_told_now_count_and_the_others_stay(self):
+        change = ItemChange(item="i", columns={"price": 2.5, "title": None})
+        assert json.loads(change.over('{"price": 1.0, "stock": 3, "title": "a"}')) == {"price": 2.5, "stock": 3, "title": None}
+        assert json.loads(change.over(None)) == {"price": 2.5, "title": None}
+
+    def test_an_item_that_was_taken_away_begins_anew(self):
+        assert ItemChange(item="i", columns=None).over('{"price": 1.0}') == "null"
+        assert json.loads(ItemChange(item="i", columns={"stock": 1}).over("null")) == {"stock": 1}
 
 
 def test_a_list_may_be_given_as_json():

@@ -223,6 +223,30 @@ class StoreContract:
         assert [one.item for one in store.items_since(0)] == ["b", "a"]
         assert [one.item for one in store.items_since(0, limit=1)] == ["b"]
 
+    def test_columns_that_were_told_apart_are_told_together(self, store: Store):
+        store.put_items([ItemChange(item="a", columns={"title": "A", "price": 1, "big": 2**63 + 1, "tags": []})])
+        store.put_items([ItemChange(item="b", columns={}), ItemChange(item="a", columns={"price": None, "stock": 3})])
+        store.put_items([ItemChange(item="b", columns={"x": 1}), ItemChange(item="b", columns={"y": {"z": [0.1 + 0.2]}})])
+        assert {one.item: one.columns for one in store.items_since(0)} == {
+            "a": {"title": "A", "price": None, "big": 2**63 + 1, "tags": [], "stock": 3},
+            "b": {"x": 1, "y": {"z": [0.1 + 0.2]}},
+        }
+        assert store.put_items([]) == store.items_since(0)[-1].sequence
+        store.put_items([ItemChange(item="a", columns=None)])
+        store.put_items([ItemChange(item="a", columns={"stock": 4})])
+        assert store.items_since(0)[-1].columns == {"stock": 4}
+
+    def test_processes_that_change_an_item_at_once_lose_no_column(self, store: Store, url: str):
+        def write(thread: int) -> None:
+            with open_store(url) as own:
+                for number in range(8):
+                    own.put_items([ItemChange(item=item, columns={f"{thread}-{number}": number}) for item in "ab"])
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(write, range(4)))
+        for change in store.items_since(0):
+            assert change.columns == {f"{thread}-{number}": number for thread in range(4) for number in range(8)}
+
     def test_changes_of_items_become_visible_in_the_order_of_their_numbers(self, store: Store):
         def write(thread: int) -> None:
             for number in range(10):
@@ -243,6 +267,7 @@ class StoreContract:
 
     def test_lists_come_back_as_they_were_served(self, store: Store):
         given = [served(f"r{number}", "u" if number % 2 else None, number) for number in range(5)]
+        given[2] = given[2].replace(shown=False)
         assert store.log_lists(given) == 5
         assert store.log_lists([given[0].replace(model="other"), served("r5", "v")]) == 1
         assert store.log_lists([]) == 0

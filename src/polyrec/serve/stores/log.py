@@ -23,22 +23,25 @@ _SERVED = {
     "score": pl.Float64,
     "propensity": pl.Float64,
     "model": pl.String,
+    "shown": pl.Boolean,
 }
 
 
 def export_log(store: Store, window: float, until: float | None = None) -> pl.DataFrame:
     """Return a row for each item that was served, and what its user did to it within `window` seconds.
 
-    Columns: request, time (seconds since 1970), user, item, position, score, propensity, model; `prediction.TASK` for each
-    task; `event.TYPE`, how often the user did this, for each type of event, and `event.TYPE.VALUE`, the last such value. An
-    event counts for the last time before it that the item was served to the user, so that none counts twice. Where the window
-    had not ended `until` then (by default now), or the user is not known, the columns of events are null: not observed.
+    Columns: request, time (seconds since 1970), user, item, position, score, propensity, model, shown; `prediction.TASK` for
+    each task; `event.TYPE`, how often the user did this, for each type of event, and `event.TYPE.VALUE`, the last such value.
+    An event counts for the last time before it that the item was shown to the user, so that none counts twice. Where the window
+    had not ended `until` then (by default now), the user is not known, or the list was made in the shadow and not shown, the
+    columns of events are null: not observed.
     """
     served = pl.concat([_served_frame([]), *map(_served_frame, _pages(store.lists_since))], how="diagonal").with_row_index(
         "row"
     )
     events, values = _events_frame(event for page in _pages(store.events_since) for event in page)
-    keys = served.select("row", "user", "item", "time").filter(pl.col("user").is_not_null()).sort("time", maintain_order=True)
+    is_open = pl.col("user").is_not_null() & pl.col("shown")
+    keys = served.filter(is_open).select("row", "user", "item", "time").sort("time", maintain_order=True)
     matched = events.sort("time", maintain_order=True).join_asof(
         keys, on="time", by=["user", "item"], strategy="backward", tolerance=window, check_sortedness=False
     )
@@ -53,7 +56,7 @@ def export_log(store: Store, window: float, until: float | None = None) -> pl.Da
         served = served.join(counts, on="row", how="left", maintain_order="left").with_columns(
             pl.col(f"event.{kind}").fill_null(0)
         )
-    is_observed = pl.col("user").is_not_null() & (pl.col("time") + window <= (time.time() if until is None else until))
+    is_observed = is_open & (pl.col("time") + window <= (time.time() if until is None else until))
     return served.drop("row").with_columns(pl.when(is_observed).then(pl.col(r"^event\..*$")).name.keep())
 
 
@@ -67,7 +70,7 @@ def _pages(read: Callable[[int], tuple[list[Record], int]]) -> Iterator[list[Rec
 def _served_frame(lists: Sequence[ServedList]) -> pl.DataFrame:
     rows = [
         {
-            **one.model_dump(include={"request", "time", "user", "model"}),
+            **one.model_dump(include={"request", "time", "user", "model", "shown"}),
             **item.model_dump(exclude={"predictions"}),
             **{f"prediction.{task}": value for task, value in item.predictions.items()},
         }

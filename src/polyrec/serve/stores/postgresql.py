@@ -133,10 +133,14 @@ class PostgreSQL(Store):
         return rows[0][0] if rows else None
 
     def put_items(self, changes: Sequence[ItemChange]) -> int:
-        rows = [(change.item, json.dumps(change.columns)) for change in changes]
-
         def work(connection: psycopg.Connection[Any]) -> int:
             connection.execute(_ALONE)
+            asked = "SELECT item, columns FROM polyrec.items WHERE item = ANY(%s)"
+            known = dict(connection.execute(asked, ([change.item for change in changes],)).fetchall())
+            rows = []
+            for change in changes:
+                known[change.item] = change.over(known.get(change.item))
+                rows.append((change.item, known[change.item]))
             with connection.cursor() as cursor:
                 cursor.executemany(_PUT_ITEM, rows)
             found = connection.execute("SELECT coalesce(max(sequence), 0) FROM polyrec.items").fetchone()
@@ -152,7 +156,7 @@ class PostgreSQL(Store):
     def log_lists(self, lists: Sequence[ServedList]) -> int:
         if not lists:
             return 0
-        rows = [(one.request, one.user, one.time, one.model_dump_json(include={"model", "items"})) for one in lists]
+        rows = [(one.request, one.user, one.time, one.model_dump_json(include={"model", "items", "shown"})) for one in lists]
 
         def work(connection: psycopg.Connection[Any]) -> int:
             connection.execute(_TOGETHER)

@@ -40,6 +40,8 @@ Key = Annotated[str, StringConstraints(min_length=1, max_length=256), AfterValid
 """An identifier: 1 to 256 characters, which an index of every database holds."""
 Name = Annotated[str, StringConstraints(min_length=1, max_length=64), AfterValidator(_check_characters), _NO_NUL]
 """A name of a type, value, task or model: 1 to 64 characters."""
+Unicode = Annotated[str, AfterValidator(_check_characters), _NO_NUL]
+"""Text of any length."""
 Text = Annotated[str, StringConstraints(max_length=4096), AfterValidator(_check_characters), _NO_NUL]
 """A value that is text: up to 4096 characters."""
 Content = Annotated[JsonValue, AfterValidator(_check_json)]
@@ -80,9 +82,9 @@ def stored_event(id: str, user: str, item: str, type: str, time: float, values: 
 
 
 class ServedItem(_Record):
-    """An item in a list that was served."""
+    """An item in a list that was served: whatever keys and tasks a model has."""
 
-    item: Key
+    item: str
     """The item."""
     position: int = Field(ge=1)
     """Its place in the list, from 1."""
@@ -90,7 +92,7 @@ class ServedItem(_Record):
     """The score that it was ranked by."""
     propensity: float | None = Field(default=None, gt=0, le=1)
     """The probability that it was shown at this place, which off-policy estimators divide by; none where it is not known."""
-    predictions: dict[Name, float] = Field(default={}, max_length=256)
+    predictions: dict[str, float] = {}
     """What was predicted for it, by task."""
 
 
@@ -107,14 +109,24 @@ class ServedList(_Record):
     """The version of the model."""
     items: tuple[ServedItem, ...] = Field(strict=False, max_length=10_000)
     """What was in it."""
+    shown: bool = True
+    """Whether the user saw it; lists of versions in the shadow are made and shown to nobody."""
 
 
 class ItemChange(_Record):
-    """An item as it is from now on."""
+    """What changes of an item."""
 
     item: Key
     """The item."""
-    columns: dict[Name, Content] | None = Field(max_length=1024)
-    """Its columns as JSON; none where it is taken away."""
+    columns: dict[Unicode, Content] | None
+    """The columns that are told of it as JSON, the others stay as they were; none where it is taken away."""
     sequence: int = Field(default=0, ge=0)
     """Which change it is, counted by the store; 0 until it is there."""
+
+    def over(self, known: str | None) -> str:
+        """Return the columns to keep as JSON: those told now, and of those that a store knows as JSON the others.
+
+        An item that was taken away begins anew.
+        """
+        before = None if known is None or self.columns is None else json.loads(known)
+        return json.dumps(self.columns if before is None else {**before, **(self.columns or {})})

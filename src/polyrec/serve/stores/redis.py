@@ -65,9 +65,15 @@ if tonumber(redis.call('HGET', KEYS[3], ARGV[1]) or '-inf') < tonumber(ARGV[2]) 
   redis.call('HSET', KEYS[3], ARGV[1], ARGV[2])
 end"""
 _PUT_ITEMS = """
--- KEYS: facts, items, their sequence numbers. ARGV: item, columns, item, columns, …
-for i = 1, #ARGV, 2 do
-  redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1])
+-- KEYS: facts, items, their sequence numbers. ARGV: item, columns as they were read or '', columns, item, …
+-- Returns -1 and does nothing where another changed an item meanwhile.
+for i = 1, #ARGV, 3 do
+  if (redis.call('HGET', KEYS[2], ARGV[i]) or '') ~= ARGV[i + 1] then
+    return -1
+  end
+end
+for i = 1, #ARGV, 3 do
+  redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 2])
   redis.call('ZADD', KEYS[3], redis.call('HINCRBY', KEYS[1], 'item', 1), ARGV[i])
 end
 return tonumber(redis.call('HGET', KEYS[1], 'item') or '0')"""
@@ -171,9 +177,17 @@ class Redis(Store):
         return None if found is None else float(found)
 
     def put_items(self, changes: Sequence[ItemChange]) -> int:
-        arguments = [part for change in changes for part in (change.item, json.dumps(change.columns))]
+        keys, items = self._keys("facts", "items", "item sequence"), [change.item for change in changes]
         with self._answering():
-            return self._put(keys=self._keys("facts", "items", "item sequence"), args=arguments)
+            while True:
+                read = self._redis.hmget(keys[1], items) if items else []
+                before = dict(zip(items, read, strict=True))
+                known, arguments = dict(before), []
+                for change in changes:
+                    known[change.item] = change.over(known[change.item])
+                    arguments += [change.item, before[change.item] or "", known[change.item]]
+                if (last := self._put(keys=keys, args=arguments)) >= 0:
+                    return last
 
     def items_since(self, sequence: int, limit: int = 1000) -> list[ItemChange]:
         with self._answering():

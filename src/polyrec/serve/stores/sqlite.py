@@ -90,10 +90,11 @@ class SQLite(Store):
         return rows[0][0] if rows else None
 
     def put_items(self, changes: Sequence[ItemChange]) -> int:
-        rows = [(change.item, json.dumps(change.columns)) for change in changes]
-
         def write(database: sqlite3.Connection) -> int:
-            database.executemany("INSERT OR REPLACE INTO items (item, columns) VALUES (?, ?)", rows)
+            for change in changes:
+                known = database.execute("SELECT columns FROM items WHERE item = ?", (change.item,)).fetchone()
+                row = (change.item, change.over(known[0] if known else None))
+                database.execute("INSERT OR REPLACE INTO items (item, columns) VALUES (?, ?)", row)
             return database.execute("SELECT coalesce(max(sequence), 0) FROM items").fetchone()[0]
 
         return self._writing(write)
@@ -105,7 +106,7 @@ class SQLite(Store):
 
     def log_lists(self, lists: Sequence[ServedList]) -> int:
         insert = "INSERT INTO lists (request, user, time, content) VALUES (?, ?, ?, ?) ON CONFLICT (request) DO NOTHING"
-        rows = [(one.request, one.user, one.time, one.model_dump_json(include={"model", "items"})) for one in lists]
+        rows = [(one.request, one.user, one.time, one.model_dump_json(include={"model", "items", "shown"})) for one in lists]
         return self._writing(lambda database: database.executemany(insert, rows).rowcount if rows else 0)
 
     def lists_since(self, sequence: int, limit: int = 1000) -> tuple[list[ServedList], int]:

@@ -67,7 +67,10 @@ class Store(ABC):
 
     @abstractmethod
     def put_items(self, changes: Sequence[ItemChange]) -> int:
-        """Store changes of items, all or none, and return the sequence number of the last. An item's last change is kept.
+        """Store changes of items, all or none, and return the sequence number of the last.
+
+        What is kept of an item is one change: the columns that were ever told of it, each as it was told last, or that it was
+        taken away. Two processes may thus tell different columns of an item, neither knowing of the other.
 
         Sequence numbers are the store's own: they grow in the order in which changes become visible to others.
         """
