@@ -127,7 +127,7 @@ class TestStoreDown:
         with serve(artifact, store=f"redis://127.0.0.1:{free_port()}/0") as client:
             answer = client.post("/recommend", json={"user": "101", "k": 3})
             assert answer.status_code == 200
-            assert answer.json()["fallback"] == ["last known history"]
+            assert answer.json()["fallback"] == ["erasure not known", "last known history"]
             assert client.post("/events", json={"events": [event("a")]}).json()["journalled"] is True
 
 
