@@ -2,7 +2,7 @@
 
 import time
 
-from polyrec.serve.stores.known import KnownHistories
+from polyrec.serve.stores.known import KnownErasures, KnownHistories
 from polyrec.serve.stores.records import Event
 
 
@@ -50,3 +50,41 @@ def test_users_met_last_and_their_newest_events_are_kept():
     for number in range(300):
         known.add([event(f"{number}", at=number)], is_known_elsewhere=False, came=time.monotonic())
     assert ids(known.recall("u", 1000)) == [f"{number}" for number in range(44, 300)]
+
+
+def test_what_came_in_before_its_user_was_forgotten_is_left_out():
+    known = KnownHistories(users=10)
+    came = time.monotonic()
+    known.forget("u")
+    known.add([event("erased"), event("kept", "v")], is_known_elsewhere=False, came=came)
+    assert known.recall("u", 10) == [] and ids(known.recall("v", 10)) == ["kept"]
+    known.add([event("after")], is_known_elsewhere=False, came=time.monotonic())
+    assert ids(known.recall("u", 10)) == ["after"]
+
+
+def test_many_who_were_forgotten_are_no_way_back_for_one_of_them():
+    known = KnownHistories(users=10)
+    came = time.monotonic()
+    known.forget("u")
+    for number in range(2000):
+        known.forget(f"{number}")
+    known.add([event("erased")], is_known_elsewhere=False, came=came)
+    assert known.recall("u", 10) == []
+
+
+def test_users_of_whom_something_holds_are_forgotten():
+    known = KnownHistories(users=10)
+    for user in ("a", "b"):
+        known.learn(user, [event("1", user)], time.monotonic())
+    known.forget_where(lambda user: user == "a")
+    assert known.recall("a", 10) == [] and ids(known.recall("b", 10)) == ["1"]
+
+
+def test_erasures_are_known_once_the_store_told_some_or_none():
+    known = KnownErasures()
+    assert known.recall(b"a") is None and known.count == -1
+    known.add(b"a")
+    assert known.recall(b"a") is True and known.recall(b"b") is None and known.count == -1
+    assert set(known.learn([b"a", b"c"])) == {b"c"}
+    assert (known.recall(b"a"), known.recall(b"b"), known.recall(b"c"), known.count) == (True, False, True, 2)
+    assert set(known.learn([])) == set() and known.count == 2

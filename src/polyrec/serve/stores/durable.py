@@ -68,8 +68,8 @@ class Durable:
 
     Processes share a store, each with a journal of its own; what waits in one bears the time of its acknowledgement, so that an
     erasure and the events before and after it come out right whichever reaches the store first. The clocks of the machines must
-    agree for that. Whom others erased is asked every second and known while the store is down; what an erasure of the last second,
-    or a user's second one, should have taken may be shown then. Who started without the store knows of no one's erasure.
+    agree for that. Whom others erased is asked every second and known while the store is down; what an erasure of the last
+    second, or a user's second one, should have taken may be shown then. Who starts without the store does not know.
 
     Where `family` is given, the path of the first of several journals, what processes that ended left in theirs is taken over
     at the start and whenever the store is back.

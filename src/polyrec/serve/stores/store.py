@@ -67,7 +67,7 @@ class Store(ABC):
 
     @abstractmethod
     def erased_hashes(self, beyond: int = -1) -> frozenset[bytes]:
-        """Return the hashes of all users who were ever erased, where they are more than `beyond`; nothing where they are not."""
+        """Return the hashes of all users who were ever erased; none where they are no more than `beyond`."""
 
     @abstractmethod
     def put_items(self, changes: Sequence[ItemChange]) -> int:
