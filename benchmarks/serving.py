@@ -137,7 +137,8 @@ class Connection:
         """Send a request and return the status and the body of the answer."""
         if not hasattr(self, "reader"):
             self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port)
-        head = f"POST {path} HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+        head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+        head += f"content-length: {len(body)}\r\n\r\n"
         self.writer.write(head.encode() + body)
         told = (await self.reader.readuntil(b"\r\n\r\n")).lower()
         length = int(told.split(b"content-length: ")[1].split(b"\r\n")[0])

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from polyrec.data.keys import Keys
+from polyrec.data.keys import Keys, key_texts
 
 
 class TestKeys:
@@ -33,3 +33,37 @@ class TestKeys:
         assert Keys(pl.Series(["a", "7"])).find([7]) == [1]
         assert Keys(pl.Series(["a", "b"], dtype=pl.Categorical)).find(["b"]) == [1]
         assert Keys(pl.Series([date(2024, 1, 1), date(2024, 1, 2)])).find([date(2024, 1, 2)]) == [1]
+
+
+class TestTexts:
+    @pytest.mark.parametrize(
+        ("kind", "told", "text"),
+        [
+            (pl.Int64(), ["101", "0101", "+101"], "101"),
+            (pl.Int64(), ["0", "-0", "+0"], "0"),
+            (pl.UInt8(), ["7", "007"], "7"),
+            (pl.Float64(), ["100", "100.0", "1e2", "0100", "+100"], "100"),
+            (pl.Float64(), ["0", "-0", "-0.0", "0.0"], "0"),
+            (pl.Float64(), ["0.5", ".5", "5e-1"], "0.5"),
+            (pl.Float32(), ["3", "3.0"], "3"),
+        ],
+    )
+    def test_of_a_key_are_one_however_it_is_written(self, kind: pl.DataType, told: list[str], text: str):
+        assert set(key_texts(pl.Series(told), kind)) == {text}
+
+    @pytest.mark.parametrize("kind", [pl.Int64(), pl.Float64(), pl.String(), pl.Date(), pl.Boolean(), pl.Categorical()])
+    def test_of_what_is_no_such_key_are_as_they_were(self, kind: pl.DataType):
+        told = ["x101", "a/b", "ü", "0x10", "1_0"]
+        assert key_texts(pl.Series(told), kind).to_list() == told
+
+    def test_of_keys_of_another_type_are_those_of_the_kind(self):
+        assert key_texts(pl.Series([100.0, 100.5]), pl.Int64()).to_list() == ["100", "100.5"]
+        assert key_texts(pl.Series(["0100", "x"]), pl.Float64()).to_list() == ["100", "x"]
+        assert key_texts(pl.Series([100, 7]), pl.Float64()).to_list() == ["100", "7"]
+        assert key_texts(pl.Series([1e20, float("nan")]), pl.Float64()).to_list() == ["1e+20", "NaN"]
+
+    @pytest.mark.parametrize("kind", [pl.Int64(), pl.Float64(), pl.Float32(), pl.String()])
+    def test_stay_when_they_are_read_again(self, kind: pl.DataType):
+        told = pl.Series(["0101", "1e2", "2.50", "-0", "nan", "99999999999999999999", "0.1", "x"])
+        once = key_texts(told, kind)
+        assert key_texts(once, kind).equals(once)

@@ -39,10 +39,10 @@ def serve(tmp_path: Path) -> Serve:
     """Return what serves a folder of models, with a store of its own, while a block runs."""
 
     @contextmanager
-    def run(folder: Path, **settings: Any) -> Iterator[TestClient]:
+    def run(folder: Path, root_path: str = "", **settings: Any) -> Iterator[TestClient]:
         told = {"store": f"sqlite:///{tmp_path}/events.sqlite", "journal": tmp_path / "journal", "rate": 1e6, "burst": 1e6}
         app = create_app(folder, Settings(**(told | settings)))
-        with TestClient(app, raise_server_exceptions=False) as client:
+        with TestClient(app, "http://localhost", raise_server_exceptions=False, root_path=root_path) as client:
             yield client
 
     return run

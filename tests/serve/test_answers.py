@@ -2,6 +2,7 @@
 
 import datetime
 import random
+import time
 import uuid
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from polyrec.fusion.fusion import Fusion
 from polyrec.rules.epsilon_greedy import EpsilonGreedy
 from polyrec.serve.messages import RecommendRequest
 from polyrec.serve.service import Service
+from polyrec.serve.stores.opening import open_store
 
 
 def asked(client: TestClient, path: str, **body: Any) -> dict[str, Any]:
@@ -25,7 +27,7 @@ def asked(client: TestClient, path: str, **body: Any) -> dict[str, Any]:
     return found
 
 
-def rate(client: TestClient, user: int, item: int, rating: float, second: int, **others: Any) -> dict[str, Any]:
+def rate(client: TestClient, user: int | str, item: int, rating: float, second: int, **others: Any) -> dict[str, Any]:
     event = {"id": uuid.uuid4().hex, "user": str(user), "item": str(item), "type": "rate", "time": second}
     return asked(client, "/events", events=[{**event, "values": {"rating": rating}, **others}])
 
@@ -171,6 +173,46 @@ class TestErasing:
         events = pl.DataFrame({"item_id": [12], "rating": [5], "timestamp": [6000]})
         same(asked(client, "/recommend", user="101", k=5), served.recommend(k=5, events=events))
 
+    @pytest.mark.parametrize("alias", ["0101", "+101"])
+    def test_holds_however_the_key_is_written(self, client: TestClient, served: Fitted, alias: str):
+        rate(client, alias, 5, 5, 5000)
+        assert [own["source"] for own in client.get("/users/101").json()["history"]][:2] == ["live", "training"]
+        assert client.delete("/users/101").status_code == 204
+        assert client.get(f"/users/{alias}").json() == client.get("/users/101").json()
+        assert client.get(f"/users/{alias}").json()["history"] == []
+        for path, more in (("/recommend", {"k": 3}), ("/score", {"items": ["5"]}), ("/explain", {"item": "5"})):
+            assert asked(client, path, user=alias, **more)["fallback"] == ["erased user"]
+        same(asked(client, "/recommend", user=alias, k=5), served.recommend(k=5))
+
+    @pytest.mark.parametrize("alias", ["0101", "+101"])
+    def test_of_another_way_to_write_a_key_is_that_of_the_user(self, client: TestClient, alias: str):
+        rate(client, 101, 5, 5, 5000)
+        assert client.delete(f"/users/{alias}").status_code == 204
+        told = client.get("/users/101").json()
+        assert (told["erased"], told["history"]) == (True, [])
+
+    def test_of_keys_with_slashes(self, client: TestClient):
+        for user, path in (("a/b", "a%2Fb"), ("a/b", "a/b"), ("/", "%2F")):
+            rate(client, user, 5, 5, 5000)
+            assert client.get(f"/users/{path}").json()["user"] == user
+            assert len(client.get(f"/users/{path}").json()["history"]) == 1
+            assert client.delete(f"/users/{path}").status_code == 204
+            told = client.get(f"/users/{path}").json()
+            assert (told["erased"], told["history"]) == (True, [])
+
+    def test_takes_the_key_from_those_that_are_offered(self, client: TestClient):
+        offered = client.get("/users", params={"start": "10", "limit": 3}).json()["users"]
+        client.delete(f"/users/{offered[1]}")
+        left = client.get("/users", params={"start": "10", "limit": 3}).json()["users"]
+        assert offered[1] not in left and len(left) == 3 and left[:2] == [offered[0], offered[2]]
+
+    def test_takes_the_name_from_a_list_that_is_still_to_be_logged(self, serve: Any, artifact: Any, tmp_path: Path):
+        with serve(artifact) as client:
+            told = asked(client, "/recommend", user="101", k=3)
+            client.delete("/users/101")
+        with open_store(f"sqlite:///{tmp_path}/events.sqlite") as store:
+            assert [(one.request, one.user) for one in store.lists_since(0)[0]] == [(told["request"], None)]
+
 
 class TestItems:
     def test_a_new_item_is_listed_at_once(self, client: TestClient, served: Fitted):
@@ -186,6 +228,14 @@ class TestItems:
         assert [own["item"] for own in asked(client, "/recommend", user="101", k=100)["items"]] == listed[1:]
         asked(client, "/items", items=[{"item_id": int(listed[0])}])
         assert [own["item"] for own in asked(client, "/recommend", user="101", k=100)["items"]] == listed
+
+    def test_of_a_key_with_a_slash_is_taken_away(self, world: pl.DataFrame, small: Any, serve: Any, tmp_path: Path):
+        rows = world.head(600).with_columns(item_id=pl.format("x/{}", "item_id"))
+        fitted = small.replace(training=small.training.replace(epochs=1)).fit(rows, progress=False)
+        with serve(fitted.save(tmp_path / "slashes")) as client:
+            listed = [own["item"] for own in asked(client, "/recommend", user="101", k=100)["items"]]
+            assert client.delete(f"/items/{listed[0].replace('/', '%2F')}").status_code == 204
+            assert [own["item"] for own in asked(client, "/recommend", user="101", k=100)["items"]] == listed[1:]
 
     def test_changes_outlive_the_server(self, serve: Any, artifact: Any):
         with serve(artifact) as client:
@@ -237,9 +287,26 @@ class TestChance:
 
 
 class TestLog:
-    def test_every_list_is_kept_with_what_a_training_needs(self, serve: Any, artifact: Any, tmp_path: Any):
-        from polyrec.serve.stores.opening import open_store
+    def test_goes_on_after_any_error(self, client: TestClient, monkeypatch: pytest.MonkeyPatch):
+        lists = client.app.state.service.lists  # type: ignore[attr-defined]
 
+        def fail(served: Any) -> None:
+            raise ValueError("an error of a driver")
+
+        monkeypatch.setattr(lists.store, "log_lists", fail)
+        asked(client, "/recommend", user="101", k=3)
+        end = time.monotonic() + 20
+        while lists.lost < 1:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        monkeypatch.undo()
+        asked(client, "/recommend", user="101", k=3)
+        while lists.store.counters()["lists"] < 1:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        assert lists.lost == 1
+
+    def test_every_list_is_kept_with_what_a_training_needs(self, serve: Any, artifact: Any, tmp_path: Any):
         with serve(artifact) as client:
             answers = [asked(client, "/recommend", user=str(user), k=3) for user in (101, 102)]
         with open_store(f"sqlite:///{tmp_path}/events.sqlite") as store:

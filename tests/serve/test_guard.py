@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from starlette.testclient import TestClient
 
 from polyrec import UserError
 from polyrec.serve import guard
+from polyrec.serve.access import SCOPES
 from polyrec.serve.guard import RefusedError, check_json
 from polyrec.serve.keys import new_key, read_keys
 from polyrec.serve.limits import Gate, RateLimit
@@ -134,6 +136,38 @@ class TestKeys:
             refused = post(client, BODY, authorization="Bearer secret-of-mine")
             assert "secret-of-mine" not in refused.text
 
+    @pytest.mark.parametrize("root", ["", "/api", "/a/b"])
+    def test_hold_wherever_the_server_is_mounted(
+        self, serve: Any, artifact: Path, keys: tuple[Path, dict[str, str]], root: str
+    ):
+        path, made = keys
+        asker, boss = ({"x-api-key": made[name]} for name in ("asker", "boss"))
+        with serve(artifact, root_path=root, keys=path) as client:
+            assert post(client, BODY, f"{root}/recommend", **asker).status_code == 200
+            for method, own in (("DELETE", "/users/7"), ("POST", "/reload"), ("GET", "/metrics"), ("POST", "/events")):
+                assert client.request(method, f"{root}{own}", headers=asker, json={}).status_code == 403
+            assert client.delete(f"{root}/users/7", headers=boss).status_code == 204
+            assert client.get(f"{root}/users/7", headers=asker).json()["erased"] is True
+            assert 'path="/users"' in client.get(f"{root}/metrics", headers=boss).text
+            assert client.get(f"{root}/health").status_code == 200
+            assert client.get(f"{root}/model").status_code == 401
+
+    def test_for_what_is_not_known_are_those_of_who_runs_the_server(
+        self, serve: Any, artifact: Path, keys: tuple[Path, dict[str, str]]
+    ):
+        path, made = keys
+        with serve(artifact, keys=path) as client:
+            for method, own in (("GET", "/nothing"), ("PATCH", "/users/7"), ("PUT", "/model")):
+                codes = [
+                    client.request(method, own, headers={"x-api-key": made[name]}).status_code for name in ("teller", "boss")
+                ]
+                assert codes[0] == 403 and codes[1] in (404, 405)
+
+    def test_every_path_of_the_document_has_a_scope(self, client: TestClient):
+        document = client.get("/openapi.json").json()
+        told = {(method.upper(), f"/{path.split('/')[1]}") for path, own in document["paths"].items() for method in own}
+        assert told == SCOPES.keys() | {("GET", "/health"), ("GET", "/ready")}
+
     def test_are_kept_as_hashes(self):
         key, digest = new_key()
         assert hashlib.sha256(key.encode()).hexdigest() == digest
@@ -154,6 +188,67 @@ class TestKeys:
         for host in ("0.0.0.0", "::", "192.168.0.1", "example.org"):
             with pytest.raises(UserError, match="for others can ask there"):
                 Settings(host=host).api_keys()
+
+
+class TestSameMachine:
+    """Without keys, pages of other sites get nothing, whatever name they ask by."""
+
+    @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8000", "127.0.0.1", "127.1.2.3:1", "[::1]", "[::1]:8000"])
+    def test_its_names_are_answered(self, client: TestClient, host: str):
+        assert client.get("/users", headers={"host": host}).status_code == 200
+        assert post(client, BODY, host=host, origin=f"http://{host}").status_code == 200
+
+    @pytest.mark.parametrize(
+        "host",
+        ["evil.example", "evil.example:8000", "localhost.evil.example", "10.0.0.1", "0.0.0.0:8000", "[::2]:80", "[::1", ""],
+    )
+    def test_other_names_are_refused(self, client: TestClient, host: str):
+        for method, path in (("GET", "/"), ("GET", "/users"), ("POST", "/recommend"), ("POST", "/reload"), ("GET", "/ready")):
+            answer = client.request(method, path, headers={"host": host})
+            assert answer.status_code == 403 and "serve with --keys" in answer.json()["error"]
+
+    @pytest.mark.parametrize(
+        "told",
+        [
+            {"origin": "http://evil.example"},
+            {"origin": "null"},
+            {"origin": "http://localhost:3000"},
+            {"origin": "http://localhost.evil.example"},
+            {"sec-fetch-site": "cross-site"},
+            {"sec-fetch-site": "same-site"},
+            {"sec-fetch-site": "cross-site", "origin": "http://localhost"},
+        ],
+    )
+    def test_pages_of_others_change_nothing(self, client: TestClient, told: dict[str, str]):
+        for method, path in (("POST", "/reload"), ("DELETE", "/users/101"), ("POST", "/events"), ("POST", "/recommend")):
+            answer = client.request(method, path, headers=told)
+            assert answer.status_code == 403 and "another" in answer.json()["error"]
+        assert client.get("/users/101").json()["erased"] is False
+
+    @pytest.mark.parametrize(
+        "told", [{}, {"origin": "http://localhost"}, {"sec-fetch-site": "none"}, {"sec-fetch-site": "same-origin"}]
+    )
+    def test_its_own_page_and_programs_do(self, client: TestClient, told: dict[str, str]):
+        assert client.post("/reload", headers=told).status_code == 200
+        assert client.delete("/users/101", headers=told).status_code == 204
+
+    def test_links_of_others_lead_to_the_page(self, client: TestClient):
+        assert client.get("/", headers={"sec-fetch-site": "cross-site"}).status_code == 200
+
+    def test_with_keys_every_name_is_answered_to_who_has_one(self, serve: Any, artifact: Path, tmp_path: Path):
+        key, digest = new_key()
+        (tmp_path / "keys.yaml").write_text(f"- {{name: a, sha256: {digest}, scopes: [read]}}")
+        told = {"host": "films.example", "origin": "https://shop.example"}
+        with serve(artifact, keys=tmp_path / "keys.yaml") as client:
+            assert post(client, BODY, **told).status_code == 401
+            assert post(client, BODY, **told, **{"x-api-key": key}).status_code == 200
+
+
+def test_a_header_makes_no_other_caller(artifact: Path, tmp_path: Path, start: Any):
+    own = start(artifact, "--store", f"sqlite:///{tmp_path}/events.sqlite", "--rate", "0.5")
+    with httpx.Client() as client:
+        codes = [client.get(f"{own.url}/model", headers={"x-forwarded-for": f"10.0.0.{n}"}).status_code for n in range(5)]
+    assert 429 in codes
 
 
 class TestRate:

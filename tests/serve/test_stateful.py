@@ -30,7 +30,7 @@ class Told(RuleBasedStateMachine):
         self.folder = TemporaryDirectory()
         folder = Path(self.folder.name)
         told = Settings(store=f"sqlite:///{folder}/events.sqlite", journal=folder / "journal", rate=1e6, burst=1e6)
-        self.context = TestClient(create_app(self.artifact, told), raise_server_exceptions=False)
+        self.context = TestClient(create_app(self.artifact, told), "http://localhost", raise_server_exceptions=False)
         self.client = self.context.__enter__()
         self.events: dict[int, list[dict[str, Any]]] = {}
         self.ids: dict[str, tuple[int, int]] = {}

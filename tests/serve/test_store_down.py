@@ -11,7 +11,10 @@ from typing import Any
 import httpx
 import pytest
 
+from polyrec import Fitted
+from polyrec.serve.stores.journal import Appending, Erasing, Journal
 from polyrec.serve.stores.opening import open_store
+from polyrec.serve.stores.records import Event
 
 Redis = subprocess.Popen[bytes]
 Start = Callable[..., Any]
@@ -123,11 +126,56 @@ class TestStoreDown:
             requests = [one.request for one in store.lists_since(0)[0]]
         assert len(requests) == len(set(requests)) and {known["request"], listed["request"]} <= set(requests)
 
+    def test_who_was_erased_stays_so(
+        self, serve: Any, artifact: Path, redis: Callable[[], Redis], until: Until, served: Fitted
+    ):
+        running = redis()
+        address = f"redis://127.0.0.1:{self.port}/0"
+        impersonal = [str(item) for item in served.recommend(k=5)["item_id"]]
+
+        def told(client: Any, user: str) -> list[str]:
+            answer = client.post("/recommend", json={"user": user, "k": 5}).json()
+            if user != "102" or "erasure not known" in answer["fallback"]:
+                assert [own["item"] for own in answer["items"]] == impersonal
+            found: list[str] = answer["fallback"]
+            return found
+
+        with serve(artifact, store=address) as client:
+            assert client.delete("/users/101").status_code == 204
+            running.kill()
+            running.wait()
+            assert told(client, "101") == ["erased user", "last known history"]
+            assert told(client, "102") == ["last known history"]
+            assert client.delete("/users/103").status_code == 204
+            assert told(client, "103") == ["erased user", "last known history"]
+            assert client.get("/users", params={"start": "10", "limit": 3}).json()["users"][:2] == ["100", "102"]
+        with serve(artifact, store=address) as client:
+            assert told(client, "101") == ["erasure not known", "last known history"]
+            assert told(client, "102") == ["erasure not known", "last known history"]
+            assert told(client, "103") == ["erased user", "last known history"]
+            known = client.get("/users/101").json()
+            assert (known["erased"], known["history"]) == (None, [])
+            assert client.get("/users").json()["users"] == []
+            redis()
+            until(lambda: client.get("/ready").json()["store"] == "up")
+            until(lambda: told(client, "103") == ["erased user"])
+            assert told(client, "101") == ["erased user"] and told(client, "102") == []
+
+    def test_what_more_workers_left_is_brought_by_fewer(self, serve: Any, artifact: Path, tmp_path: Path, until: Until):
+        left = Journal(tmp_path / "journal-1")
+        left.add(Appending(time.time(), (Event(**event("left")),)))
+        left.add(Erasing(time.time(), "102"))
+        left.close()
+        with serve(artifact) as client:
+            until(lambda: "polyrec_journal_bytes 0.0" in client.get("/metrics").text)
+            assert client.get("/users/101").json()["history"][0]["source"] == "live"
+            assert client.get("/users/102").json()["erased"] is True
+
     def test_a_server_starts_without_its_store(self, serve: Any, artifact: Path, free_port: Callable[[], int]):
         with serve(artifact, store=f"redis://127.0.0.1:{free_port()}/0") as client:
             answer = client.post("/recommend", json={"user": "101", "k": 3})
             assert answer.status_code == 200
-            assert answer.json()["fallback"] == ["last known history"]
+            assert answer.json()["fallback"] == ["erasure not known", "last known history"]
             assert client.post("/events", json={"events": [event("a")]}).json()["journalled"] is True
 
 

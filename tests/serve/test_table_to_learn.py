@@ -127,6 +127,13 @@ class TestEvents:
         store.append([event("2", "10", 160.0, rating=5)])
         assert with_events(TableToLearn(TABLE), slot, store).rows.filter(user_id=2)["timestamp"].to_list() == [160]
 
+    @pytest.mark.parametrize("kind", [pl.Float64, pl.String, pl.Int32])
+    def test_who_was_erased_is_in_no_row_of_another_type_of_key(self, slot: Slot, store: Store, kind: type[pl.DataType]):
+        store.erase("2")
+        table = TABLE.with_columns(pl.col("user_id").cast(kind))
+        found = with_events(TableToLearn(table), slot, store).rows
+        assert set(found["user_id"].cast(pl.Int64)) == {1, 3}
+
     def test_times_are_those_of_the_table(self, store: Store):
         start = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
         moments = [start + datetime.timedelta(seconds=number) for number in range(20)]

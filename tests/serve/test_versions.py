@@ -195,6 +195,28 @@ class TestServing:
         assert 0.22 < share < 0.38
         assert set(found.values()) == {version_of(artifact), version_of(others[0])}
 
+    @pytest.mark.parametrize("current", ["numbers", "texts"])
+    def test_of_other_kinds_of_keys_agree_about_who_was_erased(
+        self, serve: Any, served: Fitted, world: pl.DataFrame, tmp_path: Path, current: str
+    ):
+        spec = served.spec.replace(training=served.spec.training.replace(epochs=1))
+        rows = world.head(1500)
+        texts = rows.with_columns(user_id=pl.format("0{}", "user_id"))
+        fitted = {"numbers": spec.fit(rows, progress=False), "texts": spec.fit(texts, progress=False)}
+        other = next(name for name in fitted if name != current)
+        models = tmp_path / "models"
+        publish(fitted[current].save(tmp_path / "current"), models)
+        publish(fitted[other].save(tmp_path / "other"), models, split=0.5)
+        with serve(models) as client:
+            shown = set()
+            for user in map(str, range(100, 140)):
+                client.delete(f"/users/{user}")
+                for alias in (user, f"0{user}", f"+{user}"):
+                    told = client.get(f"/users/{alias}").json()
+                    assert told["erased"] is (current == "numbers" or alias == user)
+                    shown |= {alias[:1]} if told["history"] else set()
+        assert shown == ({"0"} if current == "texts" else set())
+
     def test_a_version_in_the_shadow_makes_lists_that_nobody_sees(
         self, serve: Any, artifact: Path, others: list[Path], models: Path, tmp_path: Path
     ):

@@ -58,4 +58,5 @@ def serve(
             timeout_keep_alive=20,
             backlog=512,
             server_header=False,
+            proxy_headers=False,
         )

@@ -1,10 +1,13 @@
-"""Keys: where each user or item stands, found one by one without a join."""
+"""Keys: where each user or item stands, found one by one without a join; and the one text of a key, however it is written."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import polars as pl
+
+_EXACT = 2**53
+"""Up to here floats tell whole numbers apart."""
 
 
 class Keys:
@@ -32,3 +35,25 @@ class Keys:
             return [self._places.get(key) for key in keys]
         except TypeError:
             return [None] * len(keys)
+
+
+def key_texts(keys: pl.Series, kind: pl.DataType) -> pl.Series:
+    """Return the one text of each key, read as a key of a kind: "0101" and "+101" are the whole number 101, and so is 101.0.
+
+    A key that is none of that kind stays as it is.
+    """
+    told = _texts(keys)
+    try:
+        return _texts(told.cast(kind, strict=False)).fill_null(told)
+    except pl.exceptions.PolarsError:
+        return told
+
+
+def _texts(keys: pl.Series) -> pl.Series:
+    """Return keys as text, whole numbers without a point."""
+    if not keys.dtype.is_float():
+        return keys.cast(pl.String)
+    key = pl.col(keys.name)
+    is_whole = (key == key.floor()) & (key.abs() <= _EXACT)
+    whole = key.cast(pl.Int64, strict=False).cast(pl.String)
+    return keys.to_frame().select(pl.when(is_whole).then(whole).otherwise(key.cast(pl.String))).to_series()

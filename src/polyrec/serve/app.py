@@ -34,7 +34,7 @@ from polyrec.serve.service import Service
 from polyrec.serve.settings import Settings
 from polyrec.serve.slow_log import SlowLog
 from polyrec.serve.stores.durable import Durable
-from polyrec.serve.stores.journal import Journal
+from polyrec.serve.stores.journals import free_journal
 from polyrec.serve.stores.opening import open_store
 from polyrec.serve.stores.records import Key
 from polyrec.serve.stores.store import UnavailableError
@@ -45,7 +45,7 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
     status: {"model": messages.Refusal, "description": told}
     for status, told in {
         401: "No known key.",
-        403: "A key that is not for this.",
+        403: "A key that is not for this; without keys, another name than this machine's, or a page of another site.",
         404: "No such item.",
         408: "A body that came too slowly.",
         413: "A body of more than 1 MiB.",
@@ -56,7 +56,7 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
     }.items()
 }
 
-_MOST_WORKERS = 256
+_LOCAL: dict[int | str, dict[str, Any]] = {403: _REFUSALS[403]}
 
 _KINDS = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
 
@@ -85,6 +85,7 @@ def create_app(folder: Path, settings: Settings) -> FastAPI:
         docs_url=None,
     )
     app.state.gate = Gate(settings.threads, settings.waiting, settings.patience)
+    app.state.counting = Gate(1, settings.waiting, settings.patience)
     app.add_exception_handler(RefusedError, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
@@ -99,8 +100,8 @@ def create_app(folder: Path, settings: Settings) -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI, folder: Path, settings: Settings, metrics: Metrics) -> AsyncIterator[None]:
-    journal = _free_journal(settings.journal)
-    store = await asyncio.to_thread(Durable, lambda: open_store(settings.store), journal)
+    journal = free_journal(settings.journal)
+    store = await asyncio.to_thread(Durable, lambda: open_store(settings.store), journal, family=settings.journal)
     router = await asyncio.to_thread(Router, folder, store)
     lists = ListLog(store)
     service = Service(router, store, lists, metrics)
@@ -119,18 +120,6 @@ async def _lifespan(app: FastAPI, folder: Path, settings: Settings, metrics: Met
     finally:
         watching.cancel()
         await asyncio.to_thread(service.close)
-
-
-def _free_journal(path: Path) -> Journal:
-    """Return the first journal that no other process has: each worker goes on with what an earlier one left."""
-    for number in range(_MOST_WORKERS):
-        try:
-            return Journal(path if number == 0 else path.with_name(f"{path.name}-{number}"))
-        except UserError as error:
-            if "another has it open" not in str(error):
-                raise
-    remedy = "Start fewer workers, or give each machine a folder of its own."
-    raise UserError(f"journal '{path}'", expected=f"{_MOST_WORKERS} workers at most", found="more", remedy=remedy)
 
 
 async def _watch(router: Router, metrics: Metrics, every: float) -> None:
@@ -195,7 +184,7 @@ def _routes(app: FastAPI) -> None:
         """Return users of the training whose key begins so."""
         return await answer(request, lambda: service(request).users(start[:256], max(1, min(limit, 100))))
 
-    @route("GET", "/users/{user}", messages.UserAnswer)
+    @route("GET", "/users/{user:path}", messages.UserAnswer)
     async def user(request: Request, user: Annotated[Key, InPath()], limit: int = 20) -> Response:
         """Return what is known of a user: the newest events, live ones and those of the training."""
         kept = service(request)
@@ -203,13 +192,13 @@ def _routes(app: FastAPI) -> None:
         columns = (*item_columns(fitted), *event_names(fitted))
         return await answer(request, lambda: kept.user(user, max(1, min(limit, 100)), columns))
 
-    @app.delete("/users/{user}", status_code=204, responses=_REFUSALS)
+    @app.delete("/users/{user:path}", status_code=204, responses=_REFUSALS)
     async def erase(request: Request, user: Annotated[Key, InPath()]) -> Response:
         """Forget a user: events are deleted, and what models know of the user's past is not read any more."""
         await request.app.state.gate.run(lambda: service(request).erase(user))
         return Response(status_code=204)
 
-    @app.delete("/items/{item}", status_code=204, responses=_REFUSALS)
+    @app.delete("/items/{item:path}", status_code=204, responses=_REFUSALS)
     async def remove(request: Request, item: Annotated[Key, InPath()]) -> Response:
         """Take an item away: it is not listed any more."""
         await request.app.state.gate.run(lambda: service(request).remove_item(item))
@@ -225,23 +214,24 @@ def _routes(app: FastAPI) -> None:
     @app.get("/model", responses=_REFUSALS)
     async def model(request: Request) -> dict[str, Any]:
         """Return what people and programs should know of the models."""
-        return await asyncio.to_thread(service(request).card)
+        found: dict[str, Any] = await request.app.state.gate.run(service(request).card)
+        return found
 
-    @app.get("/health")
+    @app.get("/health", responses=_LOCAL)
     async def health() -> dict[str, str]:
         """Say that the process lives."""
         return {"status": "alive"}
 
-    @app.get("/ready")
+    @app.get("/ready", responses=_LOCAL)
     async def ready(request: Request) -> dict[str, str]:
         """Say that models are loaded and warm, and whether the store answers: without it lists are made all the same."""
         kept = service(request)
         return {"status": "ready", "model": kept.router.current.version, "store": "up" if kept.store.is_up else "down"}
 
-    @app.get("/metrics", response_class=Response)
+    @app.get("/metrics", response_class=Response, responses=_REFUSALS)
     async def metrics(request: Request) -> Response:
         """Return counters of all workers in Prometheus' text format."""
-        text = await asyncio.to_thread(service(request).metrics.text)
+        text = await request.app.state.counting.run(service(request).metrics.text)
         return Response(text, media_type="text/plain; version=0.0.4")
 
     page = files("polyrec.serve") / "page"

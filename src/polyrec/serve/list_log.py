@@ -59,8 +59,8 @@ class ListLog:
             try:
                 if lists:
                     self.store.log_lists(lists)
-            except UserError as error:
-                _LOGGER.error("lists that cannot be logged: %s", error)
+            except Exception as error:
+                _LOGGER.error("lists that cannot be logged: %s", error, exc_info=not isinstance(error, UserError))
                 self._lost += len(lists)
 
     def _next(self) -> list[ServedList]:

@@ -86,7 +86,7 @@ class RecommendAnswer(BaseModel):
     request: str
     """Under which the list is logged."""
     fallback: list[str]
-    """What stood in for something else: `unknown user`, `erased user`, `last known history`."""
+    """What stood in for something else: `unknown user`, `erased user`, `erasure not known`, `last known history`."""
     notes: list[str]
     """What rules could not do."""
 
@@ -216,7 +216,8 @@ class UserAnswer(BaseModel):
     user: str
     known: bool
     """Whether the model has met the user."""
-    erased: bool
+    erased: bool | None
+    """None where the store, which knows, does not answer; what the training knows of the user is not told then."""
     history: list[KnownEvent]
     """The newest first."""
 

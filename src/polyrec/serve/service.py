@@ -9,17 +9,18 @@ import logging
 import secrets
 import time
 import uuid
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
 import torch
 
 from polyrec.core.errors import UserError
+from polyrec.data.keys import key_texts
 from polyrec.explain.integrated_gradients import attribute
 from polyrec.recommending import Ask, Recommendation, recommendation
 from polyrec.rules.candidates import Listed
@@ -30,8 +31,7 @@ from polyrec.serve.metrics import Metrics
 from polyrec.serve.router import Router
 from polyrec.serve.slot import Slot
 from polyrec.serve.stores.durable import Durable
-from polyrec.serve.stores.records import ServedItem, ServedList
-from polyrec.serve.stores.store import UnavailableError
+from polyrec.serve.stores.records import Event, ServedItem, ServedList
 from polyrec.serve.telling import columns_of, require_told, rows_of, told
 
 _LOGGER = logging.getLogger(__name__)
@@ -39,12 +39,17 @@ _LOGGER = logging.getLogger(__name__)
 PAST = 200
 """Live events of a user that are read, the newest."""
 
-UNKNOWN, ERASED, LAST_KNOWN = "unknown user", "erased user", "last known history"
-"""What stood in: nothing but features was known of the user, or of the time before the user was erased; the store did not
-answer, and the history is the last that this process knows of, or none."""
+UNKNOWN, ERASED = "unknown user", "erased user"
+"""What stood in: nothing but features was known of the user, or of the time before the user was erased."""
 
-_REMEMBERED = 100_000
-"""Users of whom it is remembered whether they were erased, for the time when the store is down."""
+NOT_KNOWN, LAST_KNOWN = "erasure not known", "last known history"
+"""What stood in where the store did not answer: nothing of the training, for the user may have been erased; the last history
+that this process knows of, or none."""
+
+Asked = TypeVar("Asked", messages.RecommendRequest, messages.ScoreRequest, messages.ExplainRequest)
+
+_LOOKED_AT = 1000
+"""Users at most of whom it is asked whether they were erased, where some are to be told."""
 
 
 class Service:
@@ -55,10 +60,10 @@ class Service:
         self._shadows = ThreadPoolExecutor(1, "shadow")
         self._shadowed: set[str] = set()
         self._lock = Lock()
-        self._erasures: OrderedDict[str, bool] = OrderedDict()
 
     def recommend(self, asked: messages.RecommendRequest) -> messages.RecommendAnswer:
         """Return the best items for someone, and log the list."""
+        asked = self._by_key(asked)
         slot, request = self.router.of(asked.user), uuid.uuid4().hex
         ask, fallback = self._ask(slot, asked)
         fitted = slot.fitted
@@ -73,6 +78,7 @@ class Service:
 
     def score(self, asked: messages.ScoreRequest) -> messages.ScoreAnswer:
         """Return the scores of some items for someone."""
+        asked = self._by_key(asked)
         slot = self.router.of(asked.user)
         who, events, fallback = self._who(slot, asked.user, asked.features)
         fitted = slot.fitted
@@ -87,7 +93,7 @@ class Service:
     def take_events(self, asked: messages.EventsRequest) -> messages.EventsAnswer:
         """Keep events; what returns is safe."""
         self.router.current.check_events(asked.events)
-        new = self.store.append(asked.events).new
+        new = self.store.append(self._events_by_key(asked.events)).new
         self.metrics.events.labels("journal" if new is None else "store").inc(len(asked.events))
         return messages.EventsAnswer(accepted=len(asked.events), new=new, journalled=new is None)
 
@@ -108,7 +114,7 @@ class Service:
 
     def erase(self, user: str) -> None:
         """Forget a user: events are deleted, and what the models know of the user's past is not read any more."""
-        self.store.erase(user)
+        self.store.erase(self.text_of(user))
 
     def similar(self, asked: messages.SimilarRequest) -> messages.SimilarAnswer:
         """Return the items whose vectors are nearest to an item's, but for those that were taken away."""
@@ -132,6 +138,7 @@ class Service:
 
     def explain(self, asked: messages.ExplainRequest) -> messages.ExplainAnswer:
         """Return what each feature adds to each task's prediction for someone and an item."""
+        asked = self._by_key(asked)
         slot = self.router.of(asked.user)
         who, events, fallback = self._who(slot, asked.user, asked.features)
         fitted = slot.fitted
@@ -149,9 +156,10 @@ class Service:
 
     def user(self, user: str, limit: int, columns: Sequence[str]) -> messages.UserAnswer:
         """Return what is known of a user, the newest first."""
+        user = self.text_of(user)
         slot = self.router.of(user)
-        fitted, erased = slot.fitted, self._is_erased(user)
-        known = fitted.catalogue.users.keys.find([user])[0] is not None
+        fitted, erased, key = slot.fitted, self.store.is_erased(user), _key_in(slot, user)
+        known = fitted.catalogue.users.keys.find([key])[0] is not None
         own_columns = [name for name in columns if name in fitted.items.columns and name != fitted.item_key]
         items = fitted.items.select(pl.col(fitted.item_key).cast(pl.String), *own_columns)
         live = [
@@ -159,8 +167,8 @@ class Service:
             for own in reversed(self.store.history(user, limit).events)
         ]
         past = []
-        if not erased:
-            for row in fitted.catalogue.log.of_user(user).frame.tail(limit).reverse().to_dicts():
+        if erased is False:
+            for row in fitted.catalogue.log.of_user(key).frame.tail(limit).reverse().to_dicts():
                 known_of = {name: value for name, value in row.items() if name in columns}
                 item = str(row[fitted.item_key])
                 past.append(messages.KnownEvent(item=item, source="training", type=None, time=None, columns=known_of))
@@ -171,10 +179,13 @@ class Service:
         return messages.UserAnswer(user=user, known=known, erased=erased, history=whole)
 
     def users(self, start: str, limit: int) -> messages.UsersAnswer:
-        """Return users of the training whose key begins so."""
+        """Return users of the training whose key begins so and who were not erased, as far as it is known."""
         fitted = self.router.current.fitted
-        keys = fitted.catalogue.users.frame[fitted.user_key].drop_nulls().cast(pl.String)
-        return messages.UsersAnswer(users=keys.filter(keys.str.starts_with(start)).head(limit).to_list())
+        keys = fitted.catalogue.users.frame[fitted.user_key].drop_nulls()
+        texts = key_texts(keys, keys.dtype)
+        offered = texts.filter(texts.str.starts_with(start)).head(_LOOKED_AT).to_list()
+        kept = (text for text in offered if self.store.is_erased(text) is False)
+        return messages.UsersAnswer(users=list(islice(kept, limit)))
 
     def card(self) -> dict[str, Any]:
         """Return what people and programs should know of the models."""
@@ -222,29 +233,38 @@ class Service:
             raise UserError(f"feature {fitted.user_key!r}", expected="a column beside the key", found="the key", remedy=remedy)
         if user is None:
             return dict(features), None, []
-        fallback = []
-        if self._is_erased(user):
+        fallback, erased = [], self.store.is_erased(user)
+        if erased is not False:
             who: dict[str, Any] = dict(features)
-            fallback.append(ERASED)
+            fallback.append(NOT_KNOWN if erased is None else ERASED)
         else:
-            who = {fitted.user_key: slot.user_key(user), **features}
-            if fitted.catalogue.users.keys.find([user])[0] is None:
+            key = _key_in(slot, user)
+            who = {fitted.user_key: key, **features}
+            if fitted.catalogue.users.keys.find([key])[0] is None:
                 fallback.append(UNKNOWN)
         recalled = self.store.history(user, PAST)
         if not recalled.is_current:
             fallback.append(LAST_KNOWN)
         return who, slot.events_frame(recalled.events) if recalled.events else None, fallback
 
-    def _is_erased(self, user: str) -> bool:
-        """Return whether a user was ever erased; while the store is down, as far as this process knows."""
-        try:
-            found = self.store.erased_at(user) is not None
-        except UnavailableError:
-            return self._erasures.get(user, False)
-        self._erasures[user] = found
-        if len(self._erasures) > _REMEMBERED:
-            self._erasures.popitem(last=False)
-        return found
+    def text_of(self, user: str) -> str:
+        """Return the one text of a user's key, by which the store, its hashes and the models know the user.
+
+        The current version's kind of key decides, in all versions.
+        """
+        return _text_in(self.router.current, user)
+
+    def _by_key(self, asked: Asked) -> Asked:
+        text = None if asked.user is None else self.text_of(asked.user)
+        return asked if text == asked.user else asked.model_copy(update={"user": text})
+
+    def _events_by_key(self, events: Sequence[Event]) -> list[Event]:
+        users = pl.Series([event.user for event in events], dtype=pl.String)
+        texts = key_texts(users, _kind(self.router.current)).to_list()
+        return [
+            event if text == event.user else event.model_copy(update={"user": text})
+            for event, text in zip(events, texts, strict=True)
+        ]
 
     def _log(
         self, slot: Slot, user: str | None, request: str, items: Sequence[messages.RecommendedItem], *, shown: bool
@@ -286,3 +306,17 @@ class Service:
     def _count(self, fallback: Sequence[str]) -> None:
         for what in fallback:
             self.metrics.fallbacks.labels(what).inc()
+
+
+def _kind(slot: Slot) -> pl.DataType:
+    return slot.fitted.catalogue.users.kinds[slot.fitted.user_key]
+
+
+def _text_in(slot: Slot, user: str) -> str:
+    text: str = key_texts(pl.Series([user], dtype=pl.String), _kind(slot))[0]
+    return text
+
+
+def _key_in(slot: Slot, user: str) -> Any:
+    """Return a user's key as a version tells it; none where that version writes it otherwise, who would be another's alias."""
+    return slot.user_key(user) if _text_in(slot, user) == user else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from pydantic import Field
 from polyrec.core.errors import UserError
 from polyrec.core.spec import Spec
 from polyrec.serve.keys import ApiKeys, read_keys
+from polyrec.serve.same_machine import is_loopback
 
 
 class Settings(Spec):
@@ -43,7 +43,7 @@ class Settings(Spec):
         """Return the keys; raises `UserError` where there are none and others than this machine could ask."""
         if self.keys is not None:
             return read_keys(self.keys)
-        if not _is_loopback(self.host):
+        if not is_loopback(self.host):
             remedy = "Give --keys FILE, or listen at 127.0.0.1."
             raise UserError(f"host {self.host!r}", expected="keys, for others can ask there", found="none", remedy=remedy)
         return ApiKeys()
@@ -54,10 +54,3 @@ def state_beside(folder: Path) -> dict[str, Any]:
     whole = folder.resolve()
     state = whole.parent / f"{whole.name}-state"
     return {"store": f"sqlite:///{state}/events.sqlite", "journal": state / "journal"}
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

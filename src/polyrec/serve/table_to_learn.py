@@ -10,6 +10,7 @@ import polars as pl
 from polyrec.core.errors import UserError
 from polyrec.data.expressions import columns_of
 from polyrec.data.histories import TIME, USER
+from polyrec.data.keys import key_texts
 from polyrec.data.labels import task_columns
 from polyrec.data.sources import Source, read
 from polyrec.data.tables import Tables
@@ -79,7 +80,7 @@ def with_events(table: TableToLearn, slot: Slot, store: Store) -> TableToLearn:
     fitted = slot.fitted
     user, item, time = fitted.roles.user, fitted.roles.item, fitted.roles.time
     assert user is not None and item is not None and time is not None
-    table = _without_erased(table, store, user)
+    table = _without_erased(table, slot, store, user)
     rows, told = table.rows, [event for page in _pages(store.events_since) for event in page]
     if not told:
         return table
@@ -144,11 +145,12 @@ def _grown(side: pl.DataFrame | None, keys: pl.Series, known: pl.DataFrame) -> p
     return pl.concat([side, lacking.join(told, on=key, how="left", maintain_order="left")], how="diagonal")
 
 
-def _without_erased(table: TableToLearn, store: Store, user: str) -> TableToLearn:
+def _without_erased(table: TableToLearn, slot: Slot, store: Store, user: str) -> TableToLearn:
     if store.counters()["erasures"] == 0:
         return table
     keys = table.rows[user].drop_nulls().unique()
-    erased = keys.filter(pl.Series([store.erased(str(key)) for key in keys.to_list()], dtype=pl.Boolean)).implode()
+    texts = key_texts(keys, slot.fitted.catalogue.users.kinds[slot.fitted.user_key])
+    erased = keys.filter(pl.Series([store.erased(text) for text in texts.to_list()], dtype=pl.Boolean)).implode()
     rows = table.rows.filter(~pl.col(user).is_in(erased).fill_null(False))
     users = None if table.users is None else table.users.filter(~pl.col(user).is_in(erased))
     return replace(table, rows=rows, users=users)

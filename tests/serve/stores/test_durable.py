@@ -16,7 +16,8 @@ import pytest
 
 from polyrec import UserError
 from polyrec.serve.stores.durable import Durable, Receipt
-from polyrec.serve.stores.journal import Appending, Journal
+from polyrec.serve.stores.journal import Appending, Erasing, Journal, Serving
+from polyrec.serve.stores.journals import free_journal
 from polyrec.serve.stores.opening import open_store
 from polyrec.serve.stores.records import Event, ItemChange, ServedItem, ServedList
 from polyrec.serve.stores.store import UnavailableError
@@ -317,3 +318,170 @@ def test_a_store_that_cannot_be_used_is_told_at_once(tmp_path: Path):
     with pytest.raises(UserError, match="expected a scheme"):
         Durable(partial(open_store, "mysql://localhost/shop"), journal)
     journal.close()
+
+
+class TestRaces:
+    """Another thread erases a user between what a call tells the store or the journal and what it keeps of it."""
+
+    def test_between_the_store_and_what_is_kept(self, opened: Opening, redis_server: Any, monkeypatch: pytest.MonkeyPatch):
+        durable = opened(redis_server.url)
+        store = durable._store
+        assert store is not None
+        append = store.append
+
+        def append_and_be_erased(events: Any, arrived: Any = None) -> int:
+            new = append(events, arrived)
+            durable.erase("u")
+            assert durable.history("u", 10).events == []
+            return new
+
+        monkeypatch.setattr(store, "append", append_and_be_erased)
+        durable.append([event("a")])
+        monkeypatch.undo()
+        redis_server.stop()
+        assert durable.history("u", 10).events == []
+
+    def test_between_the_journal_and_what_is_kept(self, opened: Opening, redis_server: Any, monkeypatch: pytest.MonkeyPatch):
+        durable = opened(redis_server.url)
+        redis_server.stop()
+        add = durable._journal.add
+
+        def add_and_be_erased(record: Any) -> None:
+            add(record)
+            if isinstance(record, Appending):
+                durable.erase("u")
+
+        monkeypatch.setattr(durable._journal, "add", add_and_be_erased)
+        assert durable.append([event("a")]) == Receipt(None)
+        monkeypatch.undo()
+        assert durable.history("u", 10).events == []
+        redis_server.start()
+        wait_until(lambda: durable.waiting == 0)
+        assert durable.history("u", 10).events == []
+
+
+class TestErasures:
+    """Who was erased is known while the store is down, or it is said that it is not."""
+
+    def test_are_known_whoever_erased(self, opened: Opening, redis_server: Any):
+        durable = opened(redis_server.url)
+        durable.append([event("a"), event("b", "elsewhere")])
+        durable.history("elsewhere", 10)
+        durable.erase("here")
+        with open_store(redis_server.url) as other:
+            other.erase("elsewhere")
+        wait_until(lambda: durable._erasures.count == 2)
+        redis_server.stop()
+        wait_until(lambda: not durable.is_up)
+        durable.erase("meanwhile")
+        known = {user: durable.is_erased(user) for user in ("u", "never met", "here", "elsewhere", "meanwhile")}
+        assert known == {"u": False, "never met": False, "here": True, "elsewhere": True, "meanwhile": True}
+        assert durable.history("elsewhere", 10).events == []
+        redis_server.start()
+        wait_until(lambda: durable.waiting == 0 and durable.is_up)
+        redis_server.stop()
+        wait_until(lambda: not durable.is_up)
+        assert durable.is_erased("meanwhile") is True and durable.is_erased("u") is False
+
+    def test_are_not_known_to_who_starts_while_the_store_is_down(self, redis_server: Any, tmp_path: Path):
+        with open_store(redis_server.url) as store:
+            store.erase("before")
+        redis_server.stop()
+        durable = Durable(partial(open_store, redis_server.url), Journal(tmp_path / "journal"), pause=0.02)
+        durable.erase("here")
+        durable.close()
+        durable = Durable(partial(open_store, redis_server.url), Journal(tmp_path / "journal"), pause=0.02)
+        assert [durable.is_erased(user) for user in ("here", "before", "u")] == [True, None, None]
+        redis_server.start()
+        wait_until(lambda: durable.is_up)
+        assert [durable.is_erased(user) for user in ("here", "before", "u")] == [True, True, False]
+        durable.close()
+
+    def test_that_the_journal_refuses_leave_the_user_as_it_was(self, opened: Opening, redis_server: Any):
+        durable = opened(redis_server.url, limit=30)
+        redis_server.stop()
+        with pytest.raises(UnavailableError):
+            durable.erase("u")
+        assert durable.is_erased("u") is False
+
+
+class TestLeftJournals:
+    """What processes that ended left is brought to the store by one that goes on."""
+
+    def leave(self, path: Path, name: str) -> None:
+        journal = Journal(path)
+        journal.add(Appending(10.0, (event(name, "u"), event(f"erased {name}", f"erased {name}"))))
+        journal.add(Erasing(11.0, f"erased {name}"))
+        journal.close()
+        lists = Journal(path.with_name(f"{path.name}.lists"))
+        lists.add(Serving(ServedList(request=name, time=10.0, user=f"erased {name}", model="m", items=())))
+        lists.close()
+
+    def test_are_taken_over_at_the_start_but_for_those_that_others_have(self, tmp_path: Path):
+        base, url = tmp_path / "journal", f"sqlite:///{tmp_path}/a.sqlite"
+        for number in range(1, 4):
+            self.leave(tmp_path / f"journal-{number}", f"{number}")
+        self.leave(tmp_path / "other", "other")
+        held = Journal(tmp_path / "journal-2")
+        durable = Durable(partial(open_store, url), free_journal(base), pause=0.02, family=base)
+        wait_until(lambda: durable.waiting == 0 and durable.waiting_lists == 0)
+        with open_store(url) as store:
+            assert sorted(ids(store.history("u", 10))) == ["1", "3"]
+            assert store.erased("erased 1") and store.erased("erased 3") and not store.erased("erased 2")
+            assert store.history("erased 1", 10) == []
+            assert [(one.request, one.user) for one in store.lists_since(0)[0]] == [("1", None), ("3", None)]
+        durable.close()
+        assert len(list(held)) == 2
+        held.close()
+        for left in (tmp_path / "journal-1", tmp_path / "journal-3", tmp_path / "journal-3.lists"):
+            journal = Journal(left)
+            assert journal.is_empty
+            journal.close()
+
+    def test_are_known_while_the_store_is_down_and_taken_over_when_it_is_back(self, redis_server: Any, tmp_path: Path):
+        redis_server.stop()
+        base = tmp_path / "journal"
+        self.leave(tmp_path / "journal-1", "1")
+        held = Journal(tmp_path / "journal-2")
+        durable = Durable(partial(open_store, redis_server.url), free_journal(base), pause=0.02, family=base)
+        assert ids(durable.history("u", 10).events) == ["1"] and durable.is_erased("erased 1") is True
+        held.close()
+        self.leave(tmp_path / "journal-2", "2")
+        redis_server.start()
+        wait_until(lambda: durable.is_up)
+        wait_until(lambda: durable.waiting == 0)
+        wait_until(lambda: sorted(ids(durable.history("u", 10).events)) == ["1", "2"])
+        durable.close()
+
+    def test_stay_where_they_are_where_there_is_no_room(self, redis_server: Any, tmp_path: Path):
+        redis_server.stop()
+        self.leave(tmp_path / "journal-1", "1")
+        small = Journal(tmp_path / "journal", limit=100)
+        durable = Durable(partial(open_store, redis_server.url), small, pause=0.02, family=tmp_path / "journal")
+        assert durable.waiting == 0
+        durable.close()
+        left = Journal(tmp_path / "journal-1")
+        assert len(list(left)) == 2
+        left.close()
+
+    def test_what_is_no_journal_is_passed_over(self, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+        (tmp_path / "journal-1").write_text("a diary")
+        self.leave(tmp_path / "journal-2", "2")
+        url = f"sqlite:///{tmp_path}/a.sqlite"
+        durable = Durable(partial(open_store, url), free_journal(tmp_path / "journal"), family=tmp_path / "journal")
+        wait_until(lambda: ids(durable.history("u", 10).events) == ["2"])
+        durable.close()
+        assert "cannot be taken over" in caplog.text and (tmp_path / "journal-1").read_text() == "a diary"
+
+
+def test_each_process_gets_the_first_journal_that_is_free(tmp_path: Path):
+    first, second = free_journal(tmp_path / "journal"), free_journal(tmp_path / "journal")
+    assert (first.path.name, second.path.name) == ("journal", "journal-1")
+    first.close()
+    again = free_journal(tmp_path / "journal")
+    assert again.path == first.path
+    again.close()
+    second.close()
+    (tmp_path / "journal").write_text("another has it open, says a diary")
+    with pytest.raises(UserError, match="polyrec journal 1"):
+        free_journal(tmp_path / "journal")

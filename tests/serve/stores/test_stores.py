@@ -25,6 +25,7 @@ from redis import Redis
 from polyrec import UserError
 from polyrec.serve.stores.opening import open_store
 from polyrec.serve.stores.records import Event, ItemChange, ServedItem, ServedList
+from polyrec.serve.stores.sqlite import SQLite
 from polyrec.serve.stores.store import Store, UnavailableError
 
 APPENDING = Path(__file__).with_name("appending.py")
@@ -207,6 +208,23 @@ class StoreContract:
         store.erase("u", at=now - 30)
         assert store.erased_at("u") == now - 10
 
+    def test_a_list_of_one_who_was_erased_since_it_was_served_has_no_name(self, store: Store):
+        now = time.time()
+        store.erase("u", at=now - 10)
+        lists = [served("before", "u", now - 20), served("at once", "u", now - 10), served("after", "u", now - 5)]
+        assert store.log_lists([*lists, served("other", "v", now - 20), served("nobody", None, now - 20)]) == 5
+        users = {one.request: one.user for one in store.lists_since(0)[0]}
+        assert users == {"before": None, "at once": None, "after": "u", "other": "v", "nobody": None}
+        store.erase("u", at=now - 5)
+        assert {one.user for one in store.lists_since(0)[0]} == {None, "v"}
+
+    def test_the_hashes_of_erased_users_are_told_where_they_are_more_than_known(self, store: Store):
+        assert store.erased_hashes() == frozenset()
+        for user in ("u", "ü", "u"):
+            store.erase(user)
+        assert store.erased_hashes() == store.erased_hashes(1) == {store.hashed("u"), store.hashed("ü")}
+        assert store.erased_hashes(2) == frozenset()
+
     def test_items_are_told_as_they_are_last_in_order(self, store: Store):
         assert store.items_since(0) == []
         last = store.put_items(
@@ -343,6 +361,22 @@ class TestSQLite(StoreContract):
             assert ids(store.history("u", 10)) == ["a"]
             other.close()
             assert store.append([event("b")]) == 1
+
+    def test_threads_do_not_wait_for_a_lock_one_after_another(self, url: str):
+        with open_store(url, timeout=0.3) as store:
+            assert isinstance(store, SQLite)
+            tries, commit = [], store._commit
+            store._write._commit = lambda wishes: (tries.append(len(wishes)), commit(wishes))[1]
+            other = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)
+            other.execute("BEGIN IMMEDIATE")
+            with ThreadPoolExecutor(8) as threads:
+                futures = [threads.submit(store.append, [event(f"{number}")]) for number in range(8)]
+                for future in futures:
+                    with pytest.raises(UnavailableError, match="database is locked"):
+                        future.result()
+            other.close()
+            assert len(tries) <= 8
+            assert store.append([event("0")]) == 1
 
     def test_kill_9_costs_nothing_that_was_acknowledged(self, url: str):
         open_store(url).close()

@@ -18,6 +18,7 @@ const MOST_COLUMNS = 32;
 
 const FALLBACKS = {
   "unknown user": "The model has not met this user: the list rests on what is known here and on live events.",
+  "erasure not known": "The store does not answer: whether this user was erased is not known, so the past is not read.",
   "erased user": "This user was erased: what they did before is not read.",
   "last known history": "The store does not answer: the list rests on the history that the server knew last.",
   "no history": "The store does not answer: the list is made without a history.",

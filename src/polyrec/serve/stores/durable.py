@@ -7,16 +7,19 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from math import inf
+from pathlib import Path
 from threading import Event as Signal
 from threading import Lock, Thread
 from typing import TypeVar
 
 from polyrec.core.errors import UserError
 from polyrec.serve.stores.journal import Appending, Erasing, Journal, Record, Serving
-from polyrec.serve.stores.known import KnownHistories
+from polyrec.serve.stores.journals import lists_beside, take_over
+from polyrec.serve.stores.known import KnownErasures, KnownHistories
 from polyrec.serve.stores.records import Event, ItemChange, ServedList
 from polyrec.serve.stores.store import Store, UnavailableError
-from polyrec.serve.stores.waiting_lists import WaitingLists, log_late
+from polyrec.serve.stores.waiting_lists import WaitingLists
 
 Answer = TypeVar("Answer")
 
@@ -30,6 +33,8 @@ _SHARE = 4
 """What part of the journal's limit the lists beside it may take: one in so many bytes."""
 _LONGEST_PAUSE = 5.0
 """Seconds between two tries to reach a store, at most."""
+_EVERY = 1.0
+"""Seconds between two looks for users whom other processes erased."""
 
 
 @dataclass(frozen=True)
@@ -63,21 +68,33 @@ class Durable:
 
     Processes share a store, each with a journal of its own; what waits in one bears the time of its acknowledgement, so that an
     erasure and the events before and after it come out right whichever reaches the store first. The clocks of the machines must
-    agree for that. A last known history may hold what another process erased since.
+    agree for that. Whom others erased is asked every second and known while the store is down; what an erasure of the last
+    second, or a user's second one, should have taken may be shown then. Who starts without the store does not know.
+
+    Where `family` is given, the path of the first of several journals, what processes that ended left in theirs is taken over
+    at the start and whenever the store is back.
 
     `connect` opens the store. Where it cannot be reached, the server starts without it; any other `UserError` is raised.
     """
 
-    def __init__(self, connect: Callable[[], Store], journal: Journal, users: int = 10_000, pause: float = 0.2) -> None:
-        self._connect, self._journal, self._pause = connect, journal, pause
-        self._lists = WaitingLists(journal.path.with_name(f"{journal.path.name}.lists"), journal.limit // _SHARE)
+    def __init__(
+        self,
+        connect: Callable[[], Store],
+        journal: Journal,
+        users: int = 10_000,
+        pause: float = 0.2,
+        family: Path | None = None,
+    ) -> None:
+        self._connect, self._journal, self._pause, self._family = connect, journal, pause, family
+        self._lists = WaitingLists(lists_beside(journal.path), journal.limit // _SHARE)
         self._store: Store | None = None
         self._is_up = False
-        self._known = KnownHistories(users)
+        self._known, self._erasures = KnownHistories(users), KnownErasures()
         self._lock = Lock()
         self._erasing: dict[str, float] = {}
         for record in journal:
             self._look_ahead(record)
+        self._take_over()
         self._wake, self._is_closing = Signal(), Signal()
         try:
             self._reach()
@@ -111,17 +128,17 @@ class Durable:
 
     def append(self, events: Sequence[Event]) -> Receipt:
         """Keep all events or none; see `Store.append`. Raises `UnavailableError` where the journal takes no more either."""
-        at = time.time()
+        at, came = time.time(), time.monotonic()
         if self._is_up and self._journal.is_empty:
             try:
                 new = self._ask(lambda store: store.append(events))
-                self._known.add(events, is_known_elsewhere=True)
+                self._known.add(events, is_known_elsewhere=True, came=came)
                 return Receipt(new)
             except UnavailableError:
                 pass
         if events:
             self._take(Appending(at, tuple(events)))
-            self._known.add(events, is_known_elsewhere=False)
+            self._known.add(events, is_known_elsewhere=False, came=came)
             self._wake.set()
         return Receipt(None)
 
@@ -147,6 +164,7 @@ class Durable:
         if self._is_up and self._journal.is_empty:
             try:
                 self._ask(lambda store: store.erase(user))
+                self._erased(user)
                 return self._known.forget(user)
             except UnavailableError:
                 pass
@@ -167,6 +185,15 @@ class Durable:
         """Return when a user was last erased; see `Store.erased_at`."""
         waiting = self._erasing.get(user)
         return self._ask(lambda store: store.erased_at(user)) if waiting is None else waiting
+
+    def is_erased(self, user: str) -> bool | None:
+        """Return whether a user was ever erased; none where the store does not answer and nothing is known of it."""
+        if user in self._erasing:
+            return True
+        try:
+            return self.erased_at(user) is not None
+        except UnavailableError:
+            return None if self._store is None else self._erasures.recall(self._store.hashed(user))
 
     def put_items(self, changes: Sequence[ItemChange]) -> int:
         """Store changes of items; see `Store.put_items`."""
@@ -195,8 +222,19 @@ class Durable:
         self._thread.join()
         if self._store is not None:
             self._store.close()
-        self._journal.close()
         self._lists.journal.close()
+        self._journal.close()
+
+    def _erased(self, user: str) -> None:
+        assert self._store is not None
+        self._erasures.add(self._store.hashed(user))
+
+    def _follow_erasures(self) -> None:
+        """Know of users whom other processes erased."""
+        new = self._erasures.learn(self._ask(lambda store: store.erased_hashes(self._erasures.count)))
+        if new and self._store is not None:
+            hashed = self._store.hashed
+            self._known.forget_where(lambda user: hashed(user) in new)
 
     def _take(self, record: Record) -> None:
         """Add a record to the journal; where the disk has no room for it, lists that wait make room."""
@@ -227,19 +265,23 @@ class Durable:
         else:
             self._store.ping()
         self._is_up = True
+        self._follow_erasures()
 
     def _recover(self) -> None:
         pause = self._pause
-        while not self._is_closing.is_set():
+        while True:
             if self._is_up and self._journal.is_empty and self._lists.journal.is_empty:
-                self._wake.wait()
+                self._wake.wait(_EVERY)
                 self._wake.clear()
-                continue
+            if self._is_closing.is_set():
+                return
             try:
                 if not self._is_up:
                     self._reach()
                     _LOGGER.warning("the store answers again; %d bytes wait in the journal", self._journal.size)
+                    self._take_over()
                 self._replay()
+                self._follow_erasures()
                 pause = self._pause
             except Exception as error:
                 self._is_up = False
@@ -267,11 +309,12 @@ class Durable:
             for record in records:
                 if isinstance(record, Erasing):
                     self._store.erase(record.user, record.at)
+                    self._erased(record.user)
                     with self._lock:
                         if self._erasing.get(record.user) == record.at:
                             del self._erasing[record.user]
             if served := [record.served for record in records if isinstance(record, Serving)]:
-                log_late(self._store, served)
+                self._store.log_lists(served)
         except UnavailableError:
             raise
         except Exception as error:
@@ -285,7 +328,26 @@ class Durable:
     def _look_ahead(self, record: Record) -> None:
         """Know what a record says before it is in the store."""
         if isinstance(record, Appending):
-            self._known.add(record.events, is_known_elsewhere=False)
+            self._known.add(record.events, is_known_elsewhere=False, came=inf)
         elif isinstance(record, Erasing):
             self._known.forget(record.user)
-            self._erasing[record.user] = record.at
+            with self._lock:
+                self._erasing[record.user] = max(record.at, self._erasing.get(record.user, record.at))
+
+    def _take_over(self) -> None:
+        """Take what processes that ended left in their journals into the own ones, as far as there is room."""
+        if self._family is None:
+            return
+
+        def events(records: list[Record]) -> None:
+            self._journal.add(*records)
+            for record in records:
+                self._look_ahead(record)
+
+        def lists(records: list[Record]) -> None:
+            self._lists.take([record.served for record in records if isinstance(record, Serving)])
+
+        try:
+            take_over(self._family, events, lists)
+        except UnavailableError as error:
+            _LOGGER.warning("what other processes left stays where it is: %s", error)

@@ -32,11 +32,12 @@ class GroupCommit(Generic[Wish, Answer]):
     The thread that finds nobody committing commits for all who wait, and hands the task on to the first who came meanwhile:
     one thread alone pays no hand-over, and what eight threads bring while a disk writes goes with its next write. There is no
     thread to start or to stop. `commit` takes wishes and returns an answer to each, or raises where it did nothing; then each
-    wish is tried alone, so that one that cannot be done fails by itself.
+    wish is tried alone, so that one that cannot be done fails by itself. An error of the type `common` is no wish's own: it is
+    told at once to all who wait, for none would fare better alone, and each would wait as long again.
     """
 
-    def __init__(self, commit: Callable[[Sequence[Wish]], Sequence[Answer]]) -> None:
-        self._commit = commit
+    def __init__(self, commit: Callable[[Sequence[Wish]], Sequence[Answer]], common: type[Exception] | tuple[()] = ()) -> None:
+        self._commit, self._common = commit, common
         self._lock = Lock()
         self._queue: list[_Waiting[Wish, Answer]] = []
         self._is_led = False
@@ -62,6 +63,10 @@ class GroupCommit(Generic[Wish, Answer]):
             self._serve(group)
         finally:
             with self._lock:
+                if isinstance(group[0].error, self._common):
+                    for waiting in self._queue:
+                        waiting.error = group[0].error
+                    group, self._queue = [*group, *self._queue], []
                 self._is_led = bool(self._queue)
                 told = [*group, *self._queue[:1]]
             for waiting in told:
@@ -72,7 +77,7 @@ class GroupCommit(Generic[Wish, Answer]):
             for waiting, answer in zip(group, self._commit([waiting.wish for waiting in group]), strict=True):
                 waiting.answers.append(answer)
         except BaseException as error:
-            if len(group) > 1 and isinstance(error, Exception):
+            if len(group) > 1 and isinstance(error, Exception) and not isinstance(error, self._common):
                 for waiting in group:
                     self._serve([waiting])
                 return

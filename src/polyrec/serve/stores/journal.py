@@ -52,6 +52,10 @@ class Serving:
 Record = Appending | Erasing | Serving
 
 
+class TakenError(UserError):
+    """Another process has a journal open."""
+
+
 class Journal:
     """An append-only file of one process: what `add` returned from is on the disk, in order, until `drop` takes it away.
 
@@ -59,8 +63,8 @@ class Journal:
     the file is opened. Any other line that is not what was written is reported and moved to a file `.damaged` beside it; the
     lines around it are kept. Records of many threads are flushed together (`GroupCommit`).
 
-    Raises `UnavailableError` where the journal would grow over `limit` bytes or the disk takes no more, `UserError` where
-    another process has it open or it is no journal.
+    Raises `UnavailableError` where the journal would grow over `limit` bytes or the disk takes no more, `TakenError` where
+    another process has it open, `UserError` where it is no journal.
     """
 
     def __init__(self, path: Path, limit: int = 256 * 2**20) -> None:
@@ -77,7 +81,7 @@ class Journal:
         except BlockingIOError:
             self._lock_file.close()
             remedy = "Give each process a journal of its own."
-            raise UserError(f"journal '{path}'", expected="one process", found="another has it open", remedy=remedy) from None
+            raise TakenError(f"journal '{path}'", expected="one process", found="another has it open", remedy=remedy) from None
         except BaseException:
             self._lock_file.close()
             raise

@@ -50,7 +50,9 @@ _APPEND = f"""WITH given AS MATERIALIZED (
     WHERE NOT EXISTS (SELECT 1 FROM polyrec.erasures WHERE erasures.hash = given.hash AND erasures.time >= given.arrived)
     ORDER BY id ON CONFLICT (id) DO NOTHING"""
 _LOG_LISTS = """INSERT INTO polyrec.lists (request, "user", time, content)
-    SELECT * FROM unnest(%s::text[], %s::text[], %s::float8[], %s::text[]) AS list (request, "user", time, content)
+    SELECT request, CASE WHEN EXISTS (SELECT 1 FROM polyrec.erasures WHERE erasures.hash = list.hash
+        AND erasures.time >= list.time) THEN NULL ELSE "user" END, time, content
+    FROM unnest(%s::text[], %s::text[], %s::float8[], %s::text[], %s::bytea[]) AS list (request, "user", time, content, hash)
     ORDER BY request ON CONFLICT (request) DO NOTHING"""
 _PUT_ITEM = """INSERT INTO polyrec.items (item, columns) VALUES (%s, %s)
     ON CONFLICT (item) DO UPDATE SET columns = excluded.columns, sequence = excluded.sequence"""
@@ -132,6 +134,10 @@ class PostgreSQL(Store):
         rows = self._read("SELECT time FROM polyrec.erasures WHERE hash = %s", self.hashed(user))
         return rows[0][0] if rows else None
 
+    def erased_hashes(self, beyond: int = -1) -> frozenset[bytes]:
+        query = "SELECT hash FROM polyrec.erasures WHERE (SELECT count(*) FROM polyrec.erasures) > %s"
+        return frozenset(bytes(hash_) for (hash_,) in self._read(query, beyond))
+
     def put_items(self, changes: Sequence[ItemChange]) -> int:
         def work(connection: psycopg.Connection[Any]) -> int:
             connection.execute(_ALONE)
@@ -156,7 +162,10 @@ class PostgreSQL(Store):
     def log_lists(self, lists: Sequence[ServedList]) -> int:
         if not lists:
             return 0
-        rows = [(one.request, one.user, one.time, one.model_dump_json(include={"model", "items", "shown"})) for one in lists]
+        rows = [
+            (one.request, one.user, one.time, one.model_dump_json(include={"model", "items", "shown"}), self._hashed_user(one))
+            for one in lists
+        ]
 
         def work(connection: psycopg.Connection[Any]) -> int:
             connection.execute(_TOGETHER)

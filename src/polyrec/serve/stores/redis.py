@@ -87,24 +87,27 @@ for i = 1, #range, 2 do
   found[#found + 1] = range[i + 1]
 end
 return found"""
-_LOG_LISTS = """
--- KEYS: facts, requests, lists, users of lists, the lists of each list's user.
--- ARGV, for each list: request, body, user or '', time.
+_LOG_LISTS = (
+    _ERASED
+    + """
+-- KEYS: facts, requests, lists, erasures, users of lists, the lists of each list's user.
+-- ARGV, for each list: request, body, user or '', time, hash or ''.
 local new = 0
-for i = 5, #KEYS do
-  local a = (i - 5) * 4
+for i = 6, #KEYS do
+  local a = (i - 6) * 5
   if redis.call('HEXISTS', KEYS[2], ARGV[a + 1]) == 0 then
     local number = string.format('%016.0f', redis.call('HINCRBY', KEYS[1], 'list', 1))
     redis.call('HSET', KEYS[2], ARGV[a + 1], number)
     redis.call('HSET', KEYS[3], number, ARGV[a + 2])
-    if ARGV[a + 3] ~= '' then
-      redis.call('HSET', KEYS[4], number, ARGV[a + 3])
+    if ARGV[a + 3] ~= '' and not erased(ARGV[a + 5], ARGV[a + 4]) then
+      redis.call('HSET', KEYS[5], number, ARGV[a + 3])
       redis.call('ZADD', KEYS[i], ARGV[a + 4], number)
     end
     new = new + 1
   end
 end
 return new"""
+)
 
 
 class Redis(Store):
@@ -176,6 +179,12 @@ class Redis(Store):
             found = self._redis.hget(*self._keys("erasures"), self.hashed(user).hex())
         return None if found is None else float(found)
 
+    def erased_hashes(self, beyond: int = -1) -> frozenset[bytes]:
+        (erasures,) = self._keys("erasures")
+        with self._answering():
+            hashes = self._redis.hkeys(erasures) if self._redis.hlen(erasures) > beyond else []
+        return frozenset(map(bytes.fromhex, hashes))
+
     def put_items(self, changes: Sequence[ItemChange]) -> int:
         keys, items = self._keys("facts", "items", "item sequence"), [change.item for change in changes]
         with self._answering():
@@ -200,8 +209,10 @@ class Redis(Store):
             return 0
         arguments: list[str] = []
         for one in lists:
-            arguments += (one.request, one.model_dump_json(exclude={"user"}), one.user or "", repr(one.time))
-        tables = ("facts", "requests", "lists", "users of lists")
+            hash_ = self._hashed_user(one)
+            body = one.model_dump_json(exclude={"user"})
+            arguments += (one.request, body, one.user or "", repr(one.time), hash_.hex() if hash_ else "")
+        tables = ("facts", "requests", "lists", "erasures", "users of lists")
         keys = self._keys(*tables, *(f"lists:{one.user}" for one in lists))
         with self._answering():
             return self._log(keys=keys, args=arguments)

@@ -33,6 +33,9 @@ _TABLES = (
 _EVENT = 'id, user, item, type, time, "values"'
 _APPEND = f"""INSERT INTO events ({_EVENT}, arrived) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7
     WHERE NOT EXISTS (SELECT 1 FROM erasures WHERE hash = ?8 AND time >= ?7) ON CONFLICT (id) DO NOTHING"""
+_LOG_LIST = """INSERT INTO lists (request, user, time, content)
+    SELECT ?1, iif(EXISTS (SELECT 1 FROM erasures WHERE hash = ?5 AND time >= ?3), NULL, ?2), ?3, ?4
+    WHERE true ON CONFLICT (request) DO NOTHING"""
 _MARK = 0x504C5952
 """Says in the file's header that it is a store."""
 
@@ -63,7 +66,7 @@ class SQLite(Store):
             except BaseException:
                 self._writer.close()
                 raise
-        self._write: GroupCommit[Callable[[sqlite3.Connection], Any], Any] = GroupCommit(self._commit)
+        self._write: GroupCommit[Callable[[sqlite3.Connection], Any], Any] = GroupCommit(self._commit, sqlite3.OperationalError)
 
     def append(self, events: Sequence[Event], arrived: Sequence[float] | None = None) -> int:
         rows = self._rows(events, arrived)
@@ -89,6 +92,10 @@ class SQLite(Store):
         rows = self._read("SELECT time FROM erasures WHERE hash = ?", self.hashed(user))
         return rows[0][0] if rows else None
 
+    def erased_hashes(self, beyond: int = -1) -> frozenset[bytes]:
+        query = "SELECT hash FROM erasures WHERE (SELECT count(*) FROM erasures) > ?"
+        return frozenset(hash_ for (hash_,) in self._read(query, beyond))
+
     def put_items(self, changes: Sequence[ItemChange]) -> int:
         def write(database: sqlite3.Connection) -> int:
             for change in changes:
@@ -105,9 +112,11 @@ class SQLite(Store):
         return [ItemChange(item=item, columns=json.loads(columns), sequence=number) for item, columns, number in rows]
 
     def log_lists(self, lists: Sequence[ServedList]) -> int:
-        insert = "INSERT INTO lists (request, user, time, content) VALUES (?, ?, ?, ?) ON CONFLICT (request) DO NOTHING"
-        rows = [(one.request, one.user, one.time, one.model_dump_json(include={"model", "items", "shown"})) for one in lists]
-        return self._writing(lambda database: database.executemany(insert, rows).rowcount if rows else 0)
+        rows = [
+            (one.request, one.user, one.time, one.model_dump_json(include={"model", "items", "shown"}), self._hashed_user(one))
+            for one in lists
+        ]
+        return self._writing(lambda database: database.executemany(_LOG_LIST, rows).rowcount if rows else 0)
 
     def lists_since(self, sequence: int, limit: int = 1000) -> tuple[list[ServedList], int]:
         query = "SELECT number, request, user, time, content FROM lists WHERE number > ? ORDER BY number LIMIT ?"

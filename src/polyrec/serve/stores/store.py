@@ -66,6 +66,10 @@ class Store(ABC):
         """Return when a user was last erased, in seconds since 1970; none for one who never was."""
 
     @abstractmethod
+    def erased_hashes(self, beyond: int = -1) -> frozenset[bytes]:
+        """Return the hashes of all users who were ever erased; none where they are no more than `beyond`."""
+
+    @abstractmethod
     def put_items(self, changes: Sequence[ItemChange]) -> int:
         """Store changes of items, all or none, and return the sequence number of the last.
 
@@ -81,7 +85,10 @@ class Store(ABC):
 
     @abstractmethod
     def log_lists(self, lists: Sequence[ServedList]) -> int:
-        """Keep lists that were served, and return how many were new, by their request."""
+        """Keep lists that were served, and return how many were new, by their request.
+
+        A list is kept without the name of its user where the user has been erased since it was served.
+        """
 
     @abstractmethod
     def lists_since(self, sequence: int, limit: int = 1000) -> tuple[list[ServedList], int]:
@@ -119,6 +126,10 @@ class Store(ABC):
     def hashed(self, user: str) -> bytes:
         """Return the hash that an erased user is remembered by."""
         return blake2b(user.encode(), key=self.key, digest_size=32).digest()
+
+    def _hashed_user(self, served: ServedList) -> bytes | None:
+        """Return the hash of whom a list was served to."""
+        return None if served.user is None else self.hashed(served.user)
 
     def _rows(self, events: Sequence[Event], arrived: Sequence[float] | None) -> list[tuple[Any, ...]]:
         """Return id, user, item, type, time, values as JSON, arrival and, where erasures may be later, the hash of the user."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import inf
 from pathlib import Path
 from threading import Lock
 
 from polyrec.serve.stores.journal import Journal, Serving
 from polyrec.serve.stores.records import ServedList
-from polyrec.serve.stores.store import Store, UnavailableError
+from polyrec.serve.stores.store import UnavailableError
 
 
 class WaitingLists:
@@ -42,10 +41,3 @@ class WaitingLists:
     def _lose(self, count: int) -> None:
         with self._lock:
             self._lost += count
-
-
-def log_late(store: Store, lists: Sequence[ServedList]) -> None:
-    """Log lists that were served a while ago, without the names of users who were erased since."""
-    users = {one.user for one in lists if one.user is not None}
-    erased = {user: at for user in users if (at := store.erased_at(user)) is not None}
-    store.log_lists([one.replace(user=None) if one.time <= erased.get(one.user or "", -inf) else one for one in lists])
