@@ -101,7 +101,8 @@ def _with_pinned(fitted: Fitted, rules: tuple[Rule, ...], rows_N: Tensor, keep_I
 
 
 def best_first(scores_N: Tensor, k: int) -> Tensor:
-    """Return where the k highest scores stand, the highest first; of equal ones the earlier."""
+    """Return where the k highest scores stand, the highest first; of equal ones the earlier. NaN comes last."""
+    scores_N = torch.where(scores_N.isnan(), -torch.inf, scores_N)
     if k >= len(scores_N):
         return torch.argsort(scores_N, descending=True, stable=True)
     values = scores_N.numpy()
