@@ -3,6 +3,7 @@
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from polyrec import Binary, Categorical, Fitted, Numeric, Recommender, Regression, Tables, Training, UserError
 from polyrec.evaluate.metrics import METRICS
@@ -118,6 +119,25 @@ class TestRecommend:
     def test_mistakes_are_named(self, fitted: Fitted, arguments: dict, message: str):
         with pytest.raises(UserError, match=message):
             fitted.recommend(**arguments)
+
+    def test_what_is_too_large_to_compute_with_is_refused_by_lists_and_scores_alike(self, fitted: Fitted):
+        message = "the fused score: expected finite numbers, found NaN or infinity in .* rows"
+        for weights in ({"stars": 1e5}, {"stars": 1e300}):
+            with pytest.raises(UserError, match=message):
+                fitted.recommend(user_id=101, weights=weights)
+            with pytest.raises(UserError, match=message):
+                fitted.score(101, [5], weights=weights)
+        assert len(fitted.recommend(user_id=101, weights={"like": 1e-300})) == 10
+
+    def test_a_number_beyond_single_precision_is_refused_by_its_feature(self, fitted: Fitted):
+        with pytest.raises(UserError, match="column 'age' of the feature 'age': expected values that fit single precision"):
+            fitted.recommend(user_id=101, age=1e200)
+
+    def test_a_prediction_that_is_no_number_is_named(self, fitted: Fitted):
+        predictions = {task.name: torch.ones(2) for task in fitted.spec.tasks} | {"stars": torch.tensor([1.0, torch.nan])}
+        message = "prediction of the task 'stars': expected finite numbers, found NaN or infinity in 1 of 2 rows"
+        with pytest.raises(UserError, match=message):
+            fitted.fused(predictions)
 
     def test_an_unknown_item_is_named_in_score(self, fitted: Fitted):
         with pytest.raises(UserError, match="item 6: expected an item of the catalogue"):

@@ -4,6 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from torch.nn import functional
 
 from polyrec import (
     AtMost,
@@ -24,6 +25,10 @@ from polyrec import (
     UserError,
     Where,
 )
+from polyrec.index.exact import Exact
+from polyrec.index.index import Found, Index
+from polyrec.proposing import Proposer
+from polyrec.recommending import best_first
 
 
 def declare(**others: object) -> Recommender:
@@ -55,6 +60,39 @@ def altered(fitted: Fitted, **changes: object) -> Fitted:
     from dataclasses import replace
 
     return Fitted(replace(fitted.parts, spec=fitted.spec.replace(**changes)), fitted.model)
+
+
+class TestBestFirst:
+    @pytest.mark.parametrize("k", [1, 2, 3, 9])
+    def test_what_is_no_number_comes_last_and_nothing_is_lost(self, k: int):
+        scores = torch.tensor([torch.nan, 1.0, torch.inf, torch.nan, -torch.inf, 1.0])
+        assert best_first(scores, k).tolist() == [2, 1, 5, 0, 3, 4][: min(k, 6)]
+
+
+class Growing(Exact):
+    """An index to which another catalogue's items come right before each search."""
+
+    def search(self, queries_QD: np.ndarray, k: int, keep: np.ndarray | None = None) -> Found:
+        count = len(self)
+        self.put(np.arange(count, count + 3), np.repeat(queries_QD / np.linalg.norm(queries_QD), 3, 0))
+        return super().search(queries_QD, k, keep)
+
+
+class TestProposer:
+    @pytest.mark.parametrize("left_out", [0, 4])
+    def test_an_index_that_grows_during_a_search_proposes_items_of_the_catalogue(self, left_out: int):
+        item_IK = functional.normalize(torch.randn(30, 4, generator=torch.Generator().manual_seed(0)), dim=1)
+        user_1K = torch.ones(1, 4) / 2
+        keep_I = torch.ones(30, dtype=torch.bool)
+        keep_I[(item_IK @ user_1K[0]).argsort(descending=True)[:left_out]] = False
+
+        def proposed(index: Index) -> list[int]:
+            proposer = Proposer(item_IK, torch.zeros(30), 0.0, index)
+            return proposer.nearest(lambda rows: torch.cat([user_1K, user_1K], 1), 6, keep_I).tolist()
+
+        expected = proposed(Exact.build(item_IK.numpy()))
+        assert len(expected) == 6 and not set(expected) & set((~keep_I).nonzero().squeeze(1).tolist())
+        assert proposed(Growing.build(item_IK.numpy())) == expected
 
 
 class TestCandidates:

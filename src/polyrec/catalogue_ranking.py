@@ -13,8 +13,7 @@ from rich.console import Console
 from rich.progress import track
 
 from polyrec.core.names import SCORE
-from polyrec.data.expressions import evaluate as evaluate_sql
-from polyrec.data.expressions import require_columns
+from polyrec.data.expressions import meets, require_columns
 from polyrec.data.labels import has_label, label_of, read_labels
 from polyrec.evaluate.ranking import coverage, ranking_values
 from polyrec.tasks.binary import Binary
@@ -97,7 +96,7 @@ def _shown(people: pl.Series, title: str) -> Iterable[object]:
 def _relevant(fitted: Fitted, frame: pl.DataFrame) -> pl.Series:
     condition = fitted.spec.relevant
     if condition is not None:
-        return evaluate_sql(frame, condition, "condition `relevant`").cast(pl.Boolean).fill_null(False)
+        return meets(frame, condition, "condition `relevant`")
     for task in fitted.spec.tasks:
         if isinstance(task, Binary) and has_label(frame, task):
             return read_labels(frame, task).cast(pl.Boolean).fill_null(False)

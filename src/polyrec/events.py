@@ -15,7 +15,7 @@ from torch import Tensor
 
 from polyrec.core.batch import Column, Constant, Paired, Sequence, appended, few
 from polyrec.core.errors import UserError
-from polyrec.data.expressions import evaluate, require_columns
+from polyrec.data.expressions import meets, require_columns
 from polyrec.data.histories import TIME, USER, Log
 from polyrec.data.times import read_times
 from polyrec.features.feature import Feature, State
@@ -121,8 +121,7 @@ def _counted(history: History, events: Events) -> Tensor:
     places = torch.arange(events.frame.height)
     if history.where is None:
         return places
-    holds = evaluate(events.frame, history.where, f"condition of the history {history.name!r}")
-    return places[holds.cast(pl.Boolean).fill_null(False).to_torch()]
+    return places[meets(events.frame, history.where, f"condition of the history {history.name!r}").to_torch()]
 
 
 def _elements(feature: Feature, state: State, events: Events, counted: Tensor, items: Mapping[str, Column]) -> Column:

@@ -261,7 +261,7 @@ class Fitted:
         rows = keep.nonzero().squeeze(1)
         predictions = self.catalogue.predict({self.user_key: user}, rows)
         ranked = {task.name: predictions[task.name] for task in self.spec.tasks if task.ranks_catalogue}
-        scores = {SCORE: self.fused(predictions), **ranked}
+        scores = {SCORE: self._fused(predictions), **ranked}
         return {name: rows[best_first(own, k)].numpy() for name, own in scores.items()}
 
     def fused(
@@ -270,8 +270,20 @@ class Fitted:
         """Return the fused score (N,) of predictions, with some of the fusion's weights set to others.
 
         `requests` (N,) tells rows of one request by a number that is theirs alone; unset, all rows are of one. A fusion that
-        reads more than predictions wants them as `predict_tensors` returns them.
+        reads more than predictions wants them as `predict_tensors` returns them. Raises `UserError` where a prediction or a
+        score is no finite number: the features or the weights are too large to compute with.
         """
+        scores = self._fused(predictions, weights, requests)
+        for task in self.spec.tasks:
+            if task.is_scalar:
+                thing = f"prediction of the task {task.name!r}"
+                _require_finite(predictions[task.name], thing, "Check the values of the features.")
+        _require_finite(scores, "the fused score", "Give smaller weights.")
+        return scores
+
+    def _fused(
+        self, predictions: Mapping[str, Tensor], weights: Mapping[str, float] | None = None, requests: Tensor | None = None
+    ) -> Tensor:
         scalar = {task.name: predictions[task.name] for task in self.spec.tasks if task.is_scalar}
         if not scalar:
             found = "only tasks with several outputs"
@@ -287,7 +299,7 @@ class Fitted:
     def tabulate(self, frame: pl.DataFrame, predictions: Mapping[str, Tensor]) -> pl.DataFrame:
         """Return what `predict` does for a wide table, from the tensors of `predict_tensors`."""
         keys = [column for column in (self.roles.user, self.roles.item) if column in frame.columns]
-        scores = self.fused(predictions, requests=self._requests(frame)) if self.has_score else None
+        scores = self._fused(predictions, requests=self._requests(frame)) if self.has_score else None
         return pl.DataFrame([*(frame[key] for key in keys), *self._columns(predictions, scores)])
 
     def predict_tensors(self, frame: pl.DataFrame, raw: Mapping[str, Tensor] | None = None) -> TaskTensors:
@@ -339,3 +351,10 @@ def _built(parts: Parts) -> Model:
         model = Model(spec.all_features, parts.feature_states, spec.tasks, parts.task_states, spec.network, spec.views)
     model.load_state_dict(dict(parts.weights))
     return model
+
+
+def _require_finite(values_N: Tensor, thing: str, remedy: str) -> None:
+    finite = int(values_N.isfinite().sum())
+    if finite < len(values_N):
+        found = f"NaN or infinity in {len(values_N) - finite} of {len(values_N)} rows"
+        raise UserError(thing, expected="finite numbers", found=found, remedy=remedy)

@@ -49,16 +49,21 @@ class Proposer:
         return other
 
     def nearest(self, outputs: Outputs, count: int, keep_I: Tensor) -> Tensor:
-        """Return the rows, in order, of `count` items nearest to the user whose `outputs` these are, of those that are kept."""
+        """Return the rows, in order, of `count` items nearest to the user whose `outputs` these are, of those that are kept.
+
+        Another thread may add items to the index meanwhile, which later catalogues share: rows beyond `keep_I` are left out,
+        and an item that changes is found by its old vector or its new one.
+        """
         user_1K = outputs(torch.zeros(1, dtype=torch.long)).chunk(2, 1)[0]
         query = (user_1K if self.bonus == 0 else functional.pad(user_1K, (0, 1), value=1.0)).numpy()
         keep, left_out = keep_I.numpy(), len(keep_I) - int(keep_I.sum())
         if left_out <= _FEW and len(self.index) == len(keep):
             found = self.index.search(query, count + left_out).rows_QK[0]
-            found = found[found >= 0]
+            found = found[(found >= 0) & (found < len(keep))]
             found = found[keep[found]][:count]
-        else:
-            found = self.index.search(query, count, keep).rows_QK[0]
+            if len(found) == count:
+                return torch.from_numpy(np.sort(found))
+        found = self.index.search(query, count, keep).rows_QK[0]
         return torch.from_numpy(np.sort(found[found >= 0]))
 
     def _indexed(self, rows: Tensor) -> np.ndarray:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from polyrec.core.errors import UserError
-from polyrec.data.expressions import evaluate
+from polyrec.data.expressions import meets
 from polyrec.events import Events
 from polyrec.rules.candidates import Candidates, Listed
 from polyrec.rules.listing import apply_rules, kept
@@ -78,8 +78,8 @@ def _kept(fitted: Fitted, ask: Ask, events: Events | None, rules: tuple[Rule, ..
     """Return which items of the catalogue (I,) may be in the list at all."""
     keep_I = torch.ones(fitted.items.height, dtype=torch.bool)
     if ask.where is not None:
-        flags = evaluate(fitted.items, ask.where, "condition `where` on the catalogue")
-        keep_I = torch.from_numpy(flags.cast(pl.Boolean).fill_null(False).to_numpy().copy())
+        flags = meets(fitted.items, ask.where, "condition `where` on the catalogue")
+        keep_I = torch.from_numpy(flags.to_numpy().copy())
     if ask.exclude_seen:
         keep_I[fitted.catalogue.seen(ask.user.get(fitted.user_key))] = False
         if events is not None:
@@ -101,7 +101,8 @@ def _with_pinned(fitted: Fitted, rules: tuple[Rule, ...], rows_N: Tensor, keep_I
 
 
 def best_first(scores_N: Tensor, k: int) -> Tensor:
-    """Return where the k highest scores stand, the highest first; of equal ones the earlier."""
+    """Return where the k highest scores stand, the highest first; of equal ones the earlier. NaN comes last."""
+    scores_N = torch.where(scores_N.isnan(), -torch.inf, scores_N)
     if k >= len(scores_N):
         return torch.argsort(scores_N, descending=True, stable=True)
     values = scores_N.numpy()

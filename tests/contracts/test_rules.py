@@ -1,6 +1,7 @@
 """What every rule keeps, alone and among others, and what each of them does."""
 
 import time
+import tracemalloc
 from collections import Counter
 from functools import cache
 
@@ -27,8 +28,10 @@ from polyrec import (
 )
 from polyrec.core.spec import kinds
 from polyrec.rules.candidates import Candidates, Listed
+from polyrec.rules.diversify import Sets
 from polyrec.rules.listing import apply_rules, kept
-from polyrec.rules.rule import Rule
+from polyrec.rules.pinned import MOST
+from polyrec.rules.rule import Rule, check_rules
 
 GENRES = ("war", "comedy", "drama", None)
 FEW = settings(max_examples=20, deadline=None)
@@ -229,9 +232,17 @@ class TestWhere:
         assert len(apply_rules([Where(condition="true")], ordered(4), 9).rows_K) == 4
         assert len(apply_rules([Where(condition="false")], ordered(4), 9).rows_K) == 0
 
-    def test_no_sql_is_refused_when_it_is_declared(self):
-        with pytest.raises(ValueError, match="a SQL expression"):
-            Where(condition="price <")
+    @pytest.mark.parametrize(
+        "condition", ["price <", "sku IN (SELECT 1)", "-".join(["price"] * 60_000), "(" * 90 + "price" + ")" * 90]
+    )
+    def test_no_condition_is_refused_when_it_is_declared(self, condition: str):
+        with pytest.raises(ValueError, match="condition of the rule Where"):
+            Where(condition=condition)
+
+    @pytest.mark.parametrize("condition", ["'a'", "sku", "tags", "CAST(price AS VARCHAR)"])
+    def test_what_is_neither_true_nor_false_is_refused(self, condition: str):
+        with pytest.raises(UserError, match="expected a condition, true or false"):
+            apply_rules([Where(condition=condition)], ordered(4), 9)
 
 
 class TestAtMost:
@@ -286,6 +297,27 @@ class TestDiversify:
         assert apply_rules([Diversify(weight=weight, column=column)], own, 12).rows_K.tolist() == marginal(
             own, alike_NN, weight
         )
+
+    def test_by_a_column_of_many_values_takes_megabytes(self):
+        sets = [frozenset([value]) for value in range(20_000)]
+        tracemalloc.start()
+        codes = Sets.of(sets)
+        alike_N = codes.alike(7)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert np.flatnonzero(alike_N).tolist() == [7] and alike_N[7] == 1
+        assert peak < 10 * 2**20
+
+    @FEW
+    @given(st.lists(st.frozensets(st.sampled_from(["a", "b", "c", 1, 2.5, True]), max_size=4), min_size=1, max_size=9))
+    def test_codes_are_as_alike_as_columns_of_zeros_and_ones(self, sets: list[frozenset]):
+        values = list(dict.fromkeys(value for own in sets for value in own))
+        has_NV = np.array([[value in own for value in values] for own in sets], dtype=np.float64).reshape(len(sets), -1)
+        size_N = has_NV.sum(1)
+        for place in range(len(sets)):
+            shared_N = has_NV @ has_NV[place]
+            expected_N = shared_N / np.maximum(size_N + size_N[place] - shared_N, 1)
+            np.testing.assert_array_equal(Sets.of(sets).alike(place), expected_N)
 
     def test_of_weight_zero_keeps_the_ranking(self):
         own = candidates(12)
@@ -355,6 +387,24 @@ class TestPinned:
     def test_an_item_at_two_positions_is_refused(self, items: dict):
         with pytest.raises(ValueError, match=r"item '(a|7)' pinned once, found twice"):
             Pinned(items=items)
+
+    def test_at_most_a_thousand_are_pinned(self):
+        assert len(Pinned(items={place: f"item {place}" for place in range(1, MOST + 1)}).pins) == MOST
+        with pytest.raises(ValueError, match=f"at most {MOST} items"):
+            Pinned(items={place: f"item {place}" for place in range(1, MOST + 2)})
+
+    def test_many_pins_are_checked_in_one_pass(self):
+        """Each pin's text is made once, however many there are."""
+
+        class Counted(int):
+            shown = 0
+
+            def __str__(self) -> str:
+                Counted.shown += 1
+                return int.__repr__(self)
+
+        check_rules([Pinned.model_construct(items={place: Counted(place) for place in range(1, 100_001)})])
+        assert Counted.shown == 100_000
 
     def test_positions_are_counted_from_one(self):
         with pytest.raises(ValueError, match="greater than or equal to 1"):

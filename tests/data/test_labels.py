@@ -26,9 +26,9 @@ class TestLabels:
         ("sql", "message"),
         [
             ("rating >=", "expected a SQL expression"),
-            ("__import__('os').getcwd()", "expected a SQL expression"),
+            ("__import__('os').getcwd()", "expected a function that is allowed, found '__import__'"),
             ("ratng >= 4", "expected a column 'ratng', found no such column. Did you mean 'rating'"),
-            ("SUM(rating)", "one value a row, found 1 values for 3 rows"),
+            ("SUM(rating)", "expected a function that is allowed, found 'SUM'"),
             ("note > 3", "expression that fits the table"),
         ],
     )

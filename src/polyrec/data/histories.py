@@ -9,7 +9,7 @@ import polars as pl
 import torch
 
 from polyrec.core.batch import Column, Dense, Indexed, Lookup, Paired, Sequence
-from polyrec.data.expressions import columns_of, parse
+from polyrec.data.expressions import columns_of, meets
 from polyrec.features.feature import Feature, State
 from polyrec.features.history import History
 
@@ -51,7 +51,7 @@ def history_column(
     history: History, of: tuple[Feature, ...], states: Mapping[str, State], log: Log, rows: pl.DataFrame
 ) -> Column:
     """Return the history of each row of `rows` (columns `USER`, and `TIME` unless all of the past counts)."""
-    past = log.frame if history.where is None else log.frame.filter(parse(history.where, _thing(history)))
+    past = log.frame if history.where is None else log.frame.filter(meets(log.frame, history.where, _thing(history)))
     ends, lengths = _positions(past.select(USER, TIME), rows, history.length)
     elements = past.select(_read(of))
     if elements.height == 0:

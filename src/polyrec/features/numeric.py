@@ -38,6 +38,18 @@ class _NumberFeature(_ColumnFeature):
         return numbers
 
 
+def require_single(scaled: np.ndarray, feature: _ColumnFeature) -> None:
+    """Raise `UserError` where scaled values (N, …) are too large for single precision, in which the model computes."""
+    too_large = np.abs(scaled) > np.finfo(np.float32).max
+    if too_large.any():
+        raise UserError(
+            f"column {feature.columns[0]!r} of the feature {feature.name!r}",
+            expected="values that fit single precision once they are scaled",
+            found=f"{np.abs(scaled).max():.3g} in row {int(np.argwhere(too_large)[0][0])}",
+            remedy="Mend the values, or use null for 'not known'.",
+        )
+
+
 class Numeric(_NumberFeature):
     """A quantity: age, price, seconds since, a count.
 
@@ -78,6 +90,7 @@ class Numeric(_NumberFeature):
             scaled = (_log(known) if self.transform == "log" else known) - state["mean"][0]
             scaled = scaled / state["scale"][0]
         scaled[is_null] = 0.0
+        require_single(scaled, self)
         inputs = np.empty((len(scaled), 2), dtype=np.float32)
         inputs[:, 0], inputs[:, 1] = scaled, is_null
         return Dense(torch.from_numpy(inputs))

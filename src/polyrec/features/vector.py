@@ -9,7 +9,7 @@ import torch
 from polyrec.core.batch import Dense
 from polyrec.core.errors import UserError
 from polyrec.features.feature import Encoder, State, _ColumnFeature
-from polyrec.features.numeric import LinearEncoder
+from polyrec.features.numeric import LinearEncoder, require_single
 
 
 class Vector(_ColumnFeature):
@@ -38,6 +38,7 @@ class Vector(_ColumnFeature):
         matrix, is_null = self._matrix(self.series(values), len(state))
         scaled = (matrix - state["mean"].to_numpy()) / state["scale"].to_numpy()
         scaled[is_null] = 0.0
+        require_single(scaled, self)
         return Dense(torch.from_numpy(np.column_stack([scaled, is_null]).astype(np.float32)))
 
     def build(self, state: State) -> Encoder:

@@ -1,6 +1,12 @@
-"""Diversify: maximal marginal relevance. Shape letters: N candidates, D width of an item's vector, V values of a column."""
+"""Diversify: maximal marginal relevance.
+
+Shape letters: N candidates or their sets, D width of an item's vector, M values of all sets, one set after another.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from pydantic import Field
@@ -36,34 +42,51 @@ class Diversify(Rule):
 
     def begin(self, candidates: Candidates) -> Turn:
         if self.column is not None:
-            return _Marginal(self.weight, *_sets(candidates, self.column))
-        if candidates.vectors_ND is None:
+            return _Marginal(self.weight, Sets.of(candidates.values(self.column)).alike)
+        vectors_ND = candidates.vectors_ND
+        if vectors_ND is None:
             remedy = "Declare a Retrieval task, or a `column`."
             raise UserError("rule Diversify", expected="vectors of the items", found="none", remedy=remedy)
-        return _Marginal(self.weight, candidates.vectors_ND, None)
+        return _Marginal(self.weight, lambda place: (vectors_ND @ vectors_ND[place]).astype(np.float64))
 
 
-def _sets(candidates: Candidates, column: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return which values each candidate has, zeros and ones (N, V), and how many, (N,)."""
-    values = candidates.values(column)
-    number = {value: place for place, value in enumerate(dict.fromkeys(value for own in values for value in own))}
-    has_NV = np.zeros((len(values), len(number)), dtype=np.float32)
-    for place, own in enumerate(values):
-        has_NV[place, [number[value] for value in own]] = 1
-    return has_NV, has_NV.sum(1)
+@dataclass(frozen=True)
+class Sets:
+    """Sets of values as codes, those of the first set first; memory is by the values that sets have, not by those there are."""
+
+    code_M: np.ndarray
+    set_M: np.ndarray
+    """Which set each code is in."""
+    first_N: np.ndarray
+    """Where the codes of each set begin."""
+    size_N: np.ndarray
+    """Number of values of each set."""
+
+    @classmethod
+    def of(cls, values: Sequence[frozenset[Hashable]]) -> Sets:
+        """Return the codes of sets."""
+        number: dict[Hashable, int] = {}
+        code_M = np.array([number.setdefault(value, len(number)) for own in values for value in own], dtype=np.int64)
+        size_N = np.array([len(own) for own in values], dtype=np.int64)
+        return cls(code_M, np.repeat(np.arange(len(values)), size_N), size_N.cumsum() - size_N, size_N)
+
+    def alike(self, place: int) -> np.ndarray:
+        """Return Jaccard's index (N,) of each set and the one at a place; 0 where both are empty."""
+        first = self.first_N[place]
+        is_shared_M = np.isin(self.code_M, self.code_M[first : first + self.size_N[place]])
+        shared_N = np.bincount(self.set_M[is_shared_M], minlength=len(self.size_N)).astype(np.float64)
+        return shared_N / np.maximum(self.size_N + self.size_N[place] - shared_N, 1)
 
 
 class _Marginal(Turn):
-    """Likeness to what was taken: of vectors by cosine, or of sets, whose sizes are given, by Jaccard's index."""
+    """Marginal relevance; `alike` says how much each candidate, (N,), is like the one at a place."""
 
-    def __init__(self, weight: float, vectors_ND: np.ndarray, sizes_N: np.ndarray | None) -> None:
-        self.weight, self.vectors_ND, self.sizes_N = weight, vectors_ND, sizes_N
+    def __init__(self, weight: float, alike: Callable[[int], np.ndarray]) -> None:
+        self.weight, self.alike = weight, alike
         self.nearest_N: np.ndarray | None = None
 
     def took(self, place: int) -> tuple[()]:
-        alike_N = (self.vectors_ND @ self.vectors_ND[place]).astype(np.float64)
-        if self.sizes_N is not None:
-            alike_N /= np.maximum(self.sizes_N + self.sizes_N[place] - alike_N, 1)
+        alike_N = self.alike(place)
         self.nearest_N = alike_N if self.nearest_N is None else np.maximum(self.nearest_N, alike_N)
         return ()
 

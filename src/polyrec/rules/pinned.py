@@ -10,6 +10,9 @@ from pydantic.config import JsonDict
 
 from polyrec.rules.rule import Rule, check_rules
 
+MOST = 1000
+"""Items that one rule pins, at most."""
+
 _POSITIONS: JsonDict = {"propertyNames": {"pattern": "^[1-9][0-9]{0,8}$"}}
 """JSON has texts for keys alone: these are of whole numbers."""
 
@@ -23,7 +26,9 @@ class Pinned(Rule):
 
     examples = ({"items": {"1": "c"}}, {"items": {"3": "a", "2": "e"}})
 
-    items: dict[Annotated[int, Field(ge=1, strict=False)], StrictInt | StrictStr] = Field(json_schema_extra=_POSITIONS)
+    items: dict[Annotated[int, Field(ge=1, strict=False)], StrictInt | StrictStr] = Field(
+        max_length=MOST, json_schema_extra=_POSITIONS
+    )
     """Key of the item by position, counted from 1."""
 
     @model_validator(mode="after")

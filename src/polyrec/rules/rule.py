@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
@@ -83,9 +84,9 @@ def check_rules(rules: Sequence[Rule]) -> None:
         found = f"{len(chance)}: {', '.join(chance)}"
         raise UserError("rules", expected="one at most that leaves the choice to chance", found=found, remedy="Keep one.")
     pins = [pin for rule in rules for pin in rule.pins.items()]
-    pinned = [f"position {position}" for position, _ in pins] + [f"item {str(key)!r}" for _, key in pins]
-    for what in pinned:
-        if pinned.count(what) > 1:
+    pinned = Counter([f"position {position}" for position, _ in pins] + [f"item {str(key)!r}" for _, key in pins])
+    for what, times in pinned.items():
+        if times > 1:
             raise UserError("rules", expected=f"{what} pinned once", found="twice", remedy="Pin it once.")
 
 

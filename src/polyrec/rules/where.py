@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Self
 
 import numpy as np
-import polars as pl
 from pydantic import model_validator
 
-from polyrec.data.expressions import columns_of, evaluate
+from polyrec.data.expressions import columns_of, meets
+from polyrec.data.reading_sql import read_sql
 from polyrec.rules.candidates import Candidates
 from polyrec.rules.rule import Rule
 
@@ -24,11 +24,11 @@ class Where(Rule):
     examples = ({"condition": "price < 50"}, {"condition": "genre <> 'war' AND year > 1990"})
 
     condition: str
-    """SQL over the catalogue's columns."""
+    """SQL over the catalogue's columns: columns, values, operators, and functions of one row."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        columns_of(self.condition, _THING)
+        read_sql(self.condition, _THING)
         return self
 
     @property
@@ -36,5 +36,4 @@ class Where(Rule):
         return columns_of(self.condition, _THING)
 
     def keep(self, candidates: Candidates) -> np.ndarray:
-        met = evaluate(candidates.columns(candidates.key, *self.columns), self.condition, _THING)
-        return met.cast(pl.Boolean).fill_null(False).to_numpy()
+        return meets(candidates.columns(candidates.key, *self.columns), self.condition, _THING).to_numpy()

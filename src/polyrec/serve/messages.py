@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, StringConstraints, field_validator
 
+from polyrec.rules.exclude import Exclude
 from polyrec.rules.rule import Rule
 from polyrec.serve.stores.records import Event, Key
 
@@ -13,6 +14,9 @@ Word = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 """A name that is looked up and kept nowhere."""
 Scalar = float | bool | Annotated[str, StringConstraints(max_length=4096)] | None
 """A value of a column."""
+
+MOST_LEFT_OUT = 10_000
+"""Items that the rules of one request leave out by key, at most."""
 
 
 def _whole(value: object) -> object:
@@ -48,7 +52,7 @@ class RecommendRequest(_Body):
     weights: dict[Word, float] = Field(default={}, max_length=64)
     """Weights of the fusion for this request alone."""
     rules: tuple[Rule, ...] = Field(default=(), max_length=16, strict=False)
-    """Rules after those that the model declares."""
+    """Rules after those that the model declares; they leave out 10,000 items by key at most."""
     exclude_seen: bool = True
     """Whether items that the user met are left out."""
     seed: Annotated[int, Field(ge=0, lt=2**53), BeforeValidator(_whole)] | None = None
@@ -60,6 +64,14 @@ class RecommendRequest(_Body):
     @classmethod
     def _whole_in_rules(cls, value: object) -> object:
         return _all_whole(value)
+
+    @field_validator("rules")
+    @classmethod
+    def _leave_out_some(cls, rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
+        left_out = sum(len(rule.items) for rule in rules if isinstance(rule, Exclude))
+        if left_out > MOST_LEFT_OUT:
+            raise ValueError(f"rules of a request leave out {MOST_LEFT_OUT:,} items at most, these {left_out:,}")
+        return rules
 
 
 class RecommendedItem(BaseModel):

@@ -10,7 +10,7 @@ from pydantic import Field, JsonValue, field_validator
 
 from polyrec.core.errors import UserError
 from polyrec.core.names import TIME_COLUMNS
-from polyrec.data.expressions import evaluate, require_columns
+from polyrec.data.expressions import meets, require_columns
 from polyrec.data.sources import Source
 from polyrec.data.splits import RandomSplit, Rows
 from polyrec.data.tables import Tables, join
@@ -121,5 +121,5 @@ class UserProfiles(Writing):
         if recommender is not None and split is not None and not isinstance(split, RandomSplit):
             keep &= ~split.held_out(Rows(frame.height, frame[self.user], times), recommender.training.seed)
         if self.where is not None:
-            keep &= evaluate(frame, self.where, "`where` of the profiles").cast(pl.Boolean).fill_null(False)
+            keep &= meets(frame, self.where, "`where` of the profiles")
         return frame.with_columns(times.alias(_TIME)).filter(keep).sort(self.user, _TIME, maintain_order=True)
