@@ -57,6 +57,7 @@ def serve(
             log_level="warning",
             timeout_keep_alive=20,
             backlog=512,
+            timeout_worker_healthcheck=30,
             server_header=False,
             proxy_headers=False,
         )
