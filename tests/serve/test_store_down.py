@@ -25,7 +25,7 @@ def event(name: str, user: str = "101", item: str = "12", second: float = 5000) 
     return {"id": name, "user": user, "item": item, "type": "rate", "time": second, "values": {"rating": 5}}
 
 
-def test_kill_9_loses_no_acknowledged_event(artifact: Path, tmp_path: Path, start: Start):
+def test_kill_9_loses_no_acknowledged_event(artifact: Path, tmp_path: Path, start: Start, until: Until):
     store = f"sqlite:///{tmp_path}/events.sqlite"
     acknowledged: list[str] = []
     for turn in range(3):
@@ -48,12 +48,12 @@ def test_kill_9_loses_no_acknowledged_event(artifact: Path, tmp_path: Path, star
         threads = [threading.Thread(target=tell, args=(turn, thread)) for thread in range(4)]
         for thread in threads:
             thread.start()
-        time.sleep(0.3 + 0.2 * turn)
+        until(lambda turn=turn: len(acknowledged) >= 20 * (turn + 1))
         own.kill()
         stop.set()
         for thread in threads:
             thread.join()
-    assert len(acknowledged) > 30
+    assert len(acknowledged) >= 60
     with open_store(store) as kept:
         found, position = set(), 0
         while True:
