@@ -124,7 +124,7 @@ def _learn(
     progress: bool,
     title: str,
     *,
-    start: Fitted | None,
+    start: Fitted | None = None,
     stop_after: int | None = None,
     on_epoch: OnEpoch | None = None,
 ) -> _Learned:
