@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import polars as pl
 
@@ -47,6 +48,13 @@ def key_texts(keys: pl.Series, kind: pl.DataType) -> pl.Series:
         return _texts(told.cast(kind, strict=False)).fill_null(told)
     except pl.exceptions.PolarsError:
         return told
+
+
+@lru_cache(100_000)
+def key_text(key: str, kind: pl.DataType) -> str:
+    """Return the one text of a key; see `key_texts`. The last keys are remembered: a series of one costs what a search does."""
+    text: str = key_texts(pl.Series([key], dtype=pl.String), kind)[0]
+    return text
 
 
 def _texts(keys: pl.Series) -> pl.Series:

@@ -20,7 +20,7 @@ import polars as pl
 import torch
 
 from polyrec.core.errors import UserError
-from polyrec.data.keys import key_texts
+from polyrec.data.keys import key_text, key_texts
 from polyrec.explain.integrated_gradients import attribute
 from polyrec.recommending import Ask, Recommendation, recommendation
 from polyrec.rules.candidates import Listed
@@ -313,8 +313,7 @@ def _kind(slot: Slot) -> pl.DataType:
 
 
 def _text_in(slot: Slot, user: str) -> str:
-    text: str = key_texts(pl.Series([user], dtype=pl.String), _kind(slot))[0]
-    return text
+    return key_text(user, _kind(slot))
 
 
 def _key_in(slot: Slot, user: str) -> Any:
