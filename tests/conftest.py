@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import settings
 
 from polyrec import (
     Binary,
@@ -36,6 +37,9 @@ from polyrec import (
     Regression,
     Training,
 )
+
+settings.register_profile("polyrec", deadline=None)
+settings.load_profile("polyrec")
 
 
 def make_world(rows: int = 6000, users: int = 80, items: int = 60, seed: int = 0) -> pl.DataFrame:

@@ -214,7 +214,7 @@ class TestUPGrad:
         parts = [row + optimize.nnls(rows.T, -row, maxiter=1000)[0] @ rows for row in rows]
         np.testing.assert_allclose(unconflicting(rows @ rows.T) @ rows, np.mean(parts, 0), rtol=1e-6, atol=1e-8)
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     @given(st.integers(0, 2**32 - 1), st.integers(2, 8), st.integers(1, 9))
     def test_it_conflicts_with_no_task(self, seed: int, tasks: int, width: int):
         rows = jacobian(seed, tasks, width)
@@ -322,7 +322,7 @@ class TestGradVac:
 
 
 class TestNonnegative:
-    @settings(max_examples=80, deadline=None)
+    @settings(max_examples=80)
     @given(st.integers(0, 2**32 - 1), st.integers(1, 20))
     def test_it_solves_the_problem(self, seed: int, size: int):
         generator = np.random.default_rng(seed)

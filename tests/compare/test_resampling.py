@@ -13,7 +13,7 @@ from polyrec.evaluate.metrics import METRICS
 from polyrec.evaluate.observed import Observed
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10**6), rows=st.integers(1, 40), ties=st.booleans())
 @pytest.mark.parametrize("metric", ["auc", "gauc", "log_loss", "ece", "rmse", "mae", "micro_auc", "macro_auc"])
 def test_resampling_gives_the_metric_of_the_weighted_rows(metric: str, seed: int, rows: int, ties: bool):

@@ -150,7 +150,7 @@ def test_one_that_names_no_task_weighs_tasks_of_any_names(nameless: Balancer):
         torch.testing.assert_close(weight, found[task])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data())
 def test_degenerate_gradients_and_losses_leave_weights_to_learn_by(data: st.DataObject):
     width = data.draw(st.integers(1, 4))

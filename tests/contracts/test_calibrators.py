@@ -155,7 +155,7 @@ class TestSeveral:
         asked = torch.from_numpy(prediction.reshape(-1, 4)).sort(0).values
         assert (reader.apply(asked, state).diff(dim=0) >= 0).all()
 
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=30)
     @given(seed=st.integers(0, 10**6), power=st.sampled_from([0.3, 1.0, 3.0]))
     def test_the_order_of_the_classes_of_a_row_is_never_turned_round(self, reader: Calibrator, seed: int, power: float):
         state = reader.fit(*class_rows(count=500, power=power))

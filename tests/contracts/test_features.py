@@ -243,13 +243,13 @@ def test_a_history_tells_whether_it_sees_the_item_that_is_judged(name: str, sees
     assert History(name="h", of="item_id", pooling=name).sees_target is sees
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(rows=rows_of_the_table)
 def test_vectors_of_rows_taken_are_those_of_a_table_of_these_rows(reading: Reading, rows: list[int]):
     torch.testing.assert_close(reading.vectors(reading.table, rows), reading.vectors(reading.table[rows]), rtol=1e-6, atol=1e-6)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(rows=rows_of_the_table)
 def test_vectors_of_a_row_depend_on_no_other_row(reading: Reading, rows: list[int]):
     column = reading.feature.encode(reading.table, reading.state)

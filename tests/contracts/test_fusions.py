@@ -4,7 +4,7 @@ from functools import cache
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -65,7 +65,6 @@ def test_a_score_a_row_in_double_precision(fusion: Fusion):
     assert torch.isfinite(scores).all()
 
 
-@settings(deadline=None)
 @given(seed=st.integers(0, 10**6), row=st.integers(0, ROWS - 1), factor=st.floats(1.01, 100))
 def test_more_of_what_is_wanted_ranks_higher(fusion: Fusion, seed: int, row: int, factor: float):
     assert positive(fusion)
@@ -79,14 +78,12 @@ def test_more_of_what_is_wanted_ranks_higher(fusion: Fusion, seed: int, row: int
         assert fusion.compares_rows or fusion.learns or now[row] > then[row]
 
 
-@settings(deadline=None)
 @given(seed=st.integers(0, 10**6), order=st.permutations(range(ROWS)))
 def test_the_order_of_rows_does_not_matter(fusion: Fusion, seed: int, order: list[int]):
     whole = predictions(seed)
     assert torch.equal(scored_in(fusion, whole, torch.tensor(order)), score(fusion, whole)[order])
 
 
-@settings(deadline=None)
 @given(seed=st.integers(0, 10**6), cut=st.integers(1, ROWS - 1))
 def test_requests_do_not_see_each_other(fusion: Fusion, seed: int, cut: int):
     whole = predictions(seed)
@@ -95,7 +92,6 @@ def test_requests_do_not_see_each_other(fusion: Fusion, seed: int, cut: int):
         assert torch.equal(scores[own], scored_in(fusion, whole, own))
 
 
-@settings(deadline=None)
 @given(seed=st.integers(0, 10**6))
 def test_a_row_alone_scores_as_among_others_unless_rows_are_compared(fusion: Fusion, seed: int):
     whole = predictions(seed)

@@ -206,7 +206,7 @@ scales = st.sampled_from([0.0, 1e-3, 1.0, 30.0])
 some_tasks = st.permutations(TASKS).flatmap(lambda order: st.integers(1, len(order)).map(lambda count: tuple(order[:count])))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 10**6), scale=scales, data=st.data())
 def test_the_states_of_a_row_depend_on_no_other_row(network: Network, seed: int, scale: float, data: st.DataObject):
     shared, x_BD = built(network, TASKS), inputs(network, TASKS, 8, seed, scale)
@@ -216,7 +216,7 @@ def test_the_states_of_a_row_depend_on_no_other_row(network: Network, seed: int,
         torch.testing.assert_close(state, whole[task][rows], rtol=1e-4, atol=1e-4 * max(scale, 0.1))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 10**6), scale=scales, some=some_tasks)
 def test_states_and_gates_of_some_tasks_are_those_of_all(network: Network, seed: int, scale: float, some: tuple[str, ...]):
     shared, x_BD = built(network, TASKS), inputs(network, TASKS, 8, seed, scale)
@@ -226,7 +226,7 @@ def test_states_and_gates_of_some_tasks_are_those_of_all(network: Network, seed:
             torch.testing.assert_close(found, whole[task], rtol=1e-4, atol=1e-4 * max(scale, 0.1))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 10**6), scale=scales)
 def test_the_gates_of_a_row_are_shares_of_one(network: Network, seed: int, scale: float):
     for gate_BE in built(network, TASKS).gates(inputs(network, TASKS, 8, seed, scale), TASKS).values():

@@ -63,7 +63,7 @@ def weighted(output_BK: Tensor) -> Tensor:
 some_lengths = st.lists(st.integers(0, LONGEST), min_size=1, max_size=8)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(lengths=some_lengths, further=st.integers(0, 20), content=st.floats(-1e6, 1e6, width=32))
 def test_padding_changes_nothing_however_much_and_whatever_it_holds(
     pooling: Pooling, lengths: list[int], further: int, content: float
@@ -72,7 +72,7 @@ def test_padding_changes_nothing_however_much_and_whatever_it_holds(
     torch.testing.assert_close(histories.padded(further, content).pooled(module), histories.pooled(module), **NEAR)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(lengths=some_lengths, data=st.data())
 def test_the_vector_of_a_row_depends_on_no_other_row(pooling: Pooling, lengths: list[int], data: st.DataObject):
     rows = data.draw(st.lists(st.integers(0, len(lengths) - 1), min_size=1, max_size=10))

@@ -34,7 +34,7 @@ from polyrec.rules.pinned import MOST
 from polyrec.rules.rule import Rule, check_rules
 
 GENRES = ("war", "comedy", "drama", None)
-FEW = settings(max_examples=20, deadline=None)
+FEW = settings(max_examples=20)
 TAGS = (["old", "loud"], ["old"], [], None, ["loud", "new", "loud"])
 
 

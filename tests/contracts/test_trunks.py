@@ -64,7 +64,7 @@ def test_every_parameter_learns(trunk: Trunk, widths: Sequence[int]):
     assert [name for name, slope in slopes.items() if slope is None or slope.abs().max() < 1e-6] == []
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(rows=st.lists(st.integers(0, ROWS - 1), min_size=1, max_size=2 * ROWS))
 def test_the_vector_of_a_row_depends_on_no_other_row(trunk: Trunk, rows: list[int]):
     module = build(trunk)

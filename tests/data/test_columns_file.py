@@ -82,7 +82,7 @@ def test_what_is_mapped_is_what_was_written(tmp_path: Path):
     assert mapped.items.targets["pair"].tolist() == [[1, 1], [1, 1]]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(cuts=st.lists(st.tuples(st.integers(0, ROWS - 1), st.integers(1, 9)), min_size=1, max_size=4), after=st.booleans())
 def test_blocks_are_the_rows_of_their_ranges(tmp_path_factory, cuts: list[tuple[int, int]], after: bool):
     table, mapped, read = write(tmp_path_factory.mktemp("blocks") / "rows.bin")

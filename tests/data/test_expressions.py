@@ -265,7 +265,7 @@ CALLS = [*WORDS.split(), *(f"{name}(" for name in sorted(FUNCTIONS))]
 
 
 class TestAnyText:
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=300)
     @given(st.one_of(st.text(max_size=60), st.lists(st.sampled_from(CALLS), max_size=12).map(" ".join)))
     def test_is_refused_or_computed(self, sql: str):
         try:

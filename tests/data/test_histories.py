@@ -39,14 +39,14 @@ def naive(log: pl.DataFrame, rows: pl.DataFrame, length: int, liked: bool) -> li
 
 
 class TestHistories:
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     @given(log=ROWS, rows=ROWS, length=st.integers(1, 6), liked=st.booleans(), timed=st.booleans())
     def test_equal_a_naive_loop(self, log, rows, length: int, liked: bool, timed: bool):
         past, asked = frame(log), frame(rows).select(USER, TIME) if timed else frame(rows).select(USER)
         history = History(name="h", of="item_id", length=length, where="rating >= 4" if liked else None)
         assert items_of(history, Log.of(past), asked) == naive(past, asked, length, liked)
 
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=50)
     @given(rows=ROWS)
     def test_a_change_at_or_after_a_row_leaves_its_history_alone(self, rows):
         table, history = frame(rows), History(name="h", of="item_id")

@@ -34,7 +34,7 @@ def test_hands_out_what_the_files_hold(folder: Path):
         assert table.select(names).equals(read(folder).select(names))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(masks=st.tuples(st.lists(st.booleans(), min_size=6, max_size=6), st.lists(st.booleans(), min_size=6, max_size=6)))
 def test_filters_as_a_frame_does(tmp_path_factory, masks: tuple[list[bool], list[bool]]):
     path = tmp_path_factory.mktemp("table") / "a.parquet"

@@ -80,7 +80,7 @@ kinds = pytest.mark.parametrize("make", [in_memory, in_blocks])
 
 
 @kinds
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(rows=st.integers(1, 700), size=st.integers(1, 300), seed=st.integers(0, 999), items=st.booleans())
 def test_every_row_is_met_once_in_whole_batches(make, rows: int, size: int, seed: int, items: bool):
     batches = met(make(rows, items=items), size, seed)
@@ -89,7 +89,7 @@ def test_every_row_is_met_once_in_whole_batches(make, rows: int, size: int, seed
 
 
 @kinds
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(rows=st.integers(1, 700), size=st.integers(1, 300), skip=st.integers(0, 12), seed=st.integers(0, 999))
 def test_skipping_leaves_out_the_first_batches_and_changes_no_other(make, rows: int, size: int, skip: int, seed: int):
     assert met(make(rows), size, seed, skip) == met(make(rows), size, seed)[skip:]
@@ -103,7 +103,7 @@ def test_windows_that_are_skipped_are_not_read():
 
 
 @kinds
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(sizes=st.lists(st.integers(1, TOGETHER), min_size=1, max_size=40), seed=st.integers(0, 999))
 def test_groups_stay_together(make, sizes: list[int], seed: int):
     group = [number for number, size in enumerate(sizes) for _ in range(size)]
@@ -112,7 +112,7 @@ def test_groups_stay_together(make, sizes: list[int], seed: int):
     assert changes == len(sizes) - 1
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(group=st.lists(st.integers(0, 3), min_size=1, max_size=400), seed=st.integers(0, 99))
 def test_any_groups_are_met_once(group: list[int], seed: int):
     assert sorted(flat(met(in_blocks(len(group), sorted(group)), 16, seed))) == list(range(len(group)))

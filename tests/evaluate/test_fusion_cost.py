@@ -32,7 +32,7 @@ def loop_of_ndcg(score: np.ndarray, target: np.ndarray, user: np.ndarray, k: int
     return float(np.mean(values)) if values else math.nan
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(rows=ROWS)
 def test_grades_with_ties_equal_loops(rows):
     user, score, prediction, target = (np.array(column) for column in zip(*rows, strict=True))

@@ -40,12 +40,12 @@ def loop_of_lists(rows: list[tuple[int, int, int]]) -> float:
 
 @pytest.mark.parametrize(("name", "loop"), [("pair_accuracy", loop_of_pairs), ("group_ndcg", loop_of_lists)])
 class TestMetrics:
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(rows=ROWS)
     def test_equal_a_loop_over_groups_with_ties(self, name, loop, rows):
         assert METRICS[name](observed(rows)) == pytest.approx(loop(rows), nan_ok=True)
 
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=50)
     @given(rows=ROWS, draws=st.lists(st.integers(0, 3), min_size=5, max_size=5))
     def test_count_a_group_drawn_several_times_as_several_groups(self, name, loop, rows, draws):
         copies = [(5 * copy + g, p, y) for g, p, y in rows for copy in range(draws[g])]
@@ -53,7 +53,7 @@ class TestMetrics:
         expected = loop(copies) if copies else math.nan
         assert METRICS[name](observed(rows, weight)) == pytest.approx(expected, nan_ok=True)
 
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=30)
     @given(rows=ROWS, shifts=st.lists(st.integers(-9, 9), min_size=5, max_size=5))
     def test_ignore_how_groups_compare(self, name, loop, rows, shifts):
         shifted = [(g, p + 4 * shifts[g], y) for g, p, y in rows]

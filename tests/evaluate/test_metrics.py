@@ -125,7 +125,7 @@ class TestAgainstScikitLearn:
 
 
 class TestGauc:
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3), st.booleans()), min_size=1, max_size=40))
     def test_equals_a_loop_over_users_with_ties(self, rows):
         group, prediction, target = (np.array(column) for column in zip(*rows, strict=True))
@@ -146,7 +146,7 @@ class TestGauc:
 
 
 class TestConcordance:
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     @given(st.lists(st.tuples(st.integers(0, 9), st.booleans(), st.integers(0, 4), st.integers(0, 3)), min_size=1, max_size=30))
     def test_equals_a_loop_over_pairs_with_ties_and_weights(self, rows):
         duration, cut, prediction, weight = (np.array(column, dtype=float) for column in zip(*rows, strict=True))

@@ -109,7 +109,7 @@ class TestHashed:
         with pytest.raises(UserError, match="column 'x' of the feature 'x': expected integers, strings"):
             rows_of(Hashed(name="x", rows=9), column)
 
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=25)
     @given(
         ids=st.lists(st.none() | words, min_size=1, max_size=60),
         rows=st.integers(1, 100),

@@ -17,7 +17,7 @@ ids = st.lists(st.integers(0, 12), max_size=60)
 rules = st.fixed_dictionaries(
     {"rows": st.integers(1, 8), "admit_after": st.integers(1, 4), "evict": st.sampled_from(["lru", "lfu"])}
 )
-law = settings(max_examples=60, deadline=None)
+law = settings(max_examples=60)
 
 
 def update(state: pl.DataFrame | None, values: list[int], start: int = 0, **rules) -> Update:

@@ -4,7 +4,7 @@ from collections import Counter
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from polyrec.features.vocabulary import COUNT, VALUE, fit_vocabulary, lookup
@@ -18,7 +18,6 @@ def by_hand(seen: list[int | None], minimum_count: int) -> list[tuple[int, int]]
     return sorted(((value, n) for value, n in counts.items() if n >= minimum_count), key=lambda own: (-own[1], own[0]))
 
 
-@settings(deadline=None)
 @given(seen=values, asked=values, minimum_count=st.integers(1, 3))
 def test_values_are_counted_and_numbered(seen: list[int | None], asked: list[int | None], minimum_count: int):
     state = fit_vocabulary(pl.Series(seen, dtype=pl.Int64), minimum_count)

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
@@ -65,7 +65,6 @@ STATES = {
 """Heads that were taught against their sign: stars are good where the label says, and yet wanted low."""
 
 
-@settings(deadline=None)
 @given(
     tower=st.sampled_from(list(STATES)),
     like=st.floats(0, 1),

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
@@ -79,7 +79,6 @@ STATE = Concat(target={"like": 1.0, "stars": -0.5}, states="all", tower=(6, 3)).
 """A head that was taught against its sign."""
 
 
-@settings(deadline=None)
 @given(seed=st.integers(0, 10**6), more_like=st.floats(0, 1), more_stars=st.floats(0, 50))
 def test_monotone_is_of_the_predictions_whatever_the_states(seed: int, more_like: float, more_stars: float):
     predictions, context, _ = world(1.0, seed, 20)

@@ -18,7 +18,7 @@ def drawn(rows: int, numbers: int, units: int, seed: int, size: float = 1.0) -> 
     return x, torch.randn(units, numbers, generator=generator, dtype=torch.float64) * sizes
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10**6), numbers=st.sampled_from([1, 2, 3, 64, 257]), size=st.sampled_from([1e-9, 1.0, 1e9]))
 def test_a_product_of_matrices_is_the_sum_of_fractions(seed: int, numbers: int, size: float):
     x, weights = drawn(3, numbers, 3, seed, size)

@@ -47,7 +47,7 @@ def rows_of(index: Index, queries_QD: np.ndarray, k: int, keep: np.ndarray | Non
 
 
 class TestEveryIndex:
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=30)
     @given(seed=st.integers(0, 10**6), count=st.integers(12, 300), k=st.integers(1, 40), share=st.floats(0, 1))
     def test_few_rows_are_those_of_brute_force(self, seed: int, count: int, k: int, share: float):
         vectors_ND, queries_QD = unit(count, seed), unit(3, seed + 1)
@@ -79,7 +79,7 @@ class TestEveryIndex:
             np.testing.assert_array_equal(alone.rows_QK[0], together.rows_QK[query])
             np.testing.assert_array_equal(alone.scores_QK[0], together.scores_QK[query])
 
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=30)
     @given(
         changes=st.lists(st.tuples(st.integers(0, 80), st.booleans()), max_size=60),
         seed=st.integers(0, 10**6),

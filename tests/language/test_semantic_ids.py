@@ -20,7 +20,7 @@ def vectors(rows: int, width: int = 6, seed: int = 0) -> np.ndarray:
 
 
 class TestCodebooks:
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=50)
     @given(rows=st.integers(1, 40), more=st.integers(0, 20), seed=st.integers(0, 99))
     def test_reconstruct_exactly_where_each_vector_has_a_code(self, rows: int, more: int, seed: int):
         x_ND = vectors(rows, seed=seed)
@@ -29,7 +29,7 @@ class TestCodebooks:
         assert np.array_equal(books.decode(books.encode(x_ND)), x_ND)
         assert books.unexplained(x_ND) == (0.0,)
 
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=30)
     @given(rows=st.integers(1, 60), levels=st.integers(1, 4), codes=st.integers(2, 9), seed=st.integers(0, 99))
     def test_leave_less_at_each_level_and_use_every_code(self, rows: int, levels: int, codes: int, seed: int):
         x_ND = vectors(rows, seed=seed)
@@ -82,7 +82,6 @@ class TestCodebooks:
         assert len(np.unique(codes_NL[:, 0])) == 4
 
 
-@settings(deadline=None)
 @given(codes=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=30))
 def test_twin_numbers_count_those_before_with_the_same_codes(codes: list[tuple[int, int]]):
     twin_N = twin_numbers(np.array(codes))

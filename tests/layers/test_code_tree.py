@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -28,7 +28,6 @@ def logs(made: CodeDecoder, state_1H: Tensor, numbers_IL: Tensor) -> Tensor:
     return logits_ILK.gather(2, numbers_IL.unsqueeze(2)).squeeze(2).sum(1)
 
 
-@settings(deadline=None)
 @given(seed=st.integers(0, 99))
 def test_probabilities_of_all_codes_sum_to_one(seed: int):
     found = logs(decoder(seed), torch.randn(1, WIDTH), EVERY)
@@ -48,7 +47,6 @@ def test_a_level_is_told_from_the_codes_before_it_alone():
         assert level == 0 or logits_BLK[:, level].unique(dim=0).shape[0] > 1
 
 
-@settings(deadline=None)
 @given(numbers_IL=catalogues, seed=st.integers(0, 20))
 def test_a_wide_beam_ranks_like_scoring_every_item(numbers_IL: Tensor, seed: int):
     made, state_1H = decoder(seed), torch.randn(1, WIDTH, generator=torch.Generator().manual_seed(seed))
@@ -58,7 +56,6 @@ def test_a_wide_beam_ranks_like_scoring_every_item(numbers_IL: Tensor, seed: int
     assert (logs_E.diff() <= 0).all()
 
 
-@settings(deadline=None)
 @given(numbers_IL=catalogues, beams=st.integers(1, 9), data=st.data())
 def test_a_narrow_beam_finds_some_items_that_are_kept_each_once(numbers_IL: Tensor, beams: int, data: st.DataObject):
     kept_I = torch.tensor(data.draw(st.lists(st.booleans(), min_size=len(numbers_IL), max_size=len(numbers_IL))))
@@ -71,7 +68,6 @@ def test_a_narrow_beam_finds_some_items_that_are_kept_each_once(numbers_IL: Tens
     torch.testing.assert_close(logs_E, logs(made, state_1H, numbers_IL)[items_E])
 
 
-@settings(deadline=None)
 @given(numbers_IL=catalogues, data=st.data())
 def test_items_that_are_not_kept_take_no_beam(numbers_IL: Tensor, data: st.DataObject):
     """A search among some items is the search of a tree of these items alone."""

@@ -38,7 +38,7 @@ def dense(pairs: list[tuple[int, int]], left_UK: Tensor, right_IK: Tensor, layer
     return mean[:LEFT], mean[LEFT:]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(pairs=edges, layers=st.integers(0, 4), seed=st.integers(0, 100))
 def test_values_and_gradients_are_those_of_the_dense_matrix(pairs: list[tuple[int, int]], layers: int, seed: int):
     ours, theirs = tables(seed), tables(seed)
@@ -51,7 +51,7 @@ def test_values_and_gradients_are_those_of_the_dense_matrix(pairs: list[tuple[in
         torch.testing.assert_close(one.grad, other.grad, rtol=1e-6, atol=1e-5)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(pairs=edges.filter(len), data=st.data())
 def test_an_edge_given_twice_or_in_another_place_counts_once(pairs: list[tuple[int, int]], data: st.DataObject):
     again = data.draw(st.permutations(pairs + data.draw(st.lists(st.sampled_from(pairs)))))

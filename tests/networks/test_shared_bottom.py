@@ -56,7 +56,7 @@ def test_last_shared_layer_is_the_last(build):
     assert [tuple(weight.shape) for weight in shared.last_shared()] == [(5, 7), (5,)]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(scale=st.floats(0.01, 100), seed=st.integers(0, 10**6))
 def test_without_biases_it_scales_with_its_input(scale: float, seed: int):
     torch.manual_seed(seed)

@@ -46,7 +46,7 @@ def norm(x_K: Tensor, weights: dict[str, Tensor], name: str) -> Tensor:
 
 
 @pytest.mark.parametrize("pooling", [Mean(), DIN(), DIN(hidden=(5, 3))], ids=repr)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(order=st.permutations(range(5)), seed=st.integers(0, 10**6))
 def test_the_order_of_elements_matters_neither_to_mean_nor_to_din(pooling: Pooling, order: list[int], seed: int):
     module, _, x_BLK, _, target_BK = world(pooling)
@@ -56,7 +56,7 @@ def test_the_order_of_elements_matters_neither_to_mean_nor_to_din(pooling: Pooli
     torch.testing.assert_close(turned, module(x_BLK, mask_BL, target_BK))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10**6), length=st.integers(1, 9))
 def test_mean_lies_between_the_least_and_the_greatest_element(seed: int, length: int):
     x_BLK = torch.randn(3, length, WIDTH, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
@@ -149,7 +149,7 @@ def _block(states: list[Tensor], weights: dict[str, Tensor], block: str, heads: 
 
 
 class TestSASRec:
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=30)
     @given(place=st.integers(0, 4), lengths=st.lists(st.integers(1, 5), min_size=1, max_size=4), data=st.data())
     def test_a_change_of_one_element_reaches_no_older_state_and_every_newer(
         self, place: int, lengths: list[int], data: st.DataObject

@@ -97,7 +97,7 @@ def test_a_body_that_is_too_large_is_refused_unread(client: TestClient):
 
 
 @given(st.recursive(st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.text(), st.lists))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_what_python_writes_as_json_passes(value: object):
     try:
         text = json.dumps(value).encode()
@@ -109,7 +109,7 @@ def test_what_python_writes_as_json_passes(value: object):
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_other_bytes_are_refused_or_json(body: bytes):
     status = None
     try:

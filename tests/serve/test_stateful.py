@@ -92,5 +92,5 @@ class Told(RuleBasedStateMachine):
 
 def test_the_server_agrees_with_what_it_was_told(artifact: Path, served: Fitted):
     Told.artifact, Told.fitted = artifact, served
-    told = settings(max_examples=8, stateful_step_count=15, deadline=None, derandomize=True)
+    told = settings(max_examples=8, stateful_step_count=15, derandomize=True)
     run_state_machine_as_test(Told, settings=told)

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -73,7 +73,6 @@ class TestLoss:
         raw = torch.tensor([[*first, 2.0, *second, 1.0], [*first, 0.0, *second, 0.0]])
         torch.testing.assert_close(TASK.predict(raw, STATE), torch.tensor([5 / 8 / 5, 1 / 8 * 3 / 5]))
 
-    @settings(deadline=None)
     @given(numbers=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=30))
     def test_of_the_constant_is_the_entropy_of_each_level(self, numbers: list[tuple[int, int]]):
         target = TASK.targets(struct([True] * len(numbers), [list(own) for own in numbers]), STATE)

@@ -39,7 +39,7 @@ def loop(rows: list[tuple]) -> list[float]:
 
 
 class TestLoss:
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(rows=ROWS)
     def test_equals_a_loop_over_lists(self, rows: list[tuple]):
         raw, target = read(rows)
@@ -48,7 +48,7 @@ class TestLoss:
         assert torch.equal(counts, ~expected.isnan())
         torch.testing.assert_close(TASK.loss(raw, target)[counts], expected[counts])
 
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=50)
     @given(rows=ROWS, shifts=st.fixed_dictionaries({group: st.floats(-9, 9) for group in ("a", "b", "c", None)}))
     def test_ignores_a_constant_on_a_whole_list(self, rows: list[tuple], shifts: dict):
         raw, target = read(rows)
@@ -56,7 +56,7 @@ class TestLoss:
         counts = TASK.counts(target)
         torch.testing.assert_close(TASK.loss(shifted, target)[counts], TASK.loss(raw, target)[counts])
 
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=50)
     @given(gains=st.lists(st.floats(0.1, 5), min_size=2, max_size=9))
     def test_is_least_where_the_softmax_is_the_share_of_the_gain(self, gains: list[float]):
         raw, target = read([("a", gain, math.log(gain)) for gain in gains])

@@ -42,7 +42,7 @@ def loop(rows: list[tuple], task: Pairwise) -> list[float]:
 
 @pytest.mark.parametrize("task", [LOGISTIC, HINGE], ids=["logistic", "hinge"])
 class TestLoss:
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(rows=ROWS)
     def test_equals_a_loop_over_pairs(self, task: Pairwise, rows: list[tuple]):
         raw, target = read(rows)
@@ -51,14 +51,14 @@ class TestLoss:
         assert torch.equal(counts, ~expected.isnan())
         torch.testing.assert_close(task.loss(raw, target), expected.nan_to_num(0.0))
 
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=50)
     @given(rows=ROWS, shifts=st.fixed_dictionaries({group: st.floats(-9, 9) for group in ("a", "b", "c", None)}))
     def test_ignores_a_constant_on_a_whole_group(self, task: Pairwise, rows: list[tuple], shifts: dict):
         raw, target = read(rows)
         shifted, _ = read([(group, label, score + shifts[group]) for group, label, score in rows])
         torch.testing.assert_close(task.loss(shifted, target), task.loss(raw, target))
 
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=50)
     @given(rows=ROWS)
     def test_sees_only_the_order_of_labels(self, task: Pairwise, rows: list[tuple]):
         raw, target = read(rows)

@@ -46,7 +46,7 @@ def test_quantiles_never_cross_whatever_the_raw_output(raw):
     assert (TASK.predict(torch.tensor(raw), STATE).diff(dim=1) >= 0).all()
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.integers(0, 10**6))
 def test_quantiles_never_cross_in_a_trained_head(seed: int):
     generator = torch.Generator().manual_seed(seed)

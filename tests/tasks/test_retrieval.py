@@ -60,7 +60,7 @@ def loop(rows: Sequence[tuple], drawn: int, raw: Tensor) -> list[float]:
 
 
 class TestLoss:
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(rows=ROWS, drawn=st.integers(0, 5), seed=st.integers(0, 99))
     def test_equals_a_loop_over_rows(self, rows: list[tuple], drawn: int, seed: int):
         drawn = min(drawn, len(rows))
@@ -70,7 +70,7 @@ class TestLoss:
         assert torch.equal(TASK.counts(target), ~expected.isnan())
         torch.testing.assert_close(TASK.loss(raw, target), expected.nan_to_num(0.0))
 
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=50)
     @given(items=st.integers(2, 8), seed=st.integers(0, 99))
     def test_is_plain_cross_entropy_where_each_item_stands_there_once(self, items: int, seed: int):
         state = state_of(dict.fromkeys(range(items), 1 / items))
@@ -80,7 +80,7 @@ class TestLoss:
         expected = functional.cross_entropy(logits, torch.arange(items), reduction="none")
         torch.testing.assert_close(TASK.loss(raw, target), expected)
 
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=50)
     @given(counts=st.lists(st.integers(1, 5), min_size=1, max_size=6), seed=st.integers(0, 99))
     def test_is_the_softmax_over_all_items_where_each_stands_there_as_often_as_expected(self, counts: list[int], seed: int):
         """Frequent items are corrected for: the row asks for item 0, met once; the others are met more or less often."""

@@ -67,7 +67,7 @@ def _distance(first: float, second: float) -> float:
 
 class TestLoss:
     @pytest.mark.parametrize("kind", KINDS)
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(rows=ROWS)
     def test_equals_a_loop_over_triplets(self, kind: str, rows: list[tuple]):
         task, target = TASKS[kind], targets(rows)
@@ -79,14 +79,14 @@ class TestLoss:
         compared = counts & ~ties if kind == "semi_hard" else counts
         torch.testing.assert_close(task.loss(raw_of(rows), target)[compared], expected[compared], atol=1e-6, rtol=0)
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(rows=ROWS)
     def test_of_the_hardest_negative_is_the_highest(self, rows: list[tuple]):
         losses = {kind: task.loss(raw_of(rows), targets(rows)) for kind, task in TASKS.items()}
         assert (losses["hard"] >= losses["semi_hard"] - 1e-12).all()
         assert (losses["hard"] >= losses["random"] - 1e-12).all()
 
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=50)
     @given(rows=ROWS)
     def test_of_a_semi_hard_negative_never_exceeds_the_margin_where_one_lies_beyond(self, rows: list[tuple]):
         loss = TASK.loss(raw_of(rows), targets(rows))
@@ -134,7 +134,7 @@ def test_pinned_values():
 
 
 class TestHead:
-    @settings(max_examples=20, deadline=None)
+    @settings(max_examples=20)
     @given(seed=st.integers(0, 10**6))
     def test_says_vectors_of_length_one_whose_sides_do_not_meet(self, seed: int):
         torch.manual_seed(seed)

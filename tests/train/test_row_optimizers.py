@@ -77,14 +77,14 @@ class TestRowAdam:
         theirs, _ = train(lambda tables: optim.AdamW(tables, weight_decay=decay), touches, changing)
         assert_same(ours, theirs)
 
-    @settings(deadline=None, max_examples=40)
+    @settings(max_examples=40)
     @given(patterns, st.sampled_from([0.0, 0.3]))
     def test_without_momentum_is_adam_whatever_rows_are_reached(self, touches: Touches, decay: float):
         ours, _ = train(lambda tables: RowAdam(tables, betas=(0.0, 0.99), weight_decay=decay), touches, changing)
         theirs, _ = train(lambda tables: optim.AdamW(tables, betas=(0.0, 0.99), weight_decay=decay), touches, changing)
         assert_same(ours, theirs)
 
-    @settings(deadline=None, max_examples=40)
+    @settings(max_examples=40)
     @given(patterns)
     def test_has_the_moments_of_adam_whatever_rows_are_reached(self, touches: Touches):
         ours, mine = train(RowAdam, touches)
@@ -92,7 +92,7 @@ class TestRowAdam:
         for moment in ("exp_avg", "exp_avg_sq"):
             assert_same(mine.state[ours][moment], reference.state[theirs][moment])
 
-    @settings(deadline=None, max_examples=40)
+    @settings(max_examples=40)
     @given(patterns, st.sampled_from([0.0, 0.3]))
     def test_with_drift_and_rows_caught_up_ahead_is_adam(self, touches: Touches, decay: float):
         ours, _ = train(lambda tables: RowAdam(tables, weight_decay=decay, drift=True), touches, changing, ahead=True)
@@ -131,7 +131,7 @@ class TestRowAdam:
 
 
 class TestRowAdagrad:
-    @settings(deadline=None, max_examples=40)
+    @settings(max_examples=40)
     @given(patterns)
     def test_is_adagrad_whatever_rows_are_reached(self, touches: Touches):
         ours, mine = train(RowAdagrad, touches, changing, catch_up=False)

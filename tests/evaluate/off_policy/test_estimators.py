@@ -96,7 +96,7 @@ class TestEstimators:
             np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10**6), shift=st.floats(-5, 5))
 def test_snips_moves_with_the_rewards_and_stays_in_their_range(seed, shift):
     lists = drawn(seed, ranks=1)

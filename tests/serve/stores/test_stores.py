@@ -305,7 +305,6 @@ class StoreContract:
             settings=settings(
                 max_examples=self.examples,
                 stateful_step_count=15,
-                deadline=None,
                 database=None,
                 suppress_health_check=list(HealthCheck),
             ),
