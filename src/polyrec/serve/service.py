@@ -13,14 +13,14 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from threading import Lock
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import polars as pl
 import torch
 
 from polyrec.core.errors import UserError
-from polyrec.data.keys import key_text, key_texts
+from polyrec.data.keys import key_texts
 from polyrec.explain.integrated_gradients import attribute
 from polyrec.recommending import Ask, Recommendation, recommendation
 from polyrec.rules.candidates import Listed
@@ -31,8 +31,9 @@ from polyrec.serve.metrics import Metrics
 from polyrec.serve.router import Router
 from polyrec.serve.slot import Slot
 from polyrec.serve.stores.durable import Durable
-from polyrec.serve.stores.records import Event, ServedItem, ServedList
+from polyrec.serve.stores.records import ServedItem, ServedList
 from polyrec.serve.telling import columns_of, require_told, rows_of, told
+from polyrec.serve.user_keys import by_key, events_by_key, key_in, text_of
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -45,8 +46,6 @@ UNKNOWN, ERASED = "unknown user", "erased user"
 NOT_KNOWN, LAST_KNOWN = "erasure not known", "last known history"
 """What stood in where the store did not answer: nothing of the training, for the user may have been erased; the last history
 that this process knows of, or none."""
-
-Asked = TypeVar("Asked", messages.RecommendRequest, messages.ScoreRequest, messages.ExplainRequest)
 
 _LOOKED_AT = 1000
 """Users at most of whom it is asked whether they were erased, where some are to be told."""
@@ -63,7 +62,7 @@ class Service:
 
     def recommend(self, asked: messages.RecommendRequest) -> messages.RecommendAnswer:
         """Return the best items for someone, and log the list."""
-        asked = self._by_key(asked)
+        asked = by_key(self.router.current, asked)
         slot, request = self.router.of(asked.user), uuid.uuid4().hex
         ask, fallback = self._ask(slot, asked)
         fitted = slot.fitted
@@ -78,7 +77,7 @@ class Service:
 
     def score(self, asked: messages.ScoreRequest) -> messages.ScoreAnswer:
         """Return the scores of some items for someone."""
-        asked = self._by_key(asked)
+        asked = by_key(self.router.current, asked)
         slot = self.router.of(asked.user)
         who, events, fallback = self._who(slot, asked.user, asked.features)
         fitted = slot.fitted
@@ -93,7 +92,7 @@ class Service:
     def take_events(self, asked: messages.EventsRequest) -> messages.EventsAnswer:
         """Keep events; what returns is safe."""
         self.router.current.check_events(asked.events)
-        new = self.store.append(self._events_by_key(asked.events)).new
+        new = self.store.append(events_by_key(self.router.current, asked.events)).new
         self.metrics.events.labels("journal" if new is None else "store").inc(len(asked.events))
         return messages.EventsAnswer(accepted=len(asked.events), new=new, journalled=new is None)
 
@@ -114,7 +113,7 @@ class Service:
 
     def erase(self, user: str) -> None:
         """Forget a user: events are deleted, and what the models know of the user's past is not read any more."""
-        self.store.erase(self.text_of(user))
+        self.store.erase(text_of(self.router.current, user))
 
     def similar(self, asked: messages.SimilarRequest) -> messages.SimilarAnswer:
         """Return the items whose vectors are nearest to an item's, but for those that were taken away."""
@@ -138,7 +137,7 @@ class Service:
 
     def explain(self, asked: messages.ExplainRequest) -> messages.ExplainAnswer:
         """Return what each feature adds to each task's prediction for someone and an item."""
-        asked = self._by_key(asked)
+        asked = by_key(self.router.current, asked)
         slot = self.router.of(asked.user)
         who, events, fallback = self._who(slot, asked.user, asked.features)
         fitted = slot.fitted
@@ -156,9 +155,9 @@ class Service:
 
     def user(self, user: str, limit: int, columns: Sequence[str]) -> messages.UserAnswer:
         """Return what is known of a user, the newest first."""
-        user = self.text_of(user)
+        user = text_of(self.router.current, user)
         slot = self.router.of(user)
-        fitted, erased, key = slot.fitted, self.store.is_erased(user), _key_in(slot, user)
+        fitted, erased, key = slot.fitted, self.store.is_erased(user), key_in(slot, user)
         known = fitted.catalogue.users.keys.find([key])[0] is not None
         own_columns = [name for name in columns if name in fitted.items.columns and name != fitted.item_key]
         items = fitted.items.select(pl.col(fitted.item_key).cast(pl.String), *own_columns)
@@ -174,8 +173,8 @@ class Service:
                 past.append(messages.KnownEvent(item=item, source="training", type=None, time=None, columns=known_of))
         history = [*live, *past][:limit]
         shown = items.filter(pl.col(fitted.item_key).is_in([own.item for own in history]))
-        by_key = {row.pop(fitted.item_key): row for row in shown.to_dicts()}
-        whole = [own.model_copy(update={"columns": {**by_key.get(own.item, {}), **own.columns}}) for own in history]
+        told_of = {row.pop(fitted.item_key): row for row in shown.to_dicts()}
+        whole = [own.model_copy(update={"columns": {**told_of.get(own.item, {}), **own.columns}}) for own in history]
         return messages.UserAnswer(user=user, known=known, erased=erased, history=whole)
 
     def users(self, start: str, limit: int) -> messages.UsersAnswer:
@@ -238,7 +237,7 @@ class Service:
             who: dict[str, Any] = dict(features)
             fallback.append(NOT_KNOWN if erased is None else ERASED)
         else:
-            key = _key_in(slot, user)
+            key = key_in(slot, user)
             who = {fitted.user_key: key, **features}
             if fitted.catalogue.users.keys.find([key])[0] is None:
                 fallback.append(UNKNOWN)
@@ -246,25 +245,6 @@ class Service:
         if not recalled.is_current:
             fallback.append(LAST_KNOWN)
         return who, slot.events_frame(recalled.events) if recalled.events else None, fallback
-
-    def text_of(self, user: str) -> str:
-        """Return the one text of a user's key, by which the store, its hashes and the models know the user.
-
-        The current version's kind of key decides, in all versions.
-        """
-        return _text_in(self.router.current, user)
-
-    def _by_key(self, asked: Asked) -> Asked:
-        text = None if asked.user is None else self.text_of(asked.user)
-        return asked if text == asked.user else asked.model_copy(update={"user": text})
-
-    def _events_by_key(self, events: Sequence[Event]) -> list[Event]:
-        users = pl.Series([event.user for event in events], dtype=pl.String)
-        texts = key_texts(users, _kind(self.router.current)).to_list()
-        return [
-            event if text == event.user else event.model_copy(update={"user": text})
-            for event, text in zip(events, texts, strict=True)
-        ]
 
     def _log(
         self, slot: Slot, user: str | None, request: str, items: Sequence[messages.RecommendedItem], *, shown: bool
@@ -306,16 +286,3 @@ class Service:
     def _count(self, fallback: Sequence[str]) -> None:
         for what in fallback:
             self.metrics.fallbacks.labels(what).inc()
-
-
-def _kind(slot: Slot) -> pl.DataType:
-    return slot.fitted.catalogue.users.kinds[slot.fitted.user_key]
-
-
-def _text_in(slot: Slot, user: str) -> str:
-    return key_text(user, _kind(slot))
-
-
-def _key_in(slot: Slot, user: str) -> Any:
-    """Return a user's key as a version tells it; none where that version writes it otherwise, who would be another's alias."""
-    return slot.user_key(user) if _text_in(slot, user) == user else None
