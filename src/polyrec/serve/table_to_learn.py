@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import polars as pl
@@ -17,6 +17,7 @@ from polyrec.data.tables import Tables
 from polyrec.data.times import NUMBER, ZONED, read_times
 from polyrec.fitted import Fitted
 from polyrec.serve.slot import Slot
+from polyrec.serve.stores.log import pages
 from polyrec.serve.stores.records import Event
 from polyrec.serve.stores.store import Store
 
@@ -81,7 +82,7 @@ def with_events(table: TableToLearn, slot: Slot, store: Store) -> TableToLearn:
     user, item, time = fitted.roles.user, fitted.roles.item, fitted.roles.time
     assert user is not None and item is not None and time is not None
     table = _without_erased(table, slot, store, user)
-    rows, told = table.rows, [event for page in _pages(store.events_since) for event in page]
+    rows, told = table.rows, [event for page in pages(store.events_since) for event in page]
     if not told:
         return table
     events = _event_rows(slot, told, rows.schema)
@@ -146,18 +147,12 @@ def _grown(side: pl.DataFrame | None, keys: pl.Series, known: pl.DataFrame) -> p
 
 
 def _without_erased(table: TableToLearn, slot: Slot, store: Store, user: str) -> TableToLearn:
-    if store.counters()["erasures"] == 0:
+    hashes = store.erased_hashes()
+    if not hashes:
         return table
     keys = table.rows[user].drop_nulls().unique()
     texts = key_texts(keys, slot.fitted.catalogue.users.kinds[slot.fitted.user_key])
-    erased = keys.filter(pl.Series([store.erased(text) for text in texts.to_list()], dtype=pl.Boolean)).implode()
+    erased = keys.filter(pl.Series([store.hashed(text) in hashes for text in texts.to_list()], dtype=pl.Boolean)).implode()
     rows = table.rows.filter(~pl.col(user).is_in(erased).fill_null(False))
     users = None if table.users is None else table.users.filter(~pl.col(user).is_in(erased))
     return replace(table, rows=rows, users=users)
-
-
-def _pages(read_page: Callable[[int], tuple[list[Event], int]]) -> Iterator[list[Event]]:
-    page, sequence = read_page(0)
-    while page:
-        yield page
-        page, sequence = read_page(sequence)

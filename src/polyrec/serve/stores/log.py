@@ -36,10 +36,8 @@ def export_log(store: Store, window: float, until: float | None = None) -> pl.Da
     had not ended `until` then (by default now), the user is not known, or the list was made in the shadow and not shown, the
     columns of events are null: not observed.
     """
-    served = pl.concat([_served_frame([]), *map(_served_frame, _pages(store.lists_since))], how="diagonal").with_row_index(
-        "row"
-    )
-    events, values = _events_frame(event for page in _pages(store.events_since) for event in page)
+    served = pl.concat([_served_frame([]), *map(_served_frame, pages(store.lists_since))], how="diagonal").with_row_index("row")
+    events, values = _events_frame(event for page in pages(store.events_since) for event in page)
     is_open = pl.col("user").is_not_null() & pl.col("shown")
     keys = served.filter(is_open).select("row", "user", "item", "time").sort("time", maintain_order=True)
     matched = events.sort("time", maintain_order=True).join_asof(
@@ -60,7 +58,8 @@ def export_log(store: Store, window: float, until: float | None = None) -> pl.Da
     return served.drop("row").with_columns(pl.when(is_observed).then(pl.col(r"^event\..*$")).name.keep())
 
 
-def _pages(read: Callable[[int], tuple[list[Record], int]]) -> Iterator[list[Record]]:
+def pages(read: Callable[[int], tuple[list[Record], int]]) -> Iterator[list[Record]]:
+    """Return all that `Store.events_since` or `Store.lists_since` tells, a page at a time, from the start."""
     page, sequence = read(0)
     while page:
         yield page
