@@ -40,14 +40,17 @@ def take_over(path: Path, events: Callable[[list[Record]], None], lists: Callabl
     changes nothing in a store.
     """
     for own in _places(path):
-        if any(file.exists() for file in (own, lists_beside(own))):
-            with _held(own) as left:
-                if left is not None:
-                    _empty(left, events)
-                    if lists_beside(own).exists():
-                        with _held(lists_beside(own)) as left_lists:
-                            if left_lists is not None:
-                                _empty(left_lists, lists)
+        beside = lists_beside(own)
+        if not (own.exists() or beside.exists()):
+            continue
+        with _held(own) as left:
+            if left is None:
+                continue
+            _empty(left, events)
+            if beside.exists():
+                with _held(beside) as left_lists:
+                    if left_lists is not None:
+                        _empty(left_lists, lists)
 
 
 def _places(path: Path) -> Iterator[Path]:
