@@ -6,7 +6,6 @@ layer.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Collection, Mapping, Sequence
 from typing import ClassVar, Literal, Self
 
@@ -19,7 +18,7 @@ from torch.nn import functional
 from polyrec.core.errors import UserError, nearest
 from polyrec.fusion.context import NO_CONTEXT, Context
 from polyrec.fusion.fusion import Fusion, State, double
-from polyrec.fusion.head import Layers, described, minimise, outputs, spread, standardised, units, weighed, with_weights
+from polyrec.fusion.head import Layers, described, minimise, outputs, seeded, spread, standardised, units, weighed, with_weights
 from polyrec.fusion.target import worth
 
 _SMALLEST = 1e-12
@@ -128,12 +127,8 @@ class Concat(Fusion):
     def _learn(self, x_NT: Tensor, h_NS: Tensor, y_N: Tensor, sign_T: Tensor) -> tuple[Layers, Tensor]:
         """Return the layers and the first one's weights on hidden states with the least penalised cross-entropy that is found
         from seeded first weights; those on hidden states begin at 0."""
-        generator = torch.Generator().manual_seed(self.seed)
         widths = [x_NT.shape[1], *self.tower, 1]
-        raw = []
-        for inputs, width in itertools.pairwise(widths):
-            weight_HT = torch.randn(width, inputs, generator=generator, dtype=torch.float64) / inputs**0.5
-            raw += [weight_HT.requires_grad_(), torch.zeros(width, dtype=torch.float64, requires_grad=True)]
+        raw = seeded(widths, self.seed)
         weight_US = torch.zeros(widths[1], h_NS.shape[1], dtype=torch.float64, requires_grad=True)
 
         def layers() -> Layers:

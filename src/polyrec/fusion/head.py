@@ -91,6 +91,16 @@ def spread(rows: int, width: int) -> Tensor:
     return torch.arange(0, rows, max(rows // most, 1))
 
 
+def seeded(widths: Sequence[int], seed: int) -> list[Tensor]:
+    """Return each layer's weight (H, inputs), drawn at random, and bias (H,) of 0, one after the other, to be learned."""
+    generator = torch.Generator().manual_seed(seed)
+    raw: list[Tensor] = []
+    for inputs, width in itertools.pairwise(widths):
+        weight = torch.randn(width, inputs, generator=generator, dtype=torch.float64) / inputs**0.5
+        raw += [weight.requires_grad_(), torch.zeros(width, dtype=torch.float64, requires_grad=True)]
+    return raw
+
+
 def minimise(raw: Sequence[Tensor], loss: Callable[[], Tensor]) -> None:
     """Change tensors to where L-BFGS finds the least loss."""
     optimizer = torch.optim.LBFGS(raw, max_iter=_STEPS, line_search_fn="strong_wolfe")

@@ -6,7 +6,6 @@ first layer, H units of a layer, V views of a user: known, known in part, unknow
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import ClassVar, Self
@@ -21,7 +20,19 @@ from polyrec.core.errors import UserError
 from polyrec.fusion.add import Add
 from polyrec.fusion.context import NO_CONTEXT, Context
 from polyrec.fusion.fusion import Fusion, State
-from polyrec.fusion.head import Layers, described, minimise, outputs, spread, standardised, tanh, units, weighed, with_weights
+from polyrec.fusion.head import (
+    Layers,
+    described,
+    minimise,
+    outputs,
+    seeded,
+    spread,
+    standardised,
+    tanh,
+    units,
+    weighed,
+    with_weights,
+)
 from polyrec.fusion.target import worth
 from polyrec.fusion.weighted import _Summed
 
@@ -154,12 +165,8 @@ class Personal(Fusion):
     def _learn(self, term_NT: Tensor, users: Sequence[Tensor], y_N: Tensor) -> tuple[Layers, Tensor]:
         """Return the layers and the first one's weights on the vectors with the least penalised cross-entropy that is found
         from multipliers of 1, over several views (N, S) of the rows' users."""
-        generator = torch.Generator().manual_seed(self.seed)
         rows, numbers = users[0].shape
-        raw = []
-        for inputs, width in itertools.pairwise((numbers, *self.tower, term_NT.shape[1])):
-            weight_HU = torch.randn(width, inputs, generator=generator, dtype=torch.float64) / inputs**0.5
-            raw += [weight_HU.requires_grad_(), torch.zeros(width, dtype=torch.float64, requires_grad=True)]
+        raw = seeded((numbers, *self.tower, term_NT.shape[1]), self.seed)
         raw[-2] = torch.zeros_like(raw[-2]).requires_grad_()
         slope_V, shift_V = (torch.zeros(len(users), dtype=torch.float64, requires_grad=True) for _ in range(2))
         base_S = torch.zeros(numbers, dtype=torch.float64, requires_grad=True)
