@@ -44,8 +44,8 @@ from polyrec import (
 )
 from polyrec.core.files import write_text
 from polyrec.language.encoder import TextEncoder
-from polyrec.language.random_vectors import RandomVectors
-from polyrec.language.shuffled import Shuffled
+from polyrec.language.encoders.random_vectors import RandomVectors
+from polyrec.language.encoders.shuffled import Shuffled
 from polyrec.poolings.recency import Recency
 
 ENCODERS: dict[str, TextEncoder | None] = {

@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from polyrec import Package
-from polyrec.language.cache import encode_cached
+from polyrec.language.cache.cache import encode_cached
 
 
 def texts(titles: list[str], kind: str, count: int) -> list[str]:

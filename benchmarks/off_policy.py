@@ -35,8 +35,8 @@ from rich.table import Table
 
 from polyrec import off_policy
 from polyrec.core.files import write_text
+from polyrec.evaluate.metrics.reliability import NORMAL
 from polyrec.evaluate.off_policy.weights import Interaction
-from polyrec.evaluate.reliability import NORMAL
 
 OUT = Path(__file__).parents[1] / "docs" / "results" / "off_policy.json"
 TYPES, ITEMS = 40, 6

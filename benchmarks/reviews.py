@@ -26,13 +26,13 @@ import torch
 
 import polyrec
 from polyrec import Binary, LanguageModel, LoRA, Multiclass, Ordinal, Package, Recommender, SharedBottom, Text, Training
+from polyrec.compare.zero_shot import Prompt, ask
 from polyrec.core.cache import cache_folder
 from polyrec.core.files import write_parquet, write_text
 from polyrec.evaluate.bootstrap import multiplicities
-from polyrec.evaluate.metrics import METRICS
-from polyrec.evaluate.observed import Observed
+from polyrec.evaluate.metrics.metrics import METRICS
+from polyrec.evaluate.metrics.observed import Observed
 from polyrec.features.feature import Feature
-from polyrec.prompting import Prompt, ask
 
 TEMPLATE = "{title} {review_text}"
 TASKS = (

@@ -34,8 +34,8 @@ from polyrec import (
     Training,
 )
 from polyrec.core.files import write_text
-from polyrec.evaluate.ranking import ranking_values
-from polyrec.generating import Generator
+from polyrec.evaluate.metrics.ranking import ranking_values
+from polyrec.predict.generator import Generator
 
 OUT = Path(__file__).parents[1] / "docs" / "results" / "semantic_ids.json"
 K = 10

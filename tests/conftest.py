@@ -24,19 +24,7 @@ import polars as pl
 import pytest
 from hypothesis import settings
 
-from polyrec import (
-    Binary,
-    Categorical,
-    Fitted,
-    History,
-    MMoE,
-    Multilabel,
-    Multiply,
-    Numeric,
-    Recommender,
-    Regression,
-    Training,
-)
+from polyrec import Binary, Categorical, Fitted, History, MMoE, Multilabel, Multiply, Numeric, Recommender, Regression, Training
 
 settings.register_profile("polyrec", deadline=None)
 settings.load_profile("polyrec")

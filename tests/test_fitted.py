@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from polyrec import Binary, Categorical, Fitted, Numeric, Recommender, Regression, Tables, Training, UserError
-from polyrec.evaluate.metrics import METRICS
-from polyrec.evaluate.observed import Observed
+from polyrec.evaluate.metrics.metrics import METRICS
+from polyrec.evaluate.metrics.observed import Observed
 
 
 class TestPredict:

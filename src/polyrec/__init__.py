@@ -10,8 +10,6 @@ recommender = Recommender(
 fitted = recommender.fit("ratings.parquet")
 """
 
-__version__ = "0.1.0"
-
 from polyrec import datasets
 from polyrec.balancing.aligned_mtl import AlignedMTL
 from polyrec.balancing.cagrad import CAGrad
@@ -36,10 +34,13 @@ from polyrec.calibration.temperature import Temperature
 from polyrec.core.errors import UserError
 from polyrec.core.schema import json_schema
 from polyrec.core.spec import families, kinds
-from polyrec.data.query import Query
+from polyrec.core.version import __version__ as __version__
+from polyrec.data.read.query import Query
 from polyrec.data.splits import LastSplit, RandomSplit, TimeSplit
 from polyrec.data.tables import Tables
+from polyrec.declaration.training import Training
 from polyrec.evaluate.off_policy.log import LogColumns
+from polyrec.evaluate.off_policy.off_policy import off_policy
 from polyrec.features.categorical import Categorical
 from polyrec.features.hashed import Hashed
 from polyrec.features.history import History
@@ -53,28 +54,26 @@ from polyrec.features.semantic_ids import SemanticIds
 from polyrec.features.streamed import Streamed
 from polyrec.features.text import Text
 from polyrec.features.vector import Vector
-from polyrec.fitted import Fitted
 from polyrec.fusion.add import Add
 from polyrec.fusion.concat import Concat
 from polyrec.fusion.formula import Formula
 from polyrec.fusion.multiply import Multiply
 from polyrec.fusion.personal import Personal
 from polyrec.fusion.rank import Rank
-from polyrec.judging_logs import off_policy
-from polyrec.language.chat import Chat
-from polyrec.language.embeddings_endpoint import EmbeddingsEndpoint
-from polyrec.language.frozen import Frozen
-from polyrec.language.gguf import Gguf
-from polyrec.language.hugging_face import HuggingFace
-from polyrec.language.last_layers import LastLayers
-from polyrec.language.lora import LoRA
-from polyrec.language.package import Package
+from polyrec.language.encoders.embeddings_endpoint import EmbeddingsEndpoint
+from polyrec.language.encoders.gguf import Gguf
+from polyrec.language.encoders.hugging_face import HuggingFace
+from polyrec.language.encoders.package import Package
+from polyrec.language.encoders.precomputed import Precomputed
+from polyrec.language.encoders.random_vectors import RandomVectors
+from polyrec.language.encoders.shuffled import Shuffled
+from polyrec.language.encoders.static_vectors import StaticVectors
+from polyrec.language.encoders.tf_idf import TfIdf
+from polyrec.language.endpoint.chat import Chat
 from polyrec.language.post_processing import PostProcessing
-from polyrec.language.precomputed import Precomputed
-from polyrec.language.random_vectors import RandomVectors
-from polyrec.language.shuffled import Shuffled
-from polyrec.language.static_vectors import StaticVectors
-from polyrec.language.tf_idf import TfIdf
+from polyrec.language.tuning.frozen import Frozen
+from polyrec.language.tuning.last_layers import LastLayers
+from polyrec.language.tuning.lora import LoRA
 from polyrec.networks.adapters import Adapters
 from polyrec.networks.adatt import AdaTT
 from polyrec.networks.cgc import CGC
@@ -94,7 +93,7 @@ from polyrec.poolings.sasrec import SASRec
 from polyrec.ranges.choice import Choice
 from polyrec.ranges.integers import Integers
 from polyrec.ranges.uniform import Uniform
-from polyrec.recommender import Recommender
+from polyrec.recommender import Fitted, Recommender
 from polyrec.rules.at_most import AtMost
 from polyrec.rules.diversify import Diversify
 from polyrec.rules.epsilon_greedy import EpsilonGreedy
@@ -117,7 +116,6 @@ from polyrec.tasks.regression import Regression
 from polyrec.tasks.retrieval import Retrieval
 from polyrec.tasks.transfer import Transfer
 from polyrec.tasks.triplet import Triplet
-from polyrec.train.training import Training
 from polyrec.trunks.cnn import CNN
 from polyrec.trunks.dcn_v2 import DCNv2
 from polyrec.trunks.mlp import MLP

@@ -1,57 +1,46 @@
-"""`Recommender`: the whole declaration."""
+"""`Recommender` and `Fitted`: the two classes that users hold. Nothing below imports this file.
+
+Shape letters: N rows.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+import numpy as np
+import polars as pl
+import torch
+from pydantic import model_validator
 
-from polyrec.balancing.balancer import Balancer
-from polyrec.balancing.fixed_weights import FixedWeights
-from polyrec.calibrating import check_calibration
-from polyrec.calibration.calibrator import Calibrator
-from polyrec.checks import check_fusion_features, check_links, check_references, check_rules_fit
-from polyrec.core.errors import UserError, nearest
-from polyrec.core.names import SCORE, TIME_COLUMNS
-from polyrec.core.spec import Spec
-from polyrec.data.expressions import require_columns
-from polyrec.data.labels import refuse_leakage
-from polyrec.data.sources import Source
+from polyrec.artifact import folder as artifact
+from polyrec.data.conditions.expressions import require_columns
+from polyrec.data.read.sources import Source
 from polyrec.data.tables import Tables
-from polyrec.data.wide import WideTable
-from polyrec.features.feature import Feature
-from polyrec.features.history import History
-from polyrec.features.id_feature import _IdFeature
-from polyrec.features.joint import Joint
-from polyrec.fusion.add import Add
-from polyrec.fusion.fusion import Fusion
-from polyrec.networks.mmoe import MMoE
-from polyrec.networks.network import Network
-from polyrec.ranges.checks import check_ranges
-from polyrec.ranges.range import Range
+from polyrec.declaration.checks import check_declaration
+from polyrec.declaration.declaration import Declaration
+from polyrec.declaration.training import Training
+from polyrec.evaluate.evaluation import Evaluation
+from polyrec.evaluate.judging import judge
+from polyrec.export.inputs import NEW_ITEM, flatten
+from polyrec.export.write import export
+from polyrec.fit.fit import fit
+from polyrec.fit.fusion_search import FusionSearch
+from polyrec.fit.search_fusion import search_fusion
+from polyrec.predict.outputs import lifts_new_items
+from polyrec.predict.predictor import Predictor
+from polyrec.predict.recommend import Ask, recommendation
+from polyrec.predict.rows import prepare_rows, read_rows
+from polyrec.predict.weights import weights_of
+from polyrec.prepare.stages import Stages
+from polyrec.ranges.uniform import Uniform
 from polyrec.rules.rule import Rule
-from polyrec.tasks.product import Product
-from polyrec.tasks.task import Task
-from polyrec.train.training import Training
-
-if TYPE_CHECKING:
-    from polyrec.fitted import Fitted
-    from polyrec.train.loop import OnEpoch
+from polyrec.train.loop import OnEpoch
 
 
-@dataclass(frozen=True)
-class Roles:
-    """Which columns say who, what and when; None where the declaration has no such thing."""
-
-    user: str | None
-    item: str | None
-    time: str | None
-
-
-class Recommender(Spec):
+class Recommender(Declaration):
     """Features, tasks, a shared network and a fusion: what `fit` turns into a `Fitted`.
 
     A recommender for users who meet items has `user` and `item` features, the first of ids (Categorical, Hashed, Streamed) of
@@ -59,138 +48,10 @@ class Recommender(Spec):
     are those of the encounter (an hour, a device).
     """
 
-    user: tuple[Feature, ...] = ()
-    """What is known of the user, their history included; the first feature of ids is the user's key."""
-    item: tuple[Feature, ...] = ()
-    """What is known of the item; the first feature of ids is the item's key."""
-    features: tuple[Feature, ...] = ()
-    """What is known of the row itself."""
-    tasks: tuple[Task, ...] = Field(min_length=1)
-    """What is learned, all together."""
-    network: Network = MMoE()
-    """What the tasks share."""
-    balancing: Balancer = FixedWeights()
-    """How the tasks' losses become one step."""
-    calibration: dict[str, Calibrator] = {}
-    """Calibrator of each task whose probabilities are to mean what they say. It learns from the validation rows; predictions
-    and scores are those that it returns."""
-    fusion: Fusion = Add()
-    """How the tasks' predictions become one score to rank by."""
-    candidates: int | None = Field(default=None, ge=1)
-    """How many items the first Retrieval task proposes for the whole model to rank; unset, every item is ranked."""
-    rules: tuple[Rule, ...] = ()
-    """What makes the list that is shown of the ranked items; empty, the best are shown in order."""
-    time: str | None = None
-    """Column of the time of a row; unset, `timestamp` or `time` where the table has one of them."""
-    relevant: str | None = None
-    """SQL condition for the rows whose item counts as relevant when the fused ranking is judged; unset, the label of the first
-    Binary task, or every row where there is none."""
-    training: Training = Training()
-    """How the model is fitted, unless `fit` is told otherwise."""
-    search: dict[str, Range] = {}
-    """Ranges of settings by dotted path, such as `training.learning_rate`, that `polyrec tune` searches; `fit` ignores them."""
-
     @model_validator(mode="after")
     def _check(self) -> Self:
-        features, tasks = self.all_features, self.tasks
-        if not features:
-            raise ValueError("a recommender needs at least one feature in `user`, `item` or `features`")
-        for kind, names in (("feature", [f.name for f in features]), ("task", [t.name for t in tasks])):
-            for name in names:
-                if names.count(name) > 1:
-                    raise ValueError(f"two {kind}s are named {name!r}; give each its own name")
-        reserved = {SCORE, self.key(self.user), self.key(self.item)}
-        for task in tasks:
-            if task.name in reserved:
-                raise ValueError(f"a task cannot be named {task.name!r}: predictions have a column of that name")
-        by_name = {feature.name: feature for feature in features}
-        check_references(self)
-        check_links(tasks)
-        check_calibration(self.calibration, tasks)
-        check_rules_fit(self)
-        check_fusion_features(self)
-        if self.search:
-            check_ranges(self.replace(search={}), self.search)
-        self.fusion.check([task.name for task in tasks if task.is_scalar], [task.name for task in tasks])
-        self.balancing.build([task.name for task in tasks])
-        refuse_leakage(tasks, by_name, self.views)
+        check_declaration(self)
         return self
-
-    @property
-    def all_features(self) -> tuple[Feature, ...]:
-        """All features, in the order in which their vectors are laid side by side."""
-        return (*self.user, *self.item, *self.features)
-
-    @property
-    def views(self) -> dict[str, tuple[frozenset[str], ...]]:
-        """The names of the features in each of the views of each task.
-
-        Where a task holds the user against the item, the features of the row itself are in the user's view.
-        """
-        known = {feature.name for feature in self.all_features}
-        user = frozenset(feature.name for feature in (*self.user, *self.features))
-        item = frozenset(feature.name for feature in self.item)
-        seen: dict[str, tuple[frozenset[str], ...]] = {}
-        for task in self.tasks:
-            if isinstance(task.inputs, str):
-                sides = {"all": frozenset(known), "user": frozenset(f.name for f in self.user), "item": item}
-                inputs = sides[task.inputs]
-            else:
-                for name in task.inputs:
-                    if name not in known:
-                        raise ValueError(f"task {task.name!r} has no input {name!r}. {nearest(name, known)}")
-                joints = [joint for joint in self.all_features if isinstance(joint, Joint) and joint.name in task.inputs]
-                inputs = frozenset((*task.inputs, *(name for joint in joints for name in joint.parts)))
-            parts = {"inputs": inputs, "user": user & inputs, "item": item & inputs}
-            seen[task.name] = tuple(parts[view] for view in task.views)
-            for view, names in zip(task.views, seen[task.name], strict=True):
-                if not names:
-                    what = f"`inputs` is {task.inputs!r} and that side is empty" if view == "inputs" else f"of the {view}"
-                    raise ValueError(f"task {task.name!r} sees no feature: {what}")
-        return seen
-
-    def alone(self, name: str) -> Self:
-        """Return the declaration of one task alone: features, network, training and the task's own part of the utility stay.
-
-        Of a task that comes after others by a `Product` the label is then that of the whole path: false where an earlier task
-        is known not to have happened.
-        """
-        by_name = {task.name: task for task in self.tasks}
-        task = by_name[name]
-        utility = {term: weight for term, weight in self.training.utility.items() if term.split(".", 1)[0] == name}
-        utility = {} if task.after is not None else utility
-        return self.replace(
-            tasks=(task.replace(after=None, label=_label_of_path(task, by_name)),),
-            network=self.network.among([name]),
-            balancing=FixedWeights(),
-            calibration={key: value for key, value in self.calibration.items() if key == name},
-            fusion=Add(),
-            candidates=None,
-            rules=(),
-            search={},
-            training=self.training.replace(utility=utility),
-        )
-
-    @property
-    def has_history(self) -> bool:
-        """Whether any feature is a history."""
-        return any(isinstance(feature, History) for feature in self.all_features)
-
-    @staticmethod
-    def key(side: Iterable[Feature]) -> str | None:
-        """Return the column of the first feature of ids of a side: Categorical, Hashed or Streamed."""
-        return next((feature.columns[0] for feature in side if isinstance(feature, _IdFeature)), None)
-
-    def roles(self, frame: WideTable) -> Roles:
-        """Find the columns of user, item and time in a training table."""
-        time = self.time or next((column for column in TIME_COLUMNS if column in frame.columns), None)
-        if self.time is not None:
-            require_columns(frame, (self.time,), "the declared `time`")
-        if time is None and self.has_history:
-            remedy = "Name the column of the time: Recommender(time=…)."
-            found = f"neither of {TIME_COLUMNS} nor a declared `time`"
-            raise UserError("a history", expected="a time column", found=found, remedy=remedy)
-        return Roles(self.key(self.user), self.key(self.item), time)
 
     def fit(
         self,
@@ -198,7 +59,7 @@ class Recommender(Spec):
         validation: Source | None = None,
         training: Training | None = None,
         *,
-        start: Fitted | None = None,
+        start: Predictor | None = None,
         checkpoint: str | Path | None = None,
         resume: bool = False,
         progress: bool = True,
@@ -219,9 +80,7 @@ class Recommender(Spec):
 
         Raises `UserError` where the data does not fit the declaration, or the declaration the start.
         """
-        from polyrec.fitting import fit
-
-        return fit(
+        predictor = fit(
             self,
             data,
             validation,
@@ -232,6 +91,7 @@ class Recommender(Spec):
             progress=progress,
             on_epoch=on_epoch,
         )
+        return Fitted(predictor.parts, predictor.model)
 
     def prepare(self, data: Source | Tables, validation: Source | None = None, training: Training | None = None) -> Path:
         """Prepare Parquet files on disk for a `fit` of the same data and split, which then starts at once; return the folder.
@@ -242,14 +102,132 @@ class Recommender(Spec):
 
         Raises `UserError` where the data does not fit the declaration, or is not Parquet.
         """
-        from polyrec.compiling import Stages
-
         return Stages(self, data, validation, training or self.training, ahead=True).folder()
 
 
-def _label_of_path(task: Task, by_name: Mapping[str, Task]) -> str:
-    label = task.label
-    for earlier in task.after.tasks if isinstance(task.after, Product) else ():
-        before = _label_of_path(by_name[earlier], by_name)
-        label = f"CASE WHEN CAST(({before}) AS BOOLEAN) = FALSE THEN FALSE ELSE CAST(({label}) AS BOOLEAN) END"
-    return label
+class Fitted(Predictor):
+    """What `Recommender.fit` returns and `polyrec.load` reads: a model with all that it needs to answer."""
+
+    spec: Recommender
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the recommender to a folder, whole or not at all, and return the folder."""
+        artifact.write(Path(folder), self.parts)
+        return Path(folder)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """Read a recommender that `save` wrote; every file is checked against the manifest first."""
+        return cls(artifact.read(Path(folder), Recommender))
+
+    def export(self, path: str | Path, format: str = "onnx") -> Path:
+        """Write the model for other runtimes, from the tensors of features to each task's prediction and the fused score.
+
+        `format` is "onnx", for ONNX Runtime and others, or "torch", for `torch.export.load`. Beside the file `path` there is
+        `path.json`, which names the inputs and outputs with types and shapes; `encode` makes the inputs. A feature, network or
+        task that cannot be exported is refused.
+        """
+        return export(self, Path(path), format)
+
+    def recommend(
+        self,
+        k: int = 10,
+        *,
+        exclude_seen: bool = True,
+        where: str | None = None,
+        columns: Sequence[str] = (),
+        weights: Mapping[str, float] | None = None,
+        rules: Sequence[Rule] = (),
+        seed: int = 0,
+        events: pl.DataFrame | None = None,
+        **user: Any,
+    ) -> pl.DataFrame:
+        """Return the top `k` items for one user, best first: key, `columns` of the item, score, each task's prediction.
+
+        The user is given by key, by columns that user features read, or both: `recommend(user_id=42)` for a known one,
+        `recommend(age=30, occupation="artist")` for one never met. Columns given replace what is known of the user; columns
+        not known are null. With `exclude_seen` items of the user's training rows are left out. `where` is a SQL condition on
+        the catalogue's columns. `weights` are weights of the fusion for this list alone.
+
+        `rules` follow the declaration's. Where one of them leaves the choice to chance, there is a column `propensity`, the
+        probability of the item to stand where it stands, and the same `seed` makes the same list.
+
+        `events` are what the user did since: rows with the item's key, the time and whatever else histories read; the user's
+        histories go on with them and, with `exclude_seen`, their items are left out too. Rows that are no later than the
+        user's last training row are taken to be known already.
+        """
+        require_columns(self.items, columns, "`columns` of the catalogue")
+        ask = Ask(user, k, exclude_seen, where, weights or {}, tuple(rules), seed, events)
+        found = recommendation(self, ask)
+        listed = found.listed
+        for note in listed.notes:
+            warnings.warn(note, stacklevel=2)
+        shown = [self.item_key, *(column for column in columns if column != self.item_key)]
+        told = self.items[listed.rows_K].select(shown)
+        told = told.with_columns(self._columns(found.predictions, torch.from_numpy(listed.scores_K)))
+        if any(rule.explores for rule in (*self.spec.rules, *rules)):
+            told = told.with_columns(pl.Series("propensity", listed.propensities_K))
+        return told
+
+    def evaluate(
+        self,
+        data: Source | Tables,
+        *,
+        slices: Sequence[str] = (),
+        resamples: int = 0,
+        ranking: bool = True,
+        ks: Sequence[int] = (10,),
+        exposure: Sequence[str] = (),
+        seed: int = 0,
+    ) -> Evaluation:
+        """Judge the predictions on labelled rows, and the fused ranking over the whole catalogue.
+
+        Every task is judged on the rows where its label was observed. `slices` names columns whose values are judged apart.
+        With `resamples` each metric has a 95 % bootstrap interval, users drawn with replacement. The ranking is judged for the
+        users who have a relevant item among the rows, at the ranks `ks`; items of the rows that `fit` was given are left
+        out, so that on those very rows there is none. Their lists are described, too: diversity, novelty, popularity, and, by
+        the columns of the catalogue that `exposure` names, who is shown.
+        """
+        frame = read_rows(self.parts, self.roles, data)
+        return judge(self, frame, slices=slices, resamples=resamples, ranking=ranking, ks=ks, exposure=exposure, seed=seed)
+
+    def tune_fusion(
+        self,
+        data: Source | Tables,
+        utility: Mapping[str, float],
+        *,
+        trials: int = 100,
+        sampler: Literal["tpe", "random"] = "tpe",
+        seed: int = 0,
+        ranges: Mapping[str, Uniform] | None = None,
+        on_trial: Callable[[int], None] = lambda done: None,
+    ) -> FusionSearch:
+        """Search for the weights of the fusion that order users' held-out rows best; `apply` of what is returned takes them.
+
+        `utility` weighs metrics by `task.metric` (`gauc`, `ndcg@k` and `mean@k` of that task's label): a negative weight for
+        what should be low, 0 for what is only watched. Each user's rows are a list, ordered by the fused score. The weights as
+        they are declared are trial 0; the others are proposed by Optuna's TPE (Bergstra et al., NeurIPS 2011), or at random
+        (Bergstra and Bengio, JMLR 2012). Half of the users, drawn by `seed`, are searched on, and the other half say what
+        was gained. Weights are searched from 0 to twice their value or more, on their side of 0, unless `ranges` says other.
+        `on_trial` is told how many trials have ended.
+
+        Raises `UserError` where the table cannot tell a metric, holds fewer than 4 users, or the fusion has no weights.
+        """
+        return search_fusion(self, read_rows(self.parts, self.roles, data), utility, trials, sampler, seed, ranges, on_trial)
+
+    def weights_of(self, users: pl.DataFrame) -> pl.DataFrame:
+        """Return the users with a column `weight.name` for each weight of the fusion, as their requests are fused by it.
+
+        The users are given as to `recommend`, one a row: by key, by columns that user features read, or both. Columns that are
+        not given are as they are known of the user, or null. Only those of `Personal` differ from one another.
+        """
+        return weights_of(self, users)
+
+    def encode(self, data: Source | Tables) -> dict[str, np.ndarray]:
+        """Return what an exported model reads, by input, for the rows of a table."""
+        frame = read_rows(self.parts, self.roles, data)
+        batch = prepare_rows(self.catalogue, frame).batch(torch.arange(frame.height))
+        tensors = flatten(batch, self.spec.all_features)
+        if lifts_new_items(self.spec.tasks):
+            tensors[NEW_ITEM] = self.catalogue.is_new(frame[self.item_key])
+        return {name: tensor.numpy() for name, tensor in tensors.items()}

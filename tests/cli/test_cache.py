@@ -11,11 +11,11 @@ from typer.testing import CliRunner
 
 from polyrec import Gguf, Package, UserError
 from polyrec.cli.app import app
-from polyrec.language.cache import encode_cached
-from polyrec.language.cached import contents, pick
-from polyrec.language.counting import counting
-from polyrec.language.dequantised import dequantised_folder
-from polyrec.language.lower_states import LowerStates
+from polyrec.language.cache.cache import encode_cached
+from polyrec.language.cache.cached import contents, pick
+from polyrec.language.cache.counting import counting
+from polyrec.language.models.dequantised import dequantised_folder
+from polyrec.language.tuning.lower_states import LowerStates
 from polyrec.writing.journal import Journal
 
 

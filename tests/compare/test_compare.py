@@ -15,15 +15,15 @@ import pytest
 from scipy import stats
 
 from polyrec import Recommender
-from polyrec.compare.boosting import boost
-from polyrec.compare.job import Job
+from polyrec.compare.fits.boosting import boost
+from polyrec.compare.fits.job import Job
+from polyrec.compare.fits.worker import run
 from polyrec.compare.picture import improvements
 from polyrec.compare.run import Comparison, compare
 from polyrec.compare.vary import read_options
-from polyrec.compare.worker import run
 from polyrec.evaluate.bootstrap import multiplicities
-from polyrec.evaluate.metrics import METRICS
-from polyrec.evaluate.observed import Observed
+from polyrec.evaluate.metrics.metrics import METRICS
+from polyrec.evaluate.metrics.observed import Observed
 
 VARIED = ["network={kind: SharedBottom, hidden: [16]}", "training.learning_rate=1.0e+30"]
 
@@ -199,7 +199,7 @@ def test_a_job_ends_with_its_input(outcome: Outcome, spec: Recommender, tmp_path
     out, _, result = outcome
     learn, test = (out / "data" / f"{result.document['data'][name]}.parquet" for name in ("learning_sha256", "test_sha256"))
     job = Job(spec.replace(training=spec.training.replace(epochs=5000, patience=None)), learn, test)
-    process = subprocess.Popen([sys.executable, "-m", "polyrec.compare.worker"], stdin=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, "-m", "polyrec.compare.fits.worker"], stdin=subprocess.PIPE, text=True)
     assert process.stdin is not None
     process.stdin.write(json.dumps({"job": job.document(), "folder": str(tmp_path / "run")}) + "\n")
     process.stdin.close()
@@ -225,7 +225,7 @@ def test_classes_that_a_fit_never_met_are_predicted_with_zero(tmp_path: Path, sp
 
 
 def held(spec: Recommender, frame: pl.DataFrame, seed: int) -> pl.Series:
-    from polyrec.compare.tables import rows_of
+    from polyrec.compare.fits.tables import rows_of
 
     return spec.training.split.held_out(rows_of(spec, frame), seed)
 

@@ -6,8 +6,8 @@ import pytest
 
 from polyrec import STEM, FixedWeights, HoME, MMoE, Recommender, SharedBottom
 from polyrec.compare.contenders import TUNED, factors, make_contenders
+from polyrec.compare.fits.tables import split_tables
 from polyrec.compare.singles import Counter, single
-from polyrec.compare.tables import split_tables
 from polyrec.compare.vary import make_arms, read_options
 from polyrec.compare.weights import weight_trials
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from polyrec.compare.gradients import gate_summary, gradient_summary
 from polyrec.compare.resampling import draw_users, resample
-from polyrec.evaluate.metrics import METRICS
-from polyrec.evaluate.observed import Observed
+from polyrec.evaluate.metrics.metrics import METRICS
+from polyrec.evaluate.metrics.observed import Observed
 
 
 @settings(max_examples=25)

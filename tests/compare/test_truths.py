@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from polyrec import Binary, Categorical, Pairwise, Recommender, Regression
-from polyrec.compare.tables import split_tables
+from polyrec.compare.fits.tables import split_tables
 from polyrec.compare.truths import read_truths
 
 

@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from polyrec import Gguf, HuggingFace, Package, Precomputed, UserError, kinds
-from polyrec.language.cache import encode_cached
-from polyrec.language.counting import counting
+from polyrec.language.cache.cache import encode_cached
+from polyrec.language.cache.counting import counting
 from polyrec.language.encoder import TextEncoder
 
 TEXTS = [

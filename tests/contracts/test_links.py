@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from polyrec import Binary, kinds
-from polyrec.objective import Objective
+from polyrec.model.objective import Objective
 from polyrec.tasks.link import Link
 
 ROWS = 30

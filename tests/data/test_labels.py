@@ -5,7 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from polyrec import Binary, Categorical, History, Multilabel, Numeric, Recommender, Regression, Text, UserError
-from polyrec.data.expressions import evaluate
+from polyrec.data.conditions.expressions import evaluate
 from polyrec.data.labels import check_learnable, read_labels
 
 FRAME = pl.DataFrame({"rating": [5, 3, None], "genres": [["a"], ["b"], ["c"]], "note": ["x", "y", "z"]})

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polyrec.core.batch import Dense
-from polyrec.data.prepared import Items, Prepared
-from polyrec.data.shuffle import TOGETHER
+from polyrec.data.prepared import TOGETHER, Items, Prepared
 
 
 def prepared(group: list[int] | None = None, rows: int = 10) -> Prepared:

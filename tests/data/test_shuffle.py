@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from polyrec.core.batch import Dense
 from polyrec.data import shuffle
-from polyrec.data.prepared import Items, Prepared
-from polyrec.data.shuffle import TOGETHER, block_starts
+from polyrec.data.prepared import TOGETHER, Items, Prepared
+from polyrec.data.shuffle import block_starts
 
 
 @pytest.fixture(autouse=True)

@@ -10,8 +10,9 @@ from sklearn.metrics import ndcg_score, roc_auc_score
 from polyrec import Add, Fitted, Recommender, Text, TfIdf
 from polyrec.demo.compare import BASELINE, MULTI, SINGLE, Comparison, compare, popularity_ndcg
 from polyrec.demo.movielens import recommender
+from polyrec.demo.outcome import Outcome
 from polyrec.demo.page import write_report
-from polyrec.demo.run import Outcome, mean_gates, text_cells
+from polyrec.demo.run import mean_gates, text_cells
 from polyrec.demo.text import TextGain, text_gains
 
 

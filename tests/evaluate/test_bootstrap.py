@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from polyrec.evaluate.bootstrap import interval, mean_interval, multiplicities, paired_interval
-from polyrec.evaluate.metrics import METRICS
-from polyrec.evaluate.observed import Observed
+from polyrec.evaluate.metrics.metrics import METRICS
+from polyrec.evaluate.metrics.observed import Observed
 
 
 def clustered(seed: int, users: int = 30, rows: int = 20) -> Observed:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import ndcg_score, roc_auc_score
 
 from polyrec.evaluate.fusion_cost import fusion_cost
-from polyrec.evaluate.metrics import METRICS
-from polyrec.evaluate.observed import Observed
+from polyrec.evaluate.metrics.metrics import METRICS
+from polyrec.evaluate.metrics.observed import Observed
 
 ROWS = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3), st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40)
 

@@ -14,10 +14,10 @@ from pydantic import ValidationError
 import polyrec
 from polyrec import Binary, Categorical, Fitted, History, Joint, Recommender, Retrieval, SharedBottom, TfIdf, Training, Vector
 from polyrec.core.batch import Batch, Padded, Pair
-from polyrec.features.encoders import Encoders
 from polyrec.features.feature import Feature
 from polyrec.features.joint import By, JointEncoder
 from polyrec.features.text import Text
+from polyrec.model.encoders import Encoders
 from polyrec.poolings.din import DIN
 
 BY: list[By] = ["sum", "gate", "concat"]

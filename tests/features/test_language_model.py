@@ -32,8 +32,8 @@ from polyrec import (
 )
 from polyrec.core.batch import Bag, Repeated
 from polyrec.language.encoder import TextEncoder
-from polyrec.language.tunable import TunableTransformer
-from polyrec.rows_to_predict import prepare_rows
+from polyrec.language.tuning.tunable import TunableTransformer
+from polyrec.predict.rows import prepare_rows
 
 ROWS = 48
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 import polyrec
 from polyrec import Add, Binary, Categorical, Fitted, Formula, Multiply, Numeric, Personal, Recommender, UserError
-from polyrec.evaluate.lists import ListMetric
+from polyrec.evaluate.metrics.lists import ListMetric
 from polyrec.fusion.context import Context
 from polyrec.fusion.fusion import State
 from polyrec.fusion.weighted import _Summed

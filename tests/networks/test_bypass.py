@@ -13,7 +13,7 @@ from polyrec.networks.adapters import Adapters
 from polyrec.networks.bypass import Bypass
 from polyrec.networks.stem import STEM
 from polyrec.poolings.recency import Recency
-from polyrec.rows_to_predict import prepare_rows
+from polyrec.predict.rows import prepare_rows
 
 
 def declaration(**changes: object) -> Recommender:

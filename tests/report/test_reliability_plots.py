@@ -4,7 +4,7 @@ import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 
-from polyrec.evaluate.reliability import reliability
+from polyrec.evaluate.metrics.reliability import reliability
 from polyrec.report.reliability_plots import reliability_panels
 
 

@@ -15,8 +15,8 @@ from starlette.testclient import TestClient
 from polyrec import Binary, Categorical, Concat, Fitted, Multiclass, Multiply, Personal, Recommender, Training
 from polyrec.fusion.fusion import Fusion
 from polyrec.rules.epsilon_greedy import EpsilonGreedy
-from polyrec.serve.messages import RecommendRequest
-from polyrec.serve.service import Service
+from polyrec.serve.api.messages import RecommendRequest
+from polyrec.serve.api.service import Service
 from polyrec.serve.stores.opening import open_store
 
 

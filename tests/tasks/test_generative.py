@@ -25,10 +25,10 @@ from polyrec import (
     UserError,
     load,
 )
+from polyrec.compare.fits.tables import Split
 from polyrec.compare.singles import Counter, single
-from polyrec.compare.tables import Split
 from polyrec.compare.truths import read_truths
-from polyrec.generating import Generator
+from polyrec.predict.generator import Generator
 from polyrec.tasks.generative import GenerativeHead
 
 TASK = Generative(name="next", label="met", of="codes")

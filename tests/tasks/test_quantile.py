@@ -10,8 +10,8 @@ from pydantic import ValidationError
 from scipy import stats
 from sklearn.metrics import mean_pinball_loss
 
-from polyrec.evaluate.metrics import METRICS
-from polyrec.evaluate.observed import Observed
+from polyrec.evaluate.metrics.metrics import METRICS
+from polyrec.evaluate.metrics.observed import Observed
 from polyrec.tasks.quantile import Quantile
 
 TASK = Quantile(name="seconds", label="seconds", tower=())

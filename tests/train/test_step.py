@@ -16,17 +16,17 @@ from torch import distributed, multiprocessing
 from polyrec import Binary, Categorical, Fitted, FixedWeights, History, MMoE, Numeric, Recommender, Regression, Training, kinds
 from polyrec.balancing.balancer import Balancer
 from polyrec.core.errors import UserError
-from polyrec.fitting import _learn
-from polyrec.model import Model
+from polyrec.fit.fit import _learn
+from polyrec.model.model import Model
+from polyrec.model.objective import Objective
 from polyrec.networks.network import Network
 from polyrec.networks.pepnet import PEPNet
 from polyrec.networks.stem import STEM
-from polyrec.objective import Objective
-from polyrec.preparing import prepare
+from polyrec.prepare.prepare import prepare
+from polyrec.prepare.table import read_table
 from polyrec.train.gradients import StepGradients
 from polyrec.train.ranks import Ranks
 from polyrec.train.step import Step
-from polyrec.training_table import read_table
 
 BALANCERS = [
     pytest.param(kind(**example), id=f"{name}{position}")

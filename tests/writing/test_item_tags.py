@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from polyrec import Binary, Categorical, ItemTags, Recommender, UserError
-from polyrec.language import endpoint
+from polyrec.language.endpoint import endpoint
 from polyrec.writing import run
 from polyrec.writing.data_block import CLOSING, OPENING, RULE, clean
 from polyrec.writing.journal import journal_path

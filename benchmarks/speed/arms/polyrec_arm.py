@@ -10,7 +10,7 @@ import polars as pl
 import torch
 
 from polyrec import Binary, Categorical, Hashed, MMoE, MultiCategorical, Numeric, Recommender, SharedBottom, Training
-from polyrec.compiling import Stages
+from polyrec.prepare.stages import Stages
 from speed.auc import mean_auc
 from speed.clock import Clock, cpu_seconds
 from speed.columns import first_and_rest

@@ -1,5 +1,13 @@
-"""Floor 2: the kinds of calibrators, one file a kind."""
+"""Maps from predicted probabilities to calibrated ones."""
 
-from polyrec.core.loading import load_kinds
+from polyrec.calibration.calibrator import Calibrator
+from polyrec.calibration.isotonic import Isotonic
+from polyrec.calibration.platt import Platt
+from polyrec.calibration.temperature import Temperature
 
-load_kinds(__name__, __path__)
+__all__ = [
+    "Calibrator",
+    "Isotonic",
+    "Platt",
+    "Temperature",
+]

@@ -5,6 +5,7 @@ Shape letters: N rows, C classes or labels.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -57,3 +58,12 @@ def sigmoid(logits: Tensor) -> Tensor:
     `torch.sigmoid` gives an element other last bits at the end of a tensor than within it; `torch.exp` does not.
     """
     return 1 / (1 + torch.exp(-logits))
+
+
+def calibrated(
+    calibration: Mapping[str, Calibrator], states: Mapping[str, pl.DataFrame], predictions: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Return the predictions, those of the calibrated tasks as their calibrators leave them."""
+    return {
+        name: calibration[name].apply(value, states[name]) if name in states else value for name, value in predictions.items()
+    }

@@ -21,7 +21,7 @@ def cache(
 
     Example: polyrec cache --clear --only 3f2a
     """
-    from polyrec.language import cached
+    from polyrec.language.cache import cached
 
     found = cached.contents()
     chosen = found if only is None else cached.pick(found, only)

@@ -19,7 +19,7 @@ def describe(
 
     Example: polyrec describe artifact --json
     """
-    from polyrec.fitted import Fitted
+    from polyrec.recommender import Fitted
 
     parts = Fitted.load(artifact).parts
     states = parts.feature_states

@@ -33,7 +33,7 @@ def evaluate(
 
     Example: polyrec evaluate artifact --data test.parquet --resamples 200
     """
-    from polyrec.fitted import Fitted
+    from polyrec.recommender import Fitted
 
     result = Fitted.load(artifact).evaluate(
         source(data, query),

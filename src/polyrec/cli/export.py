@@ -19,7 +19,7 @@ def export(
 
     Example: polyrec export artifact --format onnx --out model.onnx
     """
-    from polyrec.fitted import Fitted
+    from polyrec.recommender import Fitted
 
     Fitted.load(artifact).export(out, form)
     console.print(f"Wrote {out} and {out.name}.json", highlight=False)

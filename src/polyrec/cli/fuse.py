@@ -13,7 +13,7 @@ from polyrec.cli.sources import Data, Query_, source
 from polyrec.core.errors import UserError
 
 if TYPE_CHECKING:
-    from polyrec.fusion_search import FusionSearch
+    from polyrec.fit.fusion_search import FusionSearch
 
 
 def fuse(
@@ -39,7 +39,7 @@ def fuse(
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from polyrec.fitted import Fitted
+    from polyrec.recommender import Fitted
 
     weighed = numbers(utility, "--utility") or {}
     if plot is not None and len(weighed) < 2:

@@ -17,7 +17,7 @@ def key(
 
     Example: polyrec key shop --scope read --scope write
     """
-    from polyrec.serve.keys import ApiKey, new_key
+    from polyrec.serve.gate.keys import ApiKey, new_key
 
     made, digest = new_key()
     entry = ApiKey.model_validate({"name": name, "sha256": digest, "scopes": scope or ["read"]})

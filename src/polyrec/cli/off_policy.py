@@ -47,10 +47,10 @@ def off_policy(
 
     Example: polyrec off-policy --log served.parquet --target-column p_new --reward click
     """
-    from polyrec.data.sources import read
+    from polyrec.data.read.sources import read
     from polyrec.evaluate.off_policy.log import LogColumns
-    from polyrec.fitted import Fitted
-    from polyrec.judging_logs import off_policy
+    from polyrec.evaluate.off_policy.off_policy import off_policy
+    from polyrec.recommender import Fitted
 
     given = [option for option in (target_column, candidates, artifact) if option is not None]
     if len(given) != 1:

@@ -23,7 +23,7 @@ def predict(
 
     Example: polyrec predict artifact --data candidates.parquet --out scores.parquet
     """
-    from polyrec.fitted import Fitted
+    from polyrec.recommender import Fitted
 
     if out.suffix not in (".parquet", ".csv"):
         remedy = "Name the file with one of the two endings."

@@ -24,9 +24,9 @@ def prompt(
 
     Example: polyrec prompt spec.yaml --data test.parquet --rows 300
     """
-    from polyrec.data.query import Query
-    from polyrec.data.sources import Source, read
-    from polyrec.prompting import Prompt, ask
+    from polyrec.compare.zero_shot import Prompt, ask
+    from polyrec.data.read.query import Query
+    from polyrec.data.read.sources import Source, read
     from polyrec.recommender import Recommender
 
     rows_of: Source = data if query is None else Query(sql=query, uri=data)

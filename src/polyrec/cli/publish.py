@@ -25,7 +25,7 @@ def publish(
 
     Example: polyrec publish artifact models --split 0.1
     """
-    from polyrec.serve.versions import publish, read_pointer
+    from polyrec.serve.versions.versions import publish, read_pointer
 
     version = publish(artifact, folder, split=split, shadow=shadow)
     pointer = read_pointer(folder)

@@ -31,7 +31,7 @@ def recommend(
 
     Example: polyrec recommend artifact --user 42 -k 10 --column title
     """
-    from polyrec.fitted import Fitted
+    from polyrec.recommender import Fitted
 
     fitted = Fitted.load(artifact)
     known: dict[str, Any] = {}

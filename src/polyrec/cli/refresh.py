@@ -44,8 +44,8 @@ def refresh(
 
     Example: polyrec refresh models --data ratings.parquet
     """
-    from polyrec.serve.refreshing import refresh
     from polyrec.serve.stores.opening import open_store
+    from polyrec.serve.versions.refreshing import refresh
 
     given = None if data is None else source(data, query, users, items)
     with nullcontext() if store is None else open_store(store) as events:

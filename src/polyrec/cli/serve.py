@@ -33,12 +33,12 @@ def serve(
     try:
         import uvicorn
 
-        from polyrec.serve.metrics import shared_metrics
+        from polyrec.serve.watch.metrics import shared_metrics
         from polyrec.serve.worker import tell_workers
     except ImportError as error:
         raise missing_extra("fastapi", "serve", "polyrec serve") from error
     from polyrec.serve.settings import Settings, state_beside
-    from polyrec.serve.versions import Models
+    from polyrec.serve.versions.versions import Models
 
     given = {} if store is None else {"store": store}
     told = state_beside(folder) | given

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from polyrec.data.query import Query
-from polyrec.data.sources import Source
+from polyrec.data.read.query import Query
+from polyrec.data.read.sources import Source
 from polyrec.data.tables import Tables
 
 Data = Annotated[

@@ -37,8 +37,8 @@ def text_report(
 
     Example: polyrec text-report recommender.yaml --data ratings.parquet --items films.parquet --out report
     """
-    from polyrec.compare.text_picture import arms_by_slices
-    from polyrec.compare.text_report import text_report
+    from polyrec.compare.text.picture import arms_by_slices
+    from polyrec.compare.text.report import text_report
     from polyrec.recommender import Recommender
 
     document = text_report(

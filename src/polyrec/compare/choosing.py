@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from polyrec.compare.contenders import Contender
-from polyrec.compare.job import PREDICTIONS_FILE, RESULT_FILE, Job
-from polyrec.compare.pool import Pool
+from polyrec.compare.fits.job import PREDICTIONS_FILE, RESULT_FILE, Job
+from polyrec.compare.fits.pool import Pool
 
 
 @dataclass(frozen=True)

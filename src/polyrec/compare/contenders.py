@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from polyrec.compare import boosting
-from polyrec.compare.job import Job
+from polyrec.compare.fits import boosting
+from polyrec.compare.fits.job import Job
+from polyrec.compare.fits.tables import Split
 from polyrec.compare.singles import Counter, single
-from polyrec.compare.tables import Split
 from polyrec.compare.vary import Arm
 from polyrec.compare.weights import weight_trials
 from polyrec.recommender import Recommender

@@ -10,13 +10,13 @@ import numpy as np
 from polyrec.compare.choosing import Finished
 from polyrec.compare.contenders import factors
 from polyrec.compare.findings import Figure
+from polyrec.compare.fits.job import versions
+from polyrec.compare.fits.tables import Split
 from polyrec.compare.gradients import gate_summary, gradient_summary
-from polyrec.compare.job import versions
 from polyrec.compare.statistics import LEVEL
-from polyrec.compare.tables import Split
 from polyrec.compare.truths import Truth
-from polyrec.evaluate.metrics import METRICS
-from polyrec.evaluate.report import as_json
+from polyrec.core.json_values import as_json
+from polyrec.evaluate.metrics.metrics import METRICS
 from polyrec.recommender import Recommender
 
 FORMAT = 1

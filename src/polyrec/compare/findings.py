@@ -16,7 +16,7 @@ from polyrec.compare.choosing import Finished
 from polyrec.compare.resampling import resample
 from polyrec.compare.statistics import LEVEL, Estimate, estimate, holm
 from polyrec.compare.truths import Truth
-from polyrec.evaluate.metrics import METRICS
+from polyrec.evaluate.metrics.metrics import METRICS
 
 Verdict = Literal["helps", "hurts", "unclear"]
 

@@ -10,9 +10,9 @@ from collections.abc import Callable
 import numpy as np
 
 from polyrec.evaluate.bootstrap import multiplicities
-from polyrec.evaluate.metrics import METRICS
-from polyrec.evaluate.observed import Observed
-from polyrec.evaluate.pairs import count_wins
+from polyrec.evaluate.metrics.metrics import METRICS
+from polyrec.evaluate.metrics.observed import Observed
+from polyrec.evaluate.metrics.pairs import count_wins
 
 
 def draw_users(group: np.ndarray | None, rows: int, resamples: int) -> np.ndarray:

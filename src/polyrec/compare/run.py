@@ -16,16 +16,16 @@ from polyrec.compare.choosing import count_fits, run_all
 from polyrec.compare.contenders import make_contenders
 from polyrec.compare.document import write_document
 from polyrec.compare.findings import find
+from polyrec.compare.fits.pool import Pool
+from polyrec.compare.fits.tables import split_tables
 from polyrec.compare.page import write_report
-from polyrec.compare.pool import Pool
-from polyrec.compare.tables import split_tables
 from polyrec.compare.truths import read_truths
 from polyrec.compare.vary import make_arms
 from polyrec.core.errors import UserError
 from polyrec.core.files import write_text
-from polyrec.data.sources import Source
+from polyrec.data.read.sources import Source
 from polyrec.data.tables import Tables
-from polyrec.evaluate.metrics import METRICS
+from polyrec.evaluate.metrics.metrics import METRICS
 from polyrec.recommender import Recommender
 
 RUNS, DATA, DOCUMENT = "runs", "data", "report.json"

@@ -8,10 +8,10 @@ from typing import Any
 import polars as pl
 import torch
 
-from polyrec.compare.tables import whole_state
-from polyrec.model import Model
+from polyrec.compare.fits.tables import whole_state
+from polyrec.model.model import Model
 from polyrec.networks.network import Network
-from polyrec.preparing import fit_features
+from polyrec.prepare.prepare import fit_features
 from polyrec.recommender import Recommender
 from polyrec.tasks.task import Task
 

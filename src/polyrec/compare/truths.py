@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from polyrec.compare.fits.tables import Split, whole_state
 from polyrec.compare.resampling import draw_users
-from polyrec.compare.tables import Split, whole_state
+from polyrec.data.encoding import encode_labels
+from polyrec.data.keys import number_groups
 from polyrec.data.labels import read_labels
-from polyrec.data.prepared import encode_labels
-from polyrec.evaluate.metrics import METRICS
-from polyrec.evaluate.observed import Observed
-from polyrec.observing import number_groups
+from polyrec.evaluate.metrics.metrics import METRICS
+from polyrec.evaluate.metrics.observed import Observed
 from polyrec.recommender import Recommender
 from polyrec.tasks.task import Task
 

@@ -1,6 +1,8 @@
-"""A whole frame as one value of another."""
+"""Frames as one value of another frame, and their hash."""
 
 from __future__ import annotations
+
+import hashlib
 
 import polars as pl
 
@@ -16,3 +18,16 @@ def unpack(packed: pl.Series) -> pl.DataFrame:
     """Return the frame that was packed."""
     (rows,) = packed
     return pl.DataFrame() if rows is None else rows.struct.unnest()
+
+
+def frame_hash(frame: pl.DataFrame) -> str:
+    """Return the SHA-256 of a frame's Arrow stream: the same values, types and order give the same hash."""
+    sink = hashlib.sha256()
+
+    class _Sink:
+        def write(self, data: bytes) -> int:
+            sink.update(data)
+            return len(data)
+
+    frame.rechunk().write_ipc_stream(_Sink())  # type: ignore[call-overload]
+    return sink.hexdigest()

@@ -9,7 +9,7 @@ import polars as pl
 import torch
 
 from polyrec.core.batch import Column, Dense, Indexed, Lookup, Paired, Sequence
-from polyrec.data.expressions import columns_of, meets
+from polyrec.data.conditions.expressions import columns_of, meets
 from polyrec.features.feature import Feature, State
 from polyrec.features.history import History
 

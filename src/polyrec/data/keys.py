@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
+import numpy as np
 import polars as pl
 
 _EXACT = 2**53
@@ -65,3 +66,8 @@ def _texts(keys: pl.Series) -> pl.Series:
     is_whole = (key == key.floor()) & (key.abs() <= _EXACT)
     whole = key.cast(pl.Int64, strict=False).cast(pl.String)
     return keys.to_frame().select(pl.when(is_whole).then(whole).otherwise(key.cast(pl.String))).to_series()
+
+
+def number_groups(series: pl.Series) -> np.ndarray:
+    """Return a number for each distinct value, null included."""
+    return series.rank("dense").fill_null(0).to_numpy().astype(np.int64)

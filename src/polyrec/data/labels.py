@@ -8,7 +8,7 @@ import polars as pl
 from torch import Tensor
 
 from polyrec.core.errors import UserError
-from polyrec.data.expressions import columns_of, evaluate
+from polyrec.data.conditions.expressions import columns_of, evaluate
 from polyrec.features.feature import Feature
 from polyrec.tasks.order import with_earlier
 from polyrec.tasks.task import NUMBERS, State, Task

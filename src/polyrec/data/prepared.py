@@ -5,29 +5,25 @@ Shape letters: N rows, B rows of a batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-import polars as pl
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from polyrec.core.batch import Batch, Column
-from polyrec.core.errors import UserError
-from polyrec.data.expressions import require_columns
-from polyrec.data.histories import Log, history_column
-from polyrec.data.shuffle import epoch, random_order
-from polyrec.data.wide import WideTable
-from polyrec.features.feature import Feature, State
-from polyrec.features.history import History
-from polyrec.features.joint import Joint, elements_of
-from polyrec.features.light_gcn import LightGCN
-from polyrec.tasks.order import in_order
-from polyrec.tasks.product import Product
-from polyrec.tasks.task import Task
+from polyrec.data.shuffle import block_starts, random_order
 
 Ranges = Sequence[tuple[int, int]]
 """Where some ranges of rows start and end."""
+
+
+GATHERED_ROWS, GATHERED_BATCHES = 65_536, 64
+"""Rows, and batches, that are gathered at once at most, column by column; batches are views of what was gathered. More of them
+are slower: then memory for the views has to be fetched from the system."""
+
+WINDOW = 16
+"""Blocks that are shuffled with each other, where a table is too large to be in memory."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +102,7 @@ class Prepared:
         Each batch is a table and the rows in it, to be given to that table's `batch`. The order is that of torch's global
         generator at the call, not of what is drawn while batches are taken. The first `skip` batches are left out, unread.
         """
-        return epoch(self, size, skip)
+        return _epoch(self, size, skip)
 
     def batches(self, size: int, order_N: Tensor | None = None) -> Iterator[Batch]:
         """Gather all rows, `size` at a time, in the given order or as they lie."""
@@ -114,71 +110,50 @@ class Prepared:
         return (self.batch(rows_B) for rows_B in order_N.split(size))
 
 
-def encode_features(
-    frame: pl.DataFrame,
-    features: Sequence[Feature],
-    states: Mapping[str, State],
-    log: Log | None,
-    rows: pl.DataFrame | None,
-    only: Collection[str] | None = None,
-) -> dict[str, Column]:
-    """Encode the features over a frame, all or `only` some; histories look up `rows` (user and time) in the log."""
-    by_name = {feature.name: feature for feature in features}
-    columns: dict[str, Column] = {}
-    for feature in features:
-        if only is not None and feature.name not in only:
+def _epoch(data: Prepared, size: int, skip: int) -> Iterator[tuple[Prepared, Tensor]]:
+    """Do what `Prepared.epoch` says: exactly for a table that may be in memory, window by window for one that is too large."""
+    if data.read_blocks is None:
+        return _batches(data, data.order()[skip * size :], size)
+    return _windows(data, size, skip * size, int(torch.randint(2**62, ())))
+
+
+def _batches(data: Prepared, order_N: Tensor, size: int) -> Iterator[tuple[Prepared, Tensor]]:
+    """Cut an order into batches; many are gathered at once, unless items are to be drawn from the table, too."""
+    if len(order_N) == 0:
+        return
+    if len(data.items.rows_I):
+        for rows_B in order_N.split(size):
+            yield data, rows_B
+        return
+    for rows_N in order_N.split(max(min(GATHERED_ROWS // size, GATHERED_BATCHES), 1) * size):
+        yield from data.at(rows_N).pieces(size)
+
+
+def _windows(data: Prepared, size: int, skipped: int, seed: int) -> Iterator[tuple[Prepared, Tensor]]:
+    """Shuffle the blocks of rows, then the rows of every `WINDOW` of them, of which one is in memory at a time.
+
+    Rows that a window leaves over for the next one's first batch are carried there; so are the rows of the items.
+    """
+    assert data.read_blocks is not None
+    starts = block_starts(data.rows, data.group_N)
+    windows = torch.randperm(len(starts) - 1, generator=Generator().manual_seed(seed)).split(WINDOW)
+    items = len(data.items.rows_I)
+    carried, left, passed = data.at(data.items.rows_I) if items else None, 0, 0
+    for number, window_K in enumerate(windows):
+        ranges = [(starts[block], starts[block + 1]) for block in window_K.tolist()]
+        rows = sum(stop - start for start, stop in ranges)
+        passed += rows
+        if passed <= skipped:
             continue
-        if isinstance(feature, LightGCN | Joint):
-            continue
-        if isinstance(feature, History):
-            assert log is not None and rows is not None
-            of = elements_of(by_name[feature.of], by_name)
-            columns[feature.name] = history_column(feature, of, states, log, rows)
-        else:
-            columns[feature.name] = feature.encode(frame.select(feature.columns), states[feature.name])
-    return columns
-
-
-def require_features(frame: WideTable, features: Sequence[Feature]) -> None:
-    """Raise `UserError` for the first column that a feature reads and the frame lacks."""
-    for feature in features:
-        require_columns(frame, feature.columns, f"feature {feature.name!r}")
-
-
-def encode_labels(
-    labels: Mapping[str, pl.Series], tasks: Sequence[Task], states: Mapping[str, State]
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Return the targets and masks of the tasks for which labels are given."""
-    targets, masks = {}, {}
-    for task in tasks:
-        if task.name in labels:
-            targets[task.name] = task.targets(labels[task.name], states[task.name])
-            masks[task.name] = task.observed(labels[task.name], states[task.name])
-    complete_labels(tasks, targets, masks)
-    return targets, masks
-
-
-def complete_labels(tasks: Sequence[Task], targets: dict[str, Tensor], masks: dict[str, Tensor]) -> None:
-    """Complete the labels of tasks that come after others by what is known of those."""
-    for task in in_order(tasks):
-        if task.name in targets and isinstance(task.after, Product):
-            _complete(task, targets, masks)
-
-
-def _complete(task: Task, targets: dict[str, Tensor], masks: dict[str, Tensor]) -> None:
-    """Set to "did not happen" what could not: rows where a task right before is known not to have happened."""
-    assert task.after is not None
-    for earlier in task.after.tasks:
-        if earlier not in targets:
-            continue
-        missed = masks[earlier] & (targets[earlier] == 0)
-        both = missed & masks[task.name] & (targets[task.name] == 1)
-        if both.any():
-            raise UserError(
-                f"label {task.label!r} of the task {task.name!r}",
-                expected=f"that it is false wherever {earlier!r} is, which comes before it",
-                found=f"{int(both.sum())} rows in which it is true and {earlier!r} is not",
-                remedy=f"Mend the labels, or drop `after` from the task {task.name!r}.",
-            )
-        targets[task.name] = torch.where(missed, 0.0, targets[task.name])
-        masks[task.name] = masks[task.name] | missed
+        part = data.read_blocks(ranges, carried)
+        group_N = None if part.group_N is None else part.group_N[left + items :]
+        order_N = random_order(rows, group_N, Generator().manual_seed(seed + number + 1)) + left + items
+        order_N = torch.cat([torch.arange(left), order_N[max(skipped - (passed - rows), 0) :]])
+        items_I = torch.arange(left, left + items)
+        if items:
+            part = replace(part, items=replace(data.items, rows_I=items_I))
+        whole = len(order_N) if number + 1 == len(windows) else len(order_N) // size * size
+        yield from _batches(part, order_N[:whole], size)
+        left = len(order_N) - whole
+        carried = part.at(torch.cat([order_N[whole:], items_I])) if left + items else None
+        del part

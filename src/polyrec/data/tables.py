@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from polyrec.core.errors import UserError
-from polyrec.data.expressions import require_columns
-from polyrec.data.sources import Source, read
-from polyrec.data.wide import WideTable
+from polyrec.data.conditions.expressions import require_columns
+from polyrec.data.read.sources import Source, read
+from polyrec.data.read.wide import WideTable
 
 
 @dataclass(frozen=True)

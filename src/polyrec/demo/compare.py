@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from polyrec.data.keys import number_groups
 from polyrec.data.labels import read_labels
 from polyrec.evaluate.baselines import item_means
 from polyrec.evaluate.bootstrap import interval, paired_interval
-from polyrec.evaluate.metrics import METRICS
-from polyrec.evaluate.observed import Observed
-from polyrec.fitted import Fitted
-from polyrec.observing import number_groups, read_truth
+from polyrec.evaluate.metrics.metrics import METRICS
+from polyrec.evaluate.metrics.observed import Observed
+from polyrec.evaluate.observing import read_truth
+from polyrec.recommender import Fitted
 from polyrec.tasks.task import Task
 
 RESAMPLES = 200
@@ -83,7 +84,7 @@ def _baseline(multi: Fitted, task: Task, train: pl.DataFrame, test: pl.DataFrame
 
 def popularity_ndcg(multi: Fitted, train: pl.DataFrame, test: pl.DataFrame, k: int) -> float:
     """Return NDCG@k of ranking the catalogue for everybody by the number of training likes, seen items left out."""
-    from polyrec.evaluate.ranking import ranking_values
+    from polyrec.evaluate.metrics.ranking import ranking_values
 
     user, item, like = multi.user_key, multi.item_key, multi.spec.tasks[0]
     counts = train.filter(read_labels(train, like).cast(pl.Boolean)).group_by(item).len()

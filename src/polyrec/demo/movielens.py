@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from polyrec.balancing.fixed_weights import FixedWeights
 from polyrec.calibration.platt import Platt
+from polyrec.declaration.training import Training
 from polyrec.features.categorical import Categorical
 from polyrec.features.history import History
 from polyrec.features.multi_categorical import MultiCategorical
@@ -17,7 +18,6 @@ from polyrec.tasks.binary import Binary
 from polyrec.tasks.multilabel import Multilabel
 from polyrec.tasks.regression import Regression
 from polyrec.tasks.retrieval import Retrieval
-from polyrec.train.training import Training
 
 WIDTH = 64
 """Width of every feature."""

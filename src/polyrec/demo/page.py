@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
 from polyrec.demo.compare import BASELINE, MULTI, SINGLE, Comparison
+from polyrec.demo.outcome import Outcome
 from polyrec.demo.text import NOTE, TextGain
-from polyrec.evaluate.metrics import METRICS
+from polyrec.evaluate.metrics.metrics import METRICS
 from polyrec.report.page import Section, Table, write_page
 from polyrec.report.plots import gate_map, learning_curves, metric_points
 from polyrec.report.training_page import calibration_sections
-
-if TYPE_CHECKING:
-    from polyrec.demo.run import Outcome
-
 
 RANKING_NOTE = (
     "`like` and `stars` learn from rated films only: they tell how much a film would please, not whether it would be watched "

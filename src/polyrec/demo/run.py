@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -14,34 +13,21 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from polyrec import datasets
-from polyrec.compare.text_findings import higher_is_better
+from polyrec.compare.text.findings import higher_is_better
 from polyrec.core.files import write_parquet
 from polyrec.demo.compare import BASELINE, MULTI, SINGLE, Comparison, compare, judged_by_rows, popularity_ndcg
 from polyrec.demo.movielens import recommender
+from polyrec.demo.outcome import Outcome
 from polyrec.demo.page import RANKING_NOTE, write_report
 from polyrec.demo.text import NOTE, TextGain, text_gains
-from polyrec.evaluate.metrics import METRICS
-from polyrec.fitted import Fitted
+from polyrec.evaluate.metrics.metrics import METRICS
+from polyrec.recommender import Fitted
 
 USER = 42
 """The user whose list the demo shows."""
 
 RANK = 10
 """Length of the lists."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What the demo found."""
-
-    multi: Fitted
-    comparisons: list[Comparison]
-    ranking: dict[str, float]
-    """Metrics of the fused ranking, and `popularity ndcg@10`."""
-    text: list[TextGain]
-    """What the text gave."""
-    liked: pl.DataFrame
-    recommended: pl.DataFrame
 
 
 def run(out: Path, seed: int, console: Console) -> Outcome:

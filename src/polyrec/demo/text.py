@@ -9,10 +9,10 @@ from typing import Any
 
 import polars as pl
 
-from polyrec.compare.text_arms import WHOLE, WITHOUT
-from polyrec.compare.text_findings import higher_is_better
-from polyrec.compare.text_report import text_report
-from polyrec.compare.text_rows import ALL, COLD
+from polyrec.compare.text.arms import WHOLE, WITHOUT
+from polyrec.compare.text.findings import higher_is_better
+from polyrec.compare.text.report import text_report
+from polyrec.compare.text.rows import ALL, COLD
 from polyrec.recommender import Recommender
 
 COLD_SHARE = 0.1

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
-from polyrec.evaluate.observed import Observed
+from polyrec.evaluate.metrics.observed import Observed
 
 LEVEL = 0.95
 """Share of the bootstrap distribution that an interval holds."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from polyrec.evaluate.bootstrap import mean_interval
-from polyrec.evaluate.groups import ndcg_of_groups, pairs_in_order
+from polyrec.evaluate.metrics.groups import ndcg_of_groups, pairs_in_order
 
 
 @dataclass(frozen=True)

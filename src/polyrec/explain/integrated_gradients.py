@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from polyrec.fitted import Fitted
-from polyrec.objective import Objective
+from polyrec.model.objective import Objective
+from polyrec.predict.predictor import Predictor
 
 FIRST_STEPS, MOST_STEPS = 32, 512
 """Steps of the sum at first, and at most: they are doubled until the gap is small."""
@@ -40,7 +40,7 @@ class Attribution:
         return missed / abs(difference) if abs(difference) > 1e-6 else 0.0
 
 
-def attribute(fitted: Fitted, x_1D: Tensor, baseline_1D: Tensor) -> dict[str, Attribution]:
+def attribute(fitted: Predictor, x_1D: Tensor, baseline_1D: Tensor) -> dict[str, Attribution]:
     """Attribute every task's prediction to features: their vectors `x`, side by side, against those of a baseline `b`.
 
     `a_i = (x_i - b_i) * mean_s d f(b + s (x - b)) / d x_i` over s at the middle of S equal steps of [0, 1] (Sundararajan et
@@ -57,7 +57,7 @@ def attribute(fitted: Fitted, x_1D: Tensor, baseline_1D: Tensor) -> dict[str, At
         steps *= 2
 
 
-def _attributed(fitted: Fitted, x_1D: Tensor, baseline_1D: Tensor, steps: int) -> dict[str, Attribution]:
+def _attributed(fitted: Predictor, x_1D: Tensor, baseline_1D: Tensor, steps: int) -> dict[str, Attribution]:
     model, objective = fitted.model, Objective(fitted.spec.tasks)
     share_S = (torch.arange(steps) + 0.5) / steps
     path_SD = (baseline_1D + share_S[:, None] * (x_1D - baseline_1D)).detach().requires_grad_()
@@ -76,7 +76,7 @@ def _attributed(fitted: Fitted, x_1D: Tensor, baseline_1D: Tensor, steps: int) -
     return found
 
 
-def _columns(fitted: Fitted) -> dict[str, Tensor]:
+def _columns(fitted: Predictor) -> dict[str, Tensor]:
     """Return where the vector of each feature stands among those of all; features that are part of a joint have none."""
     places = {feature.name: fitted.model.columns([feature.name]) for feature in fitted.spec.all_features}
     return {name: place for name, place in places.items() if len(place)}

@@ -10,17 +10,17 @@ import copy
 from torch import Tensor, nn
 from torch.nn import functional
 
-from polyrec.artifact import Parts
-from polyrec.calibrating import calibrated
+from polyrec.artifact.parts import Parts
+from polyrec.calibration.calibrator import calibrated
 from polyrec.core.batch import Input
 from polyrec.core.names import SCORE
 from polyrec.export.inputs import NEW_ITEM, unflatten
-from polyrec.features.encoders import Encoders
 from polyrec.features.feature import Encoder
 from polyrec.features.multi_categorical import BagEncoder
-from polyrec.model import Model
-from polyrec.objective import Objective
-from polyrec.predicting import Pass, raised
+from polyrec.model.encoders import Encoders
+from polyrec.model.model import Model
+from polyrec.model.objective import Objective
+from polyrec.predict.outputs import Pass, raised
 
 
 class ExportedModel(nn.Module):

@@ -9,29 +9,27 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
-import polyrec
 from polyrec.core.errors import UserError, missing_extra, nearest
 from polyrec.core.files import replacing, write_text
 from polyrec.core.names import FORMATS
+from polyrec.core.version import __version__
 from polyrec.export.inputs import BATCH, NEW_ITEM, dynamic_shapes, flatten, shapes
 from polyrec.export.module import ExportedModel
 from polyrec.features.history import History
 from polyrec.features.joint import Joint
 from polyrec.features.language_model import LanguageModel
 from polyrec.poolings.recurrent import Recurrent
-from polyrec.predicting import lifts_new_items, rows_of_nothing
-
-if TYPE_CHECKING:
-    from polyrec.fitted import Fitted
+from polyrec.predict.outputs import lifts_new_items, rows_of_nothing
+from polyrec.predict.predictor import Predictor
 
 
-def export(fitted: Fitted, path: Path, form: str) -> Path:
+def export(fitted: Predictor, path: Path, form: str) -> Path:
     """Do what `Fitted.export` says."""
     if form not in FORMATS:
         remedy = nearest(form, FORMATS)
@@ -58,7 +56,7 @@ def export(fitted: Fitted, path: Path, form: str) -> Path:
         raise UserError(f"export to {form}", expected="operations that it knows", found=found, remedy=remedy) from error
     told = {
         "format": form,
-        "polyrec": polyrec.__version__,
+        "polyrec": __version__,
         "spec_sha256": hashlib.sha256(fitted.spec.to_yaml().encode()).hexdigest(),
         "inputs": [_port(name, tensors[name], shape) for name, shape in named.items()],
         "outputs": [_port(name, value, (BATCH, *value.shape[1:])) for name, value in outputs.items()],
@@ -67,7 +65,7 @@ def export(fitted: Fitted, path: Path, form: str) -> Path:
     return path
 
 
-def _check(fitted: Fitted, form: str) -> None:
+def _check(fitted: Predictor, form: str) -> None:
     """Refuse what depends on the values of a batch and not only on its shapes, and ONNX where its packages are missing."""
     if form == "onnx":
         try:

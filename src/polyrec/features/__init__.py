@@ -1,5 +1,34 @@
-"""Floor 2: the kinds of features, one file a kind."""
+"""Inputs of the model: columns of the table, and features derived from other features."""
 
-from polyrec.core.loading import load_kinds
+from polyrec.features.categorical import Categorical
+from polyrec.features.feature import Encoder, Feature
+from polyrec.features.hashed import Hashed
+from polyrec.features.history import History
+from polyrec.features.joint import Joint
+from polyrec.features.language_model import LanguageModel
+from polyrec.features.light_gcn import LightGCN
+from polyrec.features.multi_categorical import MultiCategorical
+from polyrec.features.numeric import Numeric
+from polyrec.features.piecewise import Piecewise
+from polyrec.features.semantic_ids import SemanticIds
+from polyrec.features.streamed import Streamed
+from polyrec.features.text import Text
+from polyrec.features.vector import Vector
 
-load_kinds(__name__, __path__)
+__all__ = [
+    "Categorical",
+    "Encoder",
+    "Feature",
+    "Hashed",
+    "History",
+    "Joint",
+    "LanguageModel",
+    "LightGCN",
+    "MultiCategorical",
+    "Numeric",
+    "Piecewise",
+    "SemanticIds",
+    "Streamed",
+    "Text",
+    "Vector",
+]

@@ -20,12 +20,12 @@ from polyrec.core.errors import UserError
 from polyrec.features.feature import Encoder, Rates, State
 from polyrec.features.text_feature import _TextFeature, numbered
 from polyrec.language.encoder import TextEncoder
-from polyrec.language.frozen import Frozen
-from polyrec.language.lora import LoRA
-from polyrec.language.package import Package
+from polyrec.language.encoders.package import Package
 from polyrec.language.post_processing import PostProcessing
-from polyrec.language.tunable import TunableTransformer
-from polyrec.language.tuning import Tuning
+from polyrec.language.tuning.frozen import Frozen
+from polyrec.language.tuning.lora import LoRA
+from polyrec.language.tuning.tunable import TunableTransformer
+from polyrec.language.tuning.tuning import Tuning
 
 _SAMPLE = 256
 """Training texts over which vectors are centred and scaled."""

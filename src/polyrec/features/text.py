@@ -13,10 +13,10 @@ from polyrec.core.frames import pack, unpack
 from polyrec.features.feature import Encoder, State
 from polyrec.features.numeric import LinearEncoder
 from polyrec.features.text_feature import _TextFeature, numbered
-from polyrec.language.counting import counting
+from polyrec.language.cache.counting import counting
 from polyrec.language.encoder import TextEncoder
+from polyrec.language.encoders.vectors import learn, vectors
 from polyrec.language.post_processing import PostProcessing, effective_rank, mean_cosine, processed_width
-from polyrec.language.vectors import learn, vectors
 
 _NOTHING = "nothing"
 """Stands for the training texts of an encoder that learns from them, where all of them are blank."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from polyrec.core.errors import UserError
 from polyrec.features.feature import Feature
 from polyrec.language.encoder import TextEncoder
-from polyrec.language.package import Package
+from polyrec.language.encoders.package import Package
 
 
 class _TextFeature(Feature):

@@ -1,5 +1,19 @@
-"""Floor 2: the kinds of fusions, one file a kind."""
+"""How the predictions of the tasks become one score."""
 
-from polyrec.core.loading import load_kinds
+from polyrec.fusion.add import Add
+from polyrec.fusion.concat import Concat
+from polyrec.fusion.formula import Formula
+from polyrec.fusion.fusion import Fusion
+from polyrec.fusion.multiply import Multiply
+from polyrec.fusion.personal import Personal
+from polyrec.fusion.rank import Rank
 
-load_kinds(__name__, __path__)
+__all__ = [
+    "Add",
+    "Concat",
+    "Formula",
+    "Fusion",
+    "Multiply",
+    "Personal",
+    "Rank",
+]

@@ -1,1 +1,11 @@
-"""Floor 1: which of many vectors are nearest to a query: exact and by an inverted file, in numpy alone."""
+"""Nearest neighbours among vectors."""
+
+from polyrec.index.build import build_index, load_index, save_index
+from polyrec.index.index import Index
+
+__all__ = [
+    "Index",
+    "build_index",
+    "load_index",
+    "save_index",
+]

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from polyrec.core.errors import UserError
-from polyrec.language.layers_apart import padded
-from polyrec.language.tunable import micro_batches, places
+from polyrec.language.models.layers_apart import padded
+from polyrec.language.tuning.tunable import micro_batches, places
 
 OPEN, CLOSE = "<record>", "</record>"
 """What stands before and after a row's text."""
@@ -123,7 +123,7 @@ def answers_of(encoder: Any) -> Answers:
 
     Raises `UserError` where it is none, or says what comes next in a way that is not built here.
     """
-    from polyrec.language.stated import is_causal
+    from polyrec.language.models.stated import is_causal
 
     loaded = encoder.loaded()
     config, thing = loaded.model.config, f"language model of the kind {type(loaded.model).__name__}"

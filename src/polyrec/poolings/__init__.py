@@ -1,5 +1,20 @@
-"""Floor 1: the kinds of poolings, one file a kind."""
+"""How a history becomes one vector."""
 
-from polyrec.core.loading import load_kinds
+from polyrec.poolings.convolution import Convolution
+from polyrec.poolings.din import DIN
+from polyrec.poolings.mean import Mean
+from polyrec.poolings.pooling import Pooling, PoolingModule
+from polyrec.poolings.recency import Recency
+from polyrec.poolings.recurrent import Recurrent
+from polyrec.poolings.sasrec import SASRec
 
-load_kinds(__name__, __path__)
+__all__ = [
+    "DIN",
+    "Convolution",
+    "Mean",
+    "Pooling",
+    "PoolingModule",
+    "Recency",
+    "Recurrent",
+    "SASRec",
+]

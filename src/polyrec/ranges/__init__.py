@@ -1,5 +1,13 @@
-"""Floor 2: the kinds of ranges that a setting is searched in, one file a kind."""
+"""Values that a search may try for a setting."""
 
-from polyrec.core.loading import load_kinds
+from polyrec.ranges.choice import Choice
+from polyrec.ranges.integers import Integers
+from polyrec.ranges.range import Range
+from polyrec.ranges.uniform import Uniform
 
-load_kinds(__name__, __path__)
+__all__ = [
+    "Choice",
+    "Integers",
+    "Range",
+    "Uniform",
+]

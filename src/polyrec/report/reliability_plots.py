@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from polyrec.evaluate.reliability import Reliability
+from polyrec.evaluate.metrics.reliability import Reliability
 from polyrec.report.plots import COLOURS, figure
 
 if TYPE_CHECKING:

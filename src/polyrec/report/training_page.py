@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from polyrec.fitted import Fitted
+from polyrec.recommender import Fitted
 from polyrec.report.page import Section, Table, write_page
 from polyrec.report.plots import learning_curves
 from polyrec.report.reliability_plots import reliability_panels

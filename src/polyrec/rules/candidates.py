@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
-from polyrec.data.expressions import require_columns
+from polyrec.data.conditions.expressions import require_columns
 from polyrec.data.keys import Keys
 
 

@@ -12,7 +12,7 @@ from pydantic import ConfigDict
 
 from polyrec.core.errors import UserError
 from polyrec.core.spec import Family
-from polyrec.data.expressions import require_columns
+from polyrec.data.conditions.expressions import require_columns
 from polyrec.rules.candidates import Candidates
 
 

@@ -7,8 +7,8 @@ from typing import Self
 import numpy as np
 from pydantic import model_validator
 
-from polyrec.data.expressions import columns_of, meets
-from polyrec.data.reading_sql import read_sql
+from polyrec.data.conditions.expressions import columns_of, meets
+from polyrec.data.conditions.reading_sql import read_sql
 from polyrec.rules.candidates import Candidates
 from polyrec.rules.rule import Rule
 

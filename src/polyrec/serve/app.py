@@ -21,23 +21,23 @@ from starlette.routing import Match
 
 from polyrec import __version__
 from polyrec.core.errors import UserError
-from polyrec.serve import messages
-from polyrec.serve.access import Access
-from polyrec.serve.columns import event_names, item_columns
-from polyrec.serve.document import document
-from polyrec.serve.guard import Guard, RefusedError
-from polyrec.serve.limits import Gate, RateLimit
-from polyrec.serve.list_log import ListLog
-from polyrec.serve.metrics import Metrics
-from polyrec.serve.router import Router
-from polyrec.serve.service import Service
+from polyrec.serve.api import messages
+from polyrec.serve.api.columns import event_names, item_columns
+from polyrec.serve.api.document import document
+from polyrec.serve.api.service import Service
+from polyrec.serve.gate.access import Access
+from polyrec.serve.gate.guard import Guard, RefusedError
+from polyrec.serve.gate.limits import Gate, RateLimit
 from polyrec.serve.settings import Settings
-from polyrec.serve.slow_log import SlowLog
 from polyrec.serve.stores.durable import Durable
 from polyrec.serve.stores.journals import free_journal
 from polyrec.serve.stores.opening import open_store
 from polyrec.serve.stores.records import Key
 from polyrec.serve.stores.store import UnavailableError
+from polyrec.serve.versions.router import Router
+from polyrec.serve.watch.list_log import ListLog
+from polyrec.serve.watch.metrics import Metrics
+from polyrec.serve.watch.slow_log import SlowLog
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -24,7 +24,7 @@ from pydantic import Field, model_validator
 
 from polyrec.core.errors import missing_extra
 from polyrec.serve.settings import Settings, state_beside
-from polyrec.serve.versions import Models
+from polyrec.serve.versions.versions import Models
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -70,7 +70,7 @@ def app(told: Scale) -> "Application":
     try:
         from ray import serve
 
-        from polyrec.serve.limits import MOST_HELD
+        from polyrec.serve.gate.limits import MOST_HELD
         from polyrec.serve.worker import app_of_worker
     except ImportError as error:
         raise missing_extra("ray[serve]", "scale", "a server on Ray") from error

@@ -9,8 +9,8 @@ from pydantic import Field
 
 from polyrec.core.errors import UserError
 from polyrec.core.spec import Spec
-from polyrec.serve.keys import ApiKeys, read_keys
-from polyrec.serve.same_machine import is_loopback
+from polyrec.serve.gate.keys import ApiKeys, read_keys
+from polyrec.serve.gate.same_machine import is_loopback
 
 
 class Settings(Spec):

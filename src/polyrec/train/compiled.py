@@ -19,8 +19,8 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from polyrec.core.batch import Batch
 from polyrec.core.errors import UserError
-from polyrec.model import Model
-from polyrec.objective import Objective
+from polyrec.model.model import Model
+from polyrec.model.objective import Objective
 
 
 class CompiledGradients:

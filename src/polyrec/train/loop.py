@@ -20,14 +20,14 @@ from torch import Tensor, nn
 from polyrec.balancing.balancer import Balance
 from polyrec.core.errors import UserError
 from polyrec.data.prepared import Prepared
-from polyrec.model import Model
-from polyrec.objective import Objective
+from polyrec.declaration.training import Training
+from polyrec.model.model import Model
+from polyrec.model.objective import Objective
 from polyrec.train import checkpoint
 from polyrec.train.allocation import kept_memory
 from polyrec.train.products import fastest_products
 from polyrec.train.ranks import Ranks
 from polyrec.train.step import Step
-from polyrec.train.training import Training
 
 Judge = Callable[[Model], Mapping[str, float]]
 """Returns validation metrics by `task.metric`, with the `utility` among them."""

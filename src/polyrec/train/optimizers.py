@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import nn, optim
 
+from polyrec.declaration.training import ScheduleName, Training
 from polyrec.features.feature import Rates
 from polyrec.train.quick_adam import QuickAdam
 from polyrec.train.row_adagrad import RowAdagrad
 from polyrec.train.row_adam import RowAdam
 from polyrec.train.row_wise_adagrad import RowWiseAdagrad
-from polyrec.train.training import ScheduleName, Training
 
 
 def build_optimizers(

@@ -18,13 +18,13 @@ from torch import Tensor, nn
 from polyrec.balancing.balancer import Balance
 from polyrec.core.batch import Batch
 from polyrec.data.prepared import Prepared
-from polyrec.model import Model
-from polyrec.objective import Objective, counted
+from polyrec.declaration.training import Training
+from polyrec.model.model import Model
+from polyrec.model.objective import Objective, counted
 from polyrec.train.gradients import StepGradients
 from polyrec.train.optimizers import build_optimizers, clip_gradients, step_size
 from polyrec.train.ranks import Ranks
 from polyrec.train.row_optimizer import RowOptimizer
-from polyrec.train.training import Training
 
 if TYPE_CHECKING:
     from polyrec.train.compiled import CompiledGradients

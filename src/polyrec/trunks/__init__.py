@@ -1,5 +1,17 @@
-"""Floor 1: the kinds of trunks, one file a kind."""
+"""Layers over the features, before experts or towers."""
 
-from polyrec.core.loading import load_kinds
+from polyrec.trunks.cnn import CNN
+from polyrec.trunks.dcn_v2 import DCNv2
+from polyrec.trunks.mlp import MLP
+from polyrec.trunks.rnn import RNN
+from polyrec.trunks.transformer import Transformer
+from polyrec.trunks.trunk import Trunk
 
-load_kinds(__name__, __path__)
+__all__ = [
+    "CNN",
+    "MLP",
+    "RNN",
+    "DCNv2",
+    "Transformer",
+    "Trunk",
+]

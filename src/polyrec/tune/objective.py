@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from polyrec.core.errors import UserError, nearest
-from polyrec.evaluate.spaces import metric_of
-from polyrec.judging import SKILL
-from polyrec.objective import Objective as Rows
-from polyrec.observing import metric_names
+from polyrec.evaluate.metrics.spaces import metric_of
+from polyrec.evaluate.observing import metric_names
+from polyrec.fit.judge import SKILL
+from polyrec.model.objective import Objective as Rows
 from polyrec.recommender import Recommender
 
 UTILITY = "utility"

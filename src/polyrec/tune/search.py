@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from polyrec.core.errors import UserError
-from polyrec.data.sources import Source
+from polyrec.data.read.sources import Source
 from polyrec.data.tables import Tables
 from polyrec.ranges.checks import check_ranges
 from polyrec.ranges.range import Range

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from polyrec.core.paths import has_path, with_path
-from polyrec.data.sources import Source
+from polyrec.data.read.sources import Source
 from polyrec.data.tables import Tables
 from polyrec.ranges.checks import in_order
 from polyrec.ranges.range import Range, Sampler

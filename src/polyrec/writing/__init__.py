@@ -1,5 +1,11 @@
-"""Floor 4: knowledge that a language model writes from tables: tags of items, profiles of users."""
+"""Tables that a language model writes: tags of items, profiles of users."""
 
-from polyrec.core.loading import load_kinds
+from polyrec.writing.item_tags import ItemTags
+from polyrec.writing.user_profiles import UserProfiles
+from polyrec.writing.writing import Writing
 
-load_kinds(__name__, __path__)
+__all__ = [
+    "ItemTags",
+    "UserProfiles",
+    "Writing",
+]

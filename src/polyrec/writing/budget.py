@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from polyrec.core.errors import UserError
-from polyrec.language.chat import Messages, Usage
+from polyrec.language.endpoint.chat import Messages, Usage
 from polyrec.writing.writing import Writing
 
 

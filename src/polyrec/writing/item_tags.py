@@ -6,8 +6,8 @@ from typing import Any
 
 from pydantic import Field, JsonValue
 
-from polyrec.data.expressions import require_columns
-from polyrec.data.sources import Source
+from polyrec.data.conditions.expressions import require_columns
+from polyrec.data.read.sources import Source
 from polyrec.data.tables import Tables, join
 from polyrec.writing.declaration import Declaration
 from polyrec.writing.template import Template

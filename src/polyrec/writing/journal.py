@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from polyrec.core.cache import cache_folder
 from polyrec.core.database import open_database, telling
-from polyrec.language.chat import Chat, Messages
+from polyrec.language.endpoint.chat import Chat, Messages
 
 FORMAT = 1
 """Part of every key: raised when requests are made in another way."""

@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from polyrec.core.errors import UserError, missing_extra
-from polyrec.data.sources import Source
+from polyrec.data.read.sources import Source
 from polyrec.data.tables import Tables
-from polyrec.language.chat import Messages, Reply, Usage, check_schema
-from polyrec.language.endpoint import Endpoint
+from polyrec.language.endpoint.chat import Messages, Reply, Usage, check_schema
+from polyrec.language.endpoint.endpoint import Endpoint
 from polyrec.writing.budget import Budget
 from polyrec.writing.data_block import messages, printable
 from polyrec.writing.declaration import Declaration

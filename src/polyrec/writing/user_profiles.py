@@ -10,8 +10,8 @@ from pydantic import Field, JsonValue, field_validator
 
 from polyrec.core.errors import UserError
 from polyrec.core.names import TIME_COLUMNS
-from polyrec.data.expressions import meets, require_columns
-from polyrec.data.sources import Source
+from polyrec.data.conditions.expressions import meets, require_columns
+from polyrec.data.read.sources import Source
 from polyrec.data.splits import RandomSplit, Rows
 from polyrec.data.tables import Tables, join
 from polyrec.data.times import read_times

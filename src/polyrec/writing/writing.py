@@ -10,11 +10,11 @@ from pydantic import Field, JsonValue, model_validator
 
 from polyrec.core.errors import UserError
 from polyrec.core.spec import Family
-from polyrec.data.expressions import columns_of
+from polyrec.data.conditions.expressions import columns_of
 from polyrec.data.labels import label_columns
-from polyrec.data.sources import Source
+from polyrec.data.read.sources import Source
 from polyrec.data.tables import Tables
-from polyrec.language.chat import Chat
+from polyrec.language.endpoint.chat import Chat
 from polyrec.writing.declaration import Declaration
 from polyrec.writing.template import Template
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from polyrec.core.errors import UserError
-from polyrec.data.expressions import require_columns
+from polyrec.data.conditions.expressions import require_columns
 from polyrec.evaluate.off_policy.log import LogColumns, refuse_outside
 
 PROBABILITY = "probability"

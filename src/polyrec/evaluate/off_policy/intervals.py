@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from polyrec.evaluate.reliability import NORMAL
+from polyrec.evaluate.metrics.reliability import NORMAL
 
 
 def standard_error(influence_J: np.ndarray, cluster_J: np.ndarray) -> float:

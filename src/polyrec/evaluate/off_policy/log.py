@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from polyrec.core.errors import UserError, nearest
-from polyrec.data.expressions import require_columns
+from polyrec.data.conditions.expressions import require_columns
 
 _SLACK = 1e-6
 """How far above 1 a propensity may lie through rounding."""

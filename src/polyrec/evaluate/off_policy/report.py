@@ -10,9 +10,9 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Column, Table
 from rich.text import Text
 
+from polyrec.core.json_values import as_json
 from polyrec.evaluate.off_policy.weights import Interaction
 from polyrec.evaluate.printed import Printed, numbers
-from polyrec.evaluate.report import as_json
 
 
 @dataclass(frozen=True)

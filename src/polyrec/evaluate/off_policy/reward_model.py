@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from polyrec.core.errors import UserError
-from polyrec.data.expressions import require_columns
+from polyrec.data.conditions.expressions import require_columns
 
 FOLDS = 5
 """Parts of the users; each part's rewards are predicted by the model of the others."""

@@ -1,0 +1,1 @@
+"""A fitted recommender as parts in memory and as files in a folder."""

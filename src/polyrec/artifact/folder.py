@@ -1,0 +1,112 @@
+"""The folder that a fitted recommender is saved to: YAML, JSON, Parquet and safetensors, never pickle.
+
+spec.yaml               the declaration, every field written out
+weights.safetensors     the model's weights
+state/                  what features and tasks learned, the log, users and items, as Parquet with page checksums
+state/manifest.json     versions, roles, curves, metrics, and the SHA-256 of every other file
+card.md                 what a person should know
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import polars as pl
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from polyrec.artifact.parts import Parts
+from polyrec.core.errors import UserError
+from polyrec.core.files import read_parquet, replacing_folder, sha256, write_parquet
+from polyrec.core.names import CARD_FILE, FORMAT, MANIFEST_FILE, SPEC_FILE, STATE_FOLDER, WEIGHTS_FILE
+from polyrec.declaration.declaration import Declaration
+
+
+def write(folder: Path, parts: Parts) -> None:
+    """Write an artifact, whole or not at all; an artifact that lies there already is replaced."""
+    if folder.exists() and not (folder / STATE_FOLDER / MANIFEST_FILE).exists() and (folder.is_file() or any(folder.iterdir())):
+        remedy = "Choose another folder, or remove this one."
+        raise UserError(f"folder '{folder}'", expected="a new folder or an artifact", found="something else", remedy=remedy)
+    with replacing_folder(folder) as temporary:
+        parts.spec.to_yaml(temporary / SPEC_FILE)
+        save_file({name: tensor.contiguous() for name, tensor in parts.weights.items()}, temporary / WEIGHTS_FILE)
+        (temporary / CARD_FILE).write_text(parts.card, encoding="utf-8")
+        state = temporary / STATE_FOLDER
+        groups = {
+            "features": parts.feature_states,
+            "tasks": parts.task_states,
+            "calibration": parts.calibration_states,
+            "fusion": parts.fusion_states,
+            ".": parts.frames,
+        }
+        for group, frames in groups.items():
+            for name, frame in frames.items():
+                write_parquet(state / group / f"{name}.parquet", frame)
+        files = sorted(path for path in temporary.rglob("*") if path.is_file())
+        hashes = {path.relative_to(temporary).as_posix(): sha256(path) for path in files}
+        manifest = {"format": FORMAT, **parts.facts, "files": hashes}
+        (state / MANIFEST_FILE).write_text(json.dumps(manifest, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+def read(folder: Path, declaration: type[Declaration]) -> Parts:
+    """Read an artifact, its YAML as a declaration of the given class.
+
+    Raises `UserError` where the folder is none, its format is unknown, it names a file outside itself, or a file is missing or
+    not as it was written.
+    """
+    manifest = _manifest(folder)
+    files = manifest.pop("files")
+    for name, digest in files.items():
+        path = _inside(folder, name)
+        if not path.is_file():
+            raise _broken(folder, f"the file {name!r}", "no such file")
+        if sha256(path) != digest:
+            raise _broken(folder, f"the file {name!r} as it was written", "another content")
+    for name in (SPEC_FILE, WEIGHTS_FILE, CARD_FILE):
+        if name not in files:
+            raise _broken(folder, f"the file {name!r} in the manifest", "no such entry")
+    spec = declaration.from_yaml(folder / SPEC_FILE)
+    state: dict[str, dict[str, pl.DataFrame]] = {"features": {}, "tasks": {}, "calibration": {}, "fusion": {}, STATE_FOLDER: {}}
+    for name in files:
+        place = PurePosixPath(name)
+        if place.suffix == ".parquet" and place.parent.name in state:
+            state[place.parent.name][place.stem] = read_parquet(_inside(folder, name))
+    try:
+        weights = load_file(folder / WEIGHTS_FILE)
+    except SafetensorError as error:
+        raise _broken(folder, "weights in safetensors", str(error)) from error
+    card = (folder / CARD_FILE).read_text(encoding="utf-8")
+    states = (state["features"], state["tasks"], state["calibration"], state[STATE_FOLDER])
+    return Parts(spec, *states, weights, manifest, card, state["fusion"])
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    path = folder / STATE_FOLDER / MANIFEST_FILE
+    if not path.is_file():
+        raise _broken(folder, f"an artifact with {STATE_FOLDER}/{MANIFEST_FILE}", "no such file")
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise _broken(folder, "a manifest in JSON", str(error)) from error
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
+        raise _broken(folder, "a manifest that lists its files", "none")
+    found = manifest.pop("format", None)
+    if found != FORMAT:
+        remedy = "Load it with the version of polyrec that wrote it, or fit again."
+        raise UserError(f"artifact '{folder}'", expected=f"format {FORMAT}", found=f"format {found!r}", remedy=remedy)
+    return manifest
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """Return the path of a file that the manifest names, refusing one that lies outside the folder, links followed."""
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise _broken(folder, "files inside the folder", f"{name!r}, which leads out of it")
+    return path
+
+
+def _broken(folder: Path, expected: str, found: str) -> UserError:
+    remedy = "Save or copy the artifact again; load only what you trust."
+    return UserError(f"artifact '{folder}'", expected=expected, found=found, remedy=remedy)

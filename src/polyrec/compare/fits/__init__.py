@@ -1,0 +1,1 @@
+"""The fits of a comparison, each in a process of its own."""

@@ -1,0 +1,118 @@
+"""The arms of a text report: a declaration without its texts, with its texts alone, and with the wrong ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from polyrec.core.errors import UserError
+from polyrec.features.categorical import Categorical
+from polyrec.features.feature import Feature
+from polyrec.features.history import History
+from polyrec.features.joint import Joint
+from polyrec.features.text import Text
+from polyrec.language.encoder import TextEncoder
+from polyrec.language.encoders.random_vectors import RandomVectors
+from polyrec.language.encoders.shuffled import Shuffled
+from polyrec.language.encoders.tf_idf import TfIdf
+from polyrec.recommender import Recommender
+
+WITHOUT, ALONE, WHOLE = "without text", "text alone", "as declared"
+TF_IDF, SHUFFLED, RANDOM = "TF-IDF", "shuffled text", "random vectors"
+
+_NEVER = 2**31
+"""Training rows that no value has: an id that needs them is nothing but an unseen one."""
+
+
+def text_arms(spec: Recommender) -> dict[str, Recommender]:
+    """Return the declarations to be compared, by name; those that a declaration cannot have are left out.
+
+    `without text` has neither texts nor joints with them; `text alone` has the texts, and every id that stands beside one is
+    read as unseen; TF-IDF, shuffled and random vectors stand in the place of each text's encoder.
+    """
+    if not any(isinstance(feature, Text) for feature in spec.all_features):
+        remedy = "Declare a Text feature, such as Text(name='title')."
+        raise UserError("a text report", expected="a declaration with a Text", found="none", remedy=remedy)
+    found: dict[str, Recommender | None] = {
+        WITHOUT: _if_valid(lambda: _without(spec)),
+        ALONE: _if_valid(lambda: _alone(spec)),
+        WHOLE: spec,
+        TF_IDF: _encoded(spec, lambda encoder: TfIdf()),
+        SHUFFLED: _encoded(spec, lambda encoder: Shuffled(encoder=encoder)),
+        RANDOM: _encoded(spec, lambda encoder: RandomVectors()),
+    }
+    if all(isinstance(own.encoder, TfIdf) for own in spec.all_features if isinstance(own, Text)):
+        del found[TF_IDF]
+    distinct = {name: arm for name, arm in found.items() if arm is not None}
+    return {name: arm for name, arm in distinct.items() if name == WHOLE or arm != spec}
+
+
+def _if_valid(make: Callable[[], Recommender]) -> Recommender | None:
+    """Return a declaration, or None where nothing is left to learn from."""
+    try:
+        return make()
+    except (ValidationError, ValueError):
+        return None
+
+
+def _without(spec: Recommender) -> Recommender:
+    texts = {feature.name for feature in spec.all_features if isinstance(feature, Text)}
+    joints = {own.name: own.id for own in spec.all_features if isinstance(own, Joint) and own.content in texts}
+    gone = texts | joints.keys()
+
+    def kept(feature: Feature) -> Feature:
+        return feature.replace(of=joints.get(feature.of, feature.of)) if isinstance(feature, History) else feature
+
+    def named(names: tuple[str, ...]) -> tuple[str, ...]:
+        renamed = (joints.get(name, name) for name in names)
+        return tuple(dict.fromkeys(name for name in renamed if name not in gone))
+
+    changes: dict[str, Any] = {
+        side: tuple(kept(feature) for feature in getattr(spec, side) if feature.name not in gone)
+        for side in ("user", "item", "features")
+    }
+    changes["tasks"] = tuple(
+        task.replace(inputs=named(task.inputs)) if isinstance(task.inputs, tuple) else task for task in spec.tasks
+    )
+    adapters = spec.network.adapters
+    if adapters is not None:
+        heard = named(adapters.features)
+        changes["network"] = spec.network.replace(adapters=adapters.replace(features=heard) if heard else None)
+    return spec.replace(**changes)
+
+
+def _alone(spec: Recommender) -> Recommender:
+    """Return the declaration in which ids that stand beside a text are read as unseen."""
+    ids = _keys(spec)
+    changes: dict[str, tuple[Feature, ...]] = {}
+    for side in ("user", "item", "features"):
+        features: tuple[Feature, ...] = getattr(spec, side)
+        if any(isinstance(feature, Text) for feature in features):
+            changes[side] = tuple(
+                own.replace(minimum_count=_NEVER) if isinstance(own, Categorical) and own.name in ids else own
+                for own in features
+            )
+    return spec.replace(**changes)
+
+
+def _keys(spec: Recommender) -> set[str]:
+    """Return the names of the ids of users and items, and of those in joints."""
+    joined = {feature.id for feature in spec.all_features if isinstance(feature, Joint)}
+    columns = {spec.key(spec.user), spec.key(spec.item)}
+    return joined | {own.name for own in spec.all_features if isinstance(own, Categorical) and own.columns[0] in columns}
+
+
+def _encoded(spec: Recommender, change: Callable[[TextEncoder], TextEncoder]) -> Recommender:
+    """Return the declaration with other encoders in its texts."""
+    sides: Mapping[str, tuple[Feature, ...]] = {side: getattr(spec, side) for side in ("user", "item", "features")}
+    return spec.replace(
+        **{
+            side: tuple(
+                feature.replace(encoder=change(feature.encoder)) if isinstance(feature, Text) else feature
+                for feature in features
+            )
+            for side, features in sides.items()
+        }
+    )

@@ -1,0 +1,25 @@
+"""`Outcome`: what the demo found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from polyrec.demo.compare import Comparison
+from polyrec.demo.text import TextGain
+from polyrec.recommender import Fitted
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the demo found."""
+
+    multi: Fitted
+    comparisons: list[Comparison]
+    ranking: dict[str, float]
+    """Metrics of the fused ranking, and `popularity ndcg@10`."""
+    text: list[TextGain]
+    """What the text gave."""
+    liked: pl.DataFrame
+    recommended: pl.DataFrame

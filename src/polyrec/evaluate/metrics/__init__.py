@@ -1,0 +1,1 @@
+"""Metrics of predictions, of rankings and of lists."""

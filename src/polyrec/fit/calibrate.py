@@ -1,0 +1,92 @@
+"""Calibrating: each task's calibrator is fitted on validation rows, and what it changed is told from rows it did not see.
+
+Shape letters: N rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from polyrec.calibration.calibrator import Calibrator, State
+from polyrec.core.errors import UserError
+from polyrec.evaluate.metrics.reliability import calibration_error, reliability
+from polyrec.tasks.task import Task
+
+FEWEST = 10
+"""Validation rows that a calibrator must have of each of two outcomes: fewer say little about a rate."""
+
+
+def calibrate(
+    tasks: Sequence[Task],
+    calibration: Mapping[str, Calibrator],
+    predictions: Mapping[str, Tensor],
+    truths: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    seed: int,
+) -> tuple[dict[str, State], dict[str, Any]]:
+    """Fit the calibrators on held-out predictions and return their states, and per task what the calibration changed.
+
+    `truths` holds, by task, which rows were observed and the labels of those, as `predictions` are compared with. The figures
+    `after` are cross-fitted: each half of the rows is calibrated by a map learned on the other half. The map that is
+    kept is learned on all rows. Raises `UserError` where a task has too few rows of two outcomes.
+    """
+    states: dict[str, State] = {}
+    facts: dict[str, Any] = {}
+    for task in tasks:
+        if task.name not in calibration:
+            continue
+        calibrator = calibration[task.name]
+        mask, target = truths[task.name]
+        prediction = predictions[task.name].numpy()[mask]
+        _require_outcomes(task, target)
+        after = _cross_fitted(calibrator, prediction, target, seed)
+        states[task.name] = calibrator.fit(prediction, target)
+        facts[task.name] = {
+            "kind": type(calibrator).__name__,
+            "rows": len(target),
+            "ece": {"before": calibration_error(prediction, target), "after": calibration_error(after, target)},
+            "reliability": {
+                "before": reliability(prediction, target).to_dict(),
+                "after": reliability(after, target).to_dict(),
+            },
+        }
+    return states, facts
+
+
+def _cross_fitted(calibrator: Calibrator, prediction: np.ndarray, target: np.ndarray, seed: int) -> np.ndarray:
+    """Return every row's prediction as a calibrator fitted on the other half of the rows leaves it."""
+    half_N = _halves(target, seed)
+    after = np.empty_like(prediction)
+    for half in (False, True):
+        own = half_N == half
+        state = calibrator.fit(prediction[~own], target[~own])
+        after[own] = calibrator.apply(torch.from_numpy(prediction[own]), state).numpy()
+    return after
+
+
+def _halves(target: np.ndarray, seed: int) -> np.ndarray:
+    """Return which rows are in the second half (N,): drawn so that both halves hold as many rows of each outcome."""
+    outcome_N = np.unique(target, axis=0, return_inverse=True)[1].reshape(-1)
+    order = np.lexsort((np.random.default_rng(seed).permutation(len(target)), outcome_N))
+    half_N = np.empty(len(target), dtype=bool)
+    half_N[order] = np.arange(len(target)) % 2 == 1
+    return half_N
+
+
+def _require_outcomes(task: Task, target: np.ndarray) -> None:
+    """Refuse labels that hold fewer than two outcomes often enough."""
+    if target.ndim == 2:
+        counts = [int(target.sum()), int((1 - target).sum())]
+    else:
+        counts = sorted(np.unique(target, return_counts=True)[1].tolist(), reverse=True)[:2]
+    if len(counts) < 2 or min(counts) < FEWEST:
+        raise UserError(
+            f"calibration of the task {task.name!r}",
+            expected=f"{FEWEST} validation rows or more of each of two outcomes",
+            found=f"{sum(counts)} of one outcome" if len(counts) < 2 else f"{counts[0]} and {counts[1]}",
+            remedy="Give more validation rows, or leave this task's calibration out.",
+        )

@@ -1,0 +1,83 @@
+"""`Judge`: the metrics of a model on validation rows, after every epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import polars as pl
+
+from polyrec.core.errors import UserError, nearest
+from polyrec.data.prepared import Prepared
+from polyrec.declaration.declaration import Declaration
+from polyrec.evaluate.metrics.spaces import metric_of
+from polyrec.evaluate.observing import Spaces, metric_names, observe_raw
+from polyrec.fit.validation_ranking import ValidationRanking
+from polyrec.model.model import Model
+from polyrec.model.objective import Objective
+from polyrec.predict.outputs import raw_outputs
+
+
+class Judge:
+    """Judges a model on validation rows after every epoch: the first metric and the skill of each task, and the utility."""
+
+    def __init__(
+        self,
+        spec: Declaration,
+        states: Mapping[str, pl.DataFrame],
+        prepared: Prepared,
+        users: np.ndarray | None,
+        utility: Mapping[str, float],
+        watch: Sequence[str] = (),
+        ranking: ValidationRanking | None = None,
+    ) -> None:
+        self.spec, self.states, self.prepared, self.users = spec, states, prepared, users
+        self.objective = Objective(spec.tasks)
+        names = {task.name: metric_names(self.objective, task) for task in spec.tasks}
+        wanted = {task: list(own[:1]) for task, own in names.items()}
+        known = [f"{task}.{metric}" for task, own in names.items() for metric in (SKILL, *own)]
+        ranked = [] if ranking is None else ranking.names()
+        self.ranking = ranking if any(term in ranked for term in (*utility, *watch)) else None
+        known += ranked
+        for term in (*utility, *watch):
+            if term not in known:
+                thing = f"utility {term!r}" if term in utility else f"figure to watch {term!r}"
+                raise UserError(thing, expected="task.metric", found="none of that name", remedy=nearest(term, known))
+            name, metric = term.split(".", 1)
+            if metric != SKILL and term not in ranked and metric not in wanted[name]:
+                wanted[name].append(metric)
+        self.wanted, self.utility = wanted, dict(utility)
+        constants = self.objective.constants(prepared.targets, prepared.masks)
+        self.constants = {name: loss for name, loss in constants.items() if loss > 0}
+        if not self.constants:
+            remedy = "Give a validation table with labels, or another split."
+            found = "none, or one value throughout, for every task"
+            raise UserError("validation", expected="observed labels of several values", found=found, remedy=remedy)
+
+    def __call__(self, model: Model) -> dict[str, float]:
+        """Return `task.metric` and `task.skill` for every task whose validation labels differ, and `utility`."""
+        raw = raw_outputs(model, self.spec, self.prepared)
+        targets, masks = self.prepared.targets, self.prepared.masks
+        losses = self.objective.mean_losses(raw, targets, masks)
+        whole = self.objective.predictions(raw, self.states)
+        spaces = observe_raw(self.objective, self.states, raw, whole, targets, masks, self.users)
+        found: dict[str, float] = {}
+        for name, constant in self.constants.items():
+            for metric in self.wanted[name]:
+                found[f"{name}.{metric}"] = _compute(metric, spaces[name])
+            found[f"{name}.{SKILL}"] = 1 - losses[name] / constant
+        if self.ranking is not None:
+            found |= self.ranking(model, raw)
+        terms = self.utility or {f"{name}.{SKILL}": 1 / len(self.constants) for name in self.constants}
+        found["utility"] = sum(weight * found.get(term, float("nan")) for term, weight in terms.items())
+        return found
+
+
+SKILL = "skill"
+"""Share of the loss of the best constant that a model saves: 1 is perfect, 0 is no better than a constant."""
+
+
+def _compute(name: str, spaces: Spaces) -> float:
+    """Return a metric by its name, in the space that the name's ending says."""
+    ending = next((ending for ending in spaces if ending and name.endswith(ending)), "")
+    return metric_of(name)(spaces[ending]) if ending in spaces else float("nan")

@@ -1,0 +1,1 @@
+"""Frozen models that turn texts into vectors, one file a kind."""

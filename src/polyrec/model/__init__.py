@@ -1,0 +1,1 @@
+"""From encoded features to raw outputs, losses and predictions."""

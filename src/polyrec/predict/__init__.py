@@ -1,0 +1,1 @@
+"""What a trained model answers: predictions, the catalogue, one list for one user."""

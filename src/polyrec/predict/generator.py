@@ -1,0 +1,48 @@
+"""`Generator`: the next items of a user, found by telling their codes instead of scoring every item."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+import torch
+
+from polyrec.core.errors import UserError, nearest
+from polyrec.layers.code_tree import CodeTree, beam_search
+from polyrec.predict.predictor import Predictor
+from polyrec.tasks.generative import Generative, GenerativeHead
+
+
+class Generator:
+    """Beam search over the codes of a catalogue, for one Generative task of a fitted recommender.
+
+    A call runs the decoder for at most `beams` sequences a level, however many items there are, where `recommend` runs it for
+    each of them. With as many beams as items both rank alike; with fewer, an item whose first code is improbable can be missed.
+    """
+
+    def __init__(self, fitted: Predictor, task: str) -> None:
+        generative = {own.name: own for own in fitted.spec.tasks if isinstance(own, Generative)}
+        if task not in generative:
+            remedy = nearest(task, generative)
+            raise UserError(f"task {task!r}", expected="a Generative task", found="none of that name", remedy=remedy)
+        self.fitted, self.task = fitted, task
+        self.tree = CodeTree(fitted.catalogue.numbers(generative[task].of))
+
+    def __call__(self, k: int = 10, *, beams: int = 100, exclude_seen: bool = True, **user: Any) -> pl.DataFrame:
+        """Return up to `k` items for one user, the most probable first: key, and the probability of their codes.
+
+        The user is given as to `Fitted.recommend`. `beams` is how many sequences of codes are followed on each level.
+        """
+        for name, number in (("k", k), ("beams", beams)):
+            if number < 1:
+                raise UserError(name, expected="1 or more", found=f"{number}", remedy="Ask for at least one.")
+        catalogue = self.fitted.catalogue
+        head = self.fitted.model.heads[self.task]
+        assert isinstance(head, GenerativeHead)
+        kept_I = torch.ones(catalogue.items.height, dtype=torch.bool)
+        if exclude_seen:
+            kept_I[catalogue.seen(user.get(catalogue.user_key))] = False
+        with torch.inference_mode():
+            items_E, logs_E = beam_search(head.decoder, catalogue.user_state(self.task, user), self.tree, beams, kept_I)
+        probability = pl.Series(self.task, logs_E[:k].exp().numpy())
+        return catalogue.items[items_E[:k].numpy()].select(catalogue.item_key).with_columns(probability)

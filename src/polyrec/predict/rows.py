@@ -1,0 +1,53 @@
+"""The rows of a table that a fitted recommender is asked about, as its model reads them."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from polyrec.artifact.parts import Parts
+from polyrec.data.conditions.expressions import require_columns
+from polyrec.data.encoding import encode_features, require_features
+from polyrec.data.histories import TIME, USER
+from polyrec.data.prepared import Prepared
+from polyrec.data.read.sources import Source
+from polyrec.data.tables import Tables, join
+from polyrec.data.times import read_times
+from polyrec.declaration.declaration import Roles
+from polyrec.predict.catalogue import Catalogue
+
+
+def read_rows(parts: Parts, roles: Roles, data: Source | Tables) -> pl.DataFrame:
+    """Read a table, with the side tables of the training where their columns are not given."""
+    frame = join(data, roles.user, roles.item).frame
+    for name, key in (("users", roles.user), ("items", roles.item)):
+        known = parts.frames.get(name)
+        if known is not None and key in frame.columns:
+            known = known.with_columns(pl.col(key).cast(frame.schema[key], strict=False)).drop_nulls(key)
+            missing = [column for column in known.columns if column == key or column not in frame.columns]
+            frame = frame.join(known.select(missing), on=key, how="left", maintain_order="left")
+    return frame
+
+
+def prepare_rows(catalogue: Catalogue, frame: pl.DataFrame) -> Prepared:
+    """Encode the features of a wide table; histories hold the known rows, and the table's own before each row's time."""
+    spec, roles = catalogue.spec, catalogue.roles
+    require_features(frame, spec.all_features)
+    log, rows = None, None
+    if spec.has_history:
+        log, rows = catalogue.log, _as_looked_up(catalogue, frame)
+        if TIME in rows.columns:
+            keys = [name for name in (USER, TIME, roles.item) if name is not None]
+            log = log.with_rows(rows.hstack(frame), keys)
+    columns = encode_features(frame, spec.all_features, catalogue.parts.feature_states, log, rows)
+    return Prepared(columns, {}, {}, frame.height)
+
+
+def _as_looked_up(catalogue: Catalogue, frame: pl.DataFrame) -> pl.DataFrame:
+    """Return user and, where the table has it, time of each row, as histories look them up."""
+    user, time = catalogue.user_key, catalogue.roles.time
+    require_columns(frame, (user,), "histories")
+    rows = frame.select(pl.col(user).alias(USER))
+    if time in frame.columns:
+        times, _ = read_times(frame[time], catalogue.parts.facts["clock"])
+        rows = rows.with_columns(times.alias(TIME))
+    return rows

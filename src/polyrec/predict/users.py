@@ -1,0 +1,98 @@
+"""The users that a fitted recommender knows, encoded once; and what is known of anyone in a request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import polars as pl
+
+from polyrec.artifact.parts import Parts
+from polyrec.core.batch import Column, Constant
+from polyrec.core.errors import UserError, nearest
+from polyrec.data.encoding import encode_features
+from polyrec.data.histories import TIME, USER, Log
+from polyrec.data.keys import Keys
+from polyrec.features.text_feature import _TextFeature
+
+
+class Users:
+    """Everybody in the user table or the log, by key, and after them one of whom nothing is known.
+
+    Features are encoded for all of them when the first is asked for; a request then looks up a row, and encodes no more than
+    the features of columns that it gives. Texts are encoded a request at a time, for a language model takes long.
+    """
+
+    def __init__(self, parts: Parts, key: str, log: Log) -> None:
+        self.parts, self.key, self.log = parts, key, log
+        spec, schema = parts.spec, parts.frames["columns"].schema
+        self.features = {feature.name: feature for feature in (*spec.user, *spec.features)}
+        self.kinds = {column: schema[column] for feature in self.features.values() for column in feature.columns}
+        self.read = {column: [f.name for f in self.features.values() if column in f.columns] for column in self.kinds}
+        self.texts = {feature.name for feature in self.features.values() if isinstance(feature, _TextFeature)}
+
+    @cached_property
+    def frame(self) -> pl.DataFrame:
+        """The columns that features read, one row a user, and a last row of nulls."""
+        known, kind = self.parts.frames["users"], self.kinds[self.key]
+        met = self.log.frame.select(pl.col(USER).cast(kind, strict=False).alias(self.key)).unique(maintain_order=True)
+        known = known.select(pl.col(name).cast(self.kinds[name]) for name in known.columns if name in self.kinds)
+        met = met.drop_nulls().join(known, on=self.key, how="anti", maintain_order="left")
+        rows = pl.concat([known, met, pl.DataFrame({self.key: [None]}, schema={self.key: kind})], how="diagonal")
+        return rows.select(
+            pl.col(name) if name in rows.columns else pl.lit(None, kind).alias(name) for name, kind in self.kinds.items()
+        )
+
+    @cached_property
+    def keys(self) -> Keys:
+        """Where each user stands in the frame."""
+        return Keys(self.frame[self.key])
+
+    def columns(self, given: Mapping[str, Any]) -> dict[str, Column]:
+        """Return the user's features, each as a column that is the same in every row.
+
+        Columns given replace what is known of the user; columns not known are null.
+        """
+        for name in given:
+            if name not in self.kinds:
+                expected = "a column of the user's side or of the row"
+                raise UserError(
+                    f"argument {name!r}", expected=expected, found="no such column", remedy=nearest(name, self.kinds)
+                )
+        (place,) = self.keys.find([given.get(self.key)])
+        row = self.frame.height - 1 if place is None else place
+        told = [name for name in given if place is None or name != self.key]
+        fresh = self.texts.union(*(self.read[name] for name in told))
+        found: dict[str, Column] = {name: Constant(column, row) for name, column in self._known.items() if name not in fresh}
+        if fresh:
+            values = self.frame[row].with_columns(_cast(name, given[name], self.kinds[name]) for name in told)
+            encoded = encode_features(values, self.parts.spec.all_features, self.parts.feature_states, None, None, fresh)
+            found |= {name: Constant(column) for name, column in encoded.items()}
+        return found
+
+    def last_time(self, user: object) -> float | None:
+        """Return the time of a user's last row in the log; None for one who has none."""
+        (place,) = self._last[0].find([user])
+        return None if place is None else self._last[1][place]
+
+    @cached_property
+    def _last(self) -> tuple[Keys, list[float]]:
+        """The users of the log, and the time of the last row of each."""
+        times = self.log.frame.group_by(USER, maintain_order=True).agg(pl.col(TIME).max())
+        return Keys(times[USER]), times[TIME].to_list()
+
+    @cached_property
+    def _known(self) -> dict[str, Column]:
+        only = self.features.keys() - self.texts
+        who = self.frame.select(pl.col(self.key).alias(USER))
+        return encode_features(self.frame, self.parts.spec.all_features, self.parts.feature_states, self.log, who, only)
+
+
+def _cast(name: str, value: Any, kind: pl.DataType) -> pl.Series:
+    series = pl.Series(name, [value])
+    try:
+        return series.cast(kind)
+    except pl.exceptions.PolarsError as error:
+        remedy = "Give a value of the column's type."
+        raise UserError(f"argument {name!r}", expected=f"a value of type {kind}", found=f"{value!r}", remedy=remedy) from error

@@ -1,0 +1,207 @@
+"""From tables to a `Stage`: states are learned and columns encoded, one after another, each where it is to stay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import polars as pl
+import torch
+from torch import Tensor
+
+from polyrec.artifact.parts import Parts
+from polyrec.core.batch import Column, Dense
+from polyrec.data.encoding import complete_labels
+from polyrec.data.histories import TIME, USER, Log, element_columns, history_column
+from polyrec.data.keys import number_groups
+from polyrec.data.labels import check_learnable, fit_task, observed_labels, with_numbers
+from polyrec.data.prepared import Items, Prepared
+from polyrec.data.read.wide import WideTable
+from polyrec.data.tables import Joined
+from polyrec.declaration.declaration import Declaration
+from polyrec.features.categorical import Categorical
+from polyrec.features.feature import Feature
+from polyrec.features.history import History
+from polyrec.features.joint import Joint, elements_of
+from polyrec.features.light_gcn import LightGCN
+from polyrec.features.streamed import Streamed
+from polyrec.prepare.stage import Keep, Stage, in_memory, keep_column
+from polyrec.prepare.table import Table
+from polyrec.rules.rule import check_columns
+from polyrec.tasks.task import Task
+
+
+def prepare(
+    spec: Declaration,
+    table: Table,
+    held: Table | None = None,
+    keep: Keep = in_memory,
+    keep_held: Keep = in_memory,
+    start: Parts | None = None,
+) -> Stage:
+    """Learn the states from a table; return them with the table, and one to judge on, as numbers.
+
+    Where training goes on from a `start`, its states are what they become by the table.
+    """
+    features: dict[str, pl.DataFrame] = {}
+    own: dict[str, Column] = {}
+    others: dict[str, Column] = {}
+    for feature in spec.all_features:
+        if isinstance(feature, History | LightGCN | Joint):
+            continue
+        values = table.frame.select(feature.columns)
+        features[feature.name] = _fit(feature, values, table, None if start is None else start.feature_states[feature.name])
+        own[feature.name] = keep_column(feature.encode(values, features[feature.name]), keep)
+        if held is not None:
+            values = held.frame.select(feature.columns)
+            others[feature.name] = keep_column(feature.encode(values, features[feature.name]), keep_held)
+    _fit_graphs(spec, features, lambda name: own[name])
+    tasks, observed = {}, {}
+    targets: dict[str, Tensor] = {}
+    masks: dict[str, Tensor] = {}
+    for task in spec.tasks:
+        labels = _labels(task, table, own)
+        check_learnable(labels, task)
+        tasks[task.name] = fit_task(task, labels, None if start is None else start.task_states[task.name])
+        observed[task.name] = len(observed_labels(labels))
+        targets[task.name] = keep(task.targets(labels, tasks[task.name]))
+        masks[task.name] = keep(task.observed(labels, tasks[task.name]))
+    log = _log(spec, table) if spec.has_history else None
+    if log is not None:
+        own |= _histories(spec, features, log, table, keep)
+    rows = _prepared(spec, table, own, targets, masks, keep)
+    if held is None:
+        return Stage(features, tasks, rows, observed)
+    held_targets: dict[str, Tensor] = {}
+    held_masks: dict[str, Tensor] = {}
+    for task in spec.tasks:
+        labels = _labels(task, held, others)
+        held_targets[task.name] = keep_held(task.targets(labels, tasks[task.name]))
+        held_masks[task.name] = keep_held(task.observed(labels, tasks[task.name]))
+    if log is not None:
+        keys = [name for name in (USER, TIME, table.roles.item) if name is not None]
+        both = log.with_rows(held.logged(_log_columns(spec, table)), keys)
+        others |= _histories(spec, features, both, held, keep_held)
+    held_rows = _prepared(spec, held, others, held_targets, held_masks, keep_held)
+    users = keep_held(torch.from_numpy(number_groups(held.rows[USER]))) if USER in held.rows.columns else None
+    return Stage(features, tasks, rows, observed, held_rows, users)
+
+
+def fit_features(spec: Declaration, frame: WideTable) -> dict[str, pl.DataFrame]:
+    """Learn the state of each feature; histories have none, and graphs take the ids that two others have numbered."""
+    plain = [feature for feature in spec.all_features if not isinstance(feature, History | LightGCN | Joint)]
+    states = {feature.name: feature.fit(frame.select(feature.columns)) for feature in plain}
+    by_name = {feature.name: feature for feature in plain}
+    _fit_graphs(spec, states, lambda name: by_name[name].encode(frame.select(by_name[name].columns), states[name]))
+    return states
+
+
+def _fit(feature: Feature, values: pl.DataFrame, table: Table, before: pl.DataFrame | None) -> pl.DataFrame:
+    """Learn the state of a feature, or grow the one `before`; ids that come and go are met in the order of their times."""
+    if isinstance(feature, Streamed) and TIME in table.rows.columns:
+        times = table.rows[TIME]
+        return feature.fit(values, times) if before is None else feature.grow(values, before, times)
+    return feature.fit(values) if before is None else feature.grow(values, before)
+
+
+def _labels(task: Task, table: Table, columns: Mapping[str, Column]) -> pl.Series:
+    """Return the labels of a task, with the numbers of each row's item beside them where the task learns to tell these."""
+    labels = table.labels[task.name]
+    if task.numbers_of is None:
+        return labels
+    numbers_NL = columns[task.numbers_of].take(torch.arange(table.frame.height))
+    assert isinstance(numbers_NL, Tensor)
+    return with_numbers(labels, numbers_NL)
+
+
+def _fit_graphs(spec: Declaration, states: dict[str, pl.DataFrame], encoded: Callable[[str], Column]) -> None:
+    by_name = {feature.name: feature for feature in spec.all_features}
+    for feature in spec.all_features:
+        if isinstance(feature, LightGCN):
+            numbers = []
+            for name in (feature.of, feature.to):
+                column = encoded(name)
+                assert isinstance(by_name[name], Categorical) and isinstance(column, Dense)
+                numbers.append(pl.Series(column.values_N.numpy()))
+            states[feature.name] = feature.fit_edges(*numbers)
+
+
+def _prepared(
+    spec: Declaration,
+    table: Table,
+    columns: Mapping[str, Column],
+    targets: dict[str, Tensor],
+    masks: dict[str, Tensor],
+    keep: Keep,
+) -> Prepared:
+    complete_labels(spec.tasks, targets, masks)
+    targets = {name: keep(target) for name, target in targets.items()}
+    masks = {name: keep(mask) for name, mask in masks.items()}
+    in_order = {feature.name: columns[feature.name] for feature in spec.all_features if feature.name in columns}
+    groups = (task.group(targets[task.name]) for task in spec.tasks)
+    group = next((own for own in groups if own is not None), None)
+    group_N = None if group is None else keep(group.long())
+    if not any(task.uniform_negatives for task in spec.tasks):
+        return Prepared(in_order, targets, masks, table.frame.height, group_N)
+    assert table.roles.item is not None
+    items = table.frame.select([table.roles.item])[table.roles.item]
+    rows_I = items.arg_unique().sort().cast(pl.Int64).to_torch()
+    drawn = {task.name: keep(task.as_negatives(targets[task.name][rows_I])) for task in spec.tasks}
+    return Prepared(in_order, targets, masks, table.frame.height, group_N, Items(keep(rows_I), drawn))
+
+
+def _histories(spec: Declaration, states: Mapping[str, pl.DataFrame], log: Log, table: Table, keep: Keep) -> dict[str, Column]:
+    by_name = {feature.name: feature for feature in spec.all_features}
+    found = {}
+    for feature in spec.all_features:
+        if isinstance(feature, History):
+            of = elements_of(by_name[feature.of], by_name)
+            column = history_column(feature, of, states, log, table.rows)
+            found[feature.name] = keep_column(column, keep)
+    return found
+
+
+def _log(spec: Declaration, table: Table) -> Log:
+    log = table.log(_log_columns(spec, table))
+    assert log is not None
+    return log
+
+
+def _log_columns(spec: Declaration, table: Table) -> list[str]:
+    """Return the columns of a table that a log needs: the item's key, and what histories read."""
+    by_name = {feature.name: feature for feature in spec.all_features}
+    histories = [feature for feature in spec.all_features if isinstance(feature, History)]
+    of = {history: elements_of(by_name[history.of], by_name) for history in histories}
+    read = [column for history in histories for column in element_columns(history, of[history])]
+    return list(dict.fromkeys([*([table.roles.item] if table.roles.item is not None else []), *read]))
+
+
+def kept_frames(spec: Declaration, joined: Joined, table: Table) -> dict[str, pl.DataFrame]:
+    """Return the frames that a fitted recommender keeps: types, log, users and items."""
+    frames = {"columns": table.frame.clear()}
+    if table.roles.user is not None:
+        columns = _log_columns(spec, table)
+        log = table.log(columns) or Log(table.logged(columns))
+        first = [name for name in (USER, TIME) if name in log.frame.columns]
+        frames["log"] = log.frame.select(*first, *columns)
+    for name, side, given, key in (
+        ("users", spec.user, joined.users, table.roles.user),
+        ("items", spec.item, joined.items, table.roles.item),
+    ):
+        if key is not None:
+            columns = list(dict.fromkeys([key, *(column for feature in side for column in feature.columns)]))
+            rows = _latest_rows(table, key)
+            latest = pl.DataFrame([table.frame.select([column])[column].gather(rows) for column in columns])
+            if given is not None:
+                latest = given.join(latest.select(key, *(c for c in columns if c not in given.columns)), on=key, how="left")
+            frames[name] = latest.sort(key)
+    if spec.rules:
+        check_columns(spec.rules, frames["items"])
+    return frames
+
+
+def _latest_rows(table: Table, key: str) -> pl.Series:
+    """Return where the latest row of each value of a key stands; of rows of one instant, the one further down."""
+    rows = pl.DataFrame({"key": table.frame.select([key])[key]}).with_row_index("row")
+    if TIME in table.rows.columns:
+        rows = rows.with_columns(time=table.rows[TIME]).sort("time", maintain_order=True)
+    return rows.drop_nulls("key").unique("key", keep="last", maintain_order=True)["row"]

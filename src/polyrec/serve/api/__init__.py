@@ -1,0 +1,1 @@
+"""The HTTP interface: messages, service, the document of OpenAPI."""

@@ -1,0 +1,1 @@
+"""The models that a server serves: versions, routing, refreshes."""

@@ -1,0 +1,1 @@
+"""What a server records about itself: metrics, slow requests, served lists."""

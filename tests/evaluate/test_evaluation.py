@@ -1,0 +1,54 @@
+"""What an evaluation tells people and programs."""
+
+import json
+import math
+
+from polyrec.evaluate.evaluation import Evaluation, Slice
+
+
+def test_json_has_no_nan():
+    told = Evaluation({"like": {"auc": math.nan}}, {"ndcg@10": 0.5}, 3, {"like": 0}).to_dict()
+    assert json.loads(json.dumps(told, allow_nan=False)) == {
+        "tasks": {"like": {"auc": None}},
+        "fusion": {"ndcg@10": 0.5},
+        "rows": 3,
+        "observed": {"like": 0},
+    }
+
+
+def test_text_holds_values_intervals_and_slices():
+    evaluation = Evaluation(
+        {"like": {"auc": 0.75}},
+        {},
+        3,
+        {"like": 2},
+        {"like": {"auc": (0.7, 0.8)}},
+        {"city": (Slice("Ulm", 2, {"like": {"auc": 0.25}}),)},
+    )
+    text = str(evaluation)
+    for part in ("like", "0.7500", "0.7000 to 0.8000", "Ulm", "0.2500"):
+        assert part in text
+
+
+def test_text_of_the_data_is_shown_as_it_is():
+    told = ("[/b]", "[red]", ":smile:", "[bold]x[/bold]")
+    for value in told:
+        own = {value: {"auc": 0.75}}
+        evaluation = Evaluation(own, {}, 3, {value: 2}, slices={value: (Slice(value, 2, own),)})
+        assert str(evaluation).count(value) == 4
+
+
+def test_json_holds_intervals_and_slices_only_where_asked_for():
+    bare = Evaluation({"like": {"auc": 0.75}}, {}, 3, {"like": 2}).to_dict()
+    assert not {"intervals", "slices"} & set(bare)
+    full = Evaluation(
+        {"like": {"auc": 0.75}},
+        {},
+        3,
+        {"like": 2},
+        {"like": {"auc": (math.nan, math.inf)}},
+        {"city": (Slice("Ulm", 2, {"like": {"auc": math.nan}}),)},
+    ).to_dict()
+    told = json.loads(json.dumps(full, allow_nan=False))
+    assert told["intervals"] == {"like": {"auc": [None, None]}}
+    assert told["slices"] == {"city": [{"value": "Ulm", "rows": 2, "tasks": {"like": {"auc": None}}}]}
