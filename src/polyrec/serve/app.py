@@ -19,8 +19,8 @@ from pydantic import BaseModel
 from starlette.middleware import Middleware
 from starlette.routing import Match
 
-from polyrec import __version__
 from polyrec.core.errors import UserError
+from polyrec.core.version import __version__
 from polyrec.serve.api import messages
 from polyrec.serve.api.columns import event_names, item_columns
 from polyrec.serve.api.document import document

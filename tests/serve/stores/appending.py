@@ -14,9 +14,9 @@ package = types.ModuleType("polyrec")
 package.__path__ = list(find_spec("polyrec").submodule_search_locations)
 sys.modules["polyrec"] = package
 
-from polyrec.serve.stores.journal import Appending, Journal
-from polyrec.serve.stores.opening import open_store
-from polyrec.serve.stores.records import Event
+from polyrec.serve.stores.journal import Appending, Journal  # noqa: E402
+from polyrec.serve.stores.opening import open_store  # noqa: E402
+from polyrec.serve.stores.records import Event  # noqa: E402
 
 target, name, count = sys.argv[1], sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else sys.maxsize
 if target.startswith("journal:"):

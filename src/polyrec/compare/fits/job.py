@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-import polyrec
+from polyrec.core import version
 from polyrec.recommender import Recommender
 from polyrec.tasks.task import Task
 
@@ -30,12 +30,12 @@ _NO_PART_OF_A_FIT = ("cli", "compare", "demo", "report")
 @cache
 def versions() -> dict[str, str]:
     """Return what besides data and declaration decides the figures; `source` is a hash of the code that fits."""
-    source, folder = hashlib.sha256(), Path(polyrec.__file__).parent
+    source, folder = hashlib.sha256(), Path(version.__file__).parents[1]
     for path in sorted(folder.rglob("*.py")):
         if path.relative_to(folder).parts[0] not in _NO_PART_OF_A_FIT:
             source.update(path.read_bytes())
     return {
-        "polyrec": polyrec.__version__,
+        "polyrec": version.__version__,
         "source": source.hexdigest()[:24],
         "python": platform.python_version(),
         "torch": torch.__version__,
