@@ -171,13 +171,13 @@ class _Pooled:
 
     def __init__(self, history: History, width: int, length: int = 6) -> None:
         torch.manual_seed(0)
-        self.pooling = history.build_pooling(width).eval()
+        self.pooling = history.build_derived({history.of: width}, None).eval()
         self.x_BLK = torch.randn(length + 1, length, width)
         self.mask_BL = torch.arange(length, 0, -1) <= torch.arange(length + 1)[:, None]
         self.target_BK = torch.randn(length + 1, width)
 
     def __call__(self, x_BLK: Tensor, mask_BL: Tensor) -> Tensor:
-        return self.pooling(x_BLK, mask_BL, self.target_BK)
+        return self.pooling.pool(x_BLK, mask_BL, self.target_BK)
 
 
 @pytest.mark.parametrize("same_width", [True, False])
@@ -216,7 +216,7 @@ class TestHistory:
     def test_of_a_row_depends_on_no_other_row(self, history: History, same_width: bool):
         pool = _Pooled(history, history.width if same_width else 5)
         rows = zip(pool.x_BLK.split(1), pool.mask_BL.split(1), pool.target_BK.split(1), strict=True)
-        alone = torch.cat([pool.pooling(*row) for row in rows])
+        alone = torch.cat([pool.pooling.pool(*row) for row in rows])
         torch.testing.assert_close(pool(pool.x_BLK, pool.mask_BL), alone, rtol=1e-5, atol=1e-6)
 
 

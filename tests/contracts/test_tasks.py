@@ -17,7 +17,8 @@ from torch import Tensor
 
 from polyrec import UserError
 from polyrec.core.files import read_parquet, write_parquet
-from polyrec.tasks.task import NUMBERS, Head, State, Task
+from polyrec.tasks.head import Head
+from polyrec.tasks.task import NUMBERS, State, Task
 
 ROWS = 60
 HIDDEN = np.random.default_rng(0).uniform(-1, 1, ROWS)

@@ -57,7 +57,7 @@ class TestKinds:
         class Apple(Fruit):
             weight: float = 1.0
 
-        class _Shared(Fruit):
+        class _Shared(Fruit, kind=False):
             pass
 
         assert kinds("fruits") == {"Apple": Apple}

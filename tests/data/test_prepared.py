@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polyrec.core.batch import Dense
-from polyrec.data.prepared import TOGETHER, Items, Prepared
+from polyrec.data.prepared import Items, Prepared
+from polyrec.data.shuffle import TOGETHER
 
 
 def prepared(group: list[int] | None = None, rows: int = 10) -> Prepared:

@@ -10,16 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polyrec.core.batch import Dense
-from polyrec.data import shuffle
-from polyrec.data.prepared import TOGETHER, Items, Prepared
-from polyrec.data.shuffle import block_starts
+from polyrec.data import prepared, shuffle
+from polyrec.data.prepared import Items, Prepared
+from polyrec.data.shuffle import TOGETHER, block_starts
 
 
 @pytest.fixture(autouse=True)
 def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Windows of 3 blocks of 40 rows, 50 rows gathered at once, so that small tables have many of them."""
-    for name, value in (("BLOCK", 40), ("WINDOW", 3), ("GATHERED_ROWS", 50)):
-        monkeypatch.setattr(shuffle, name, value)
+    for module, name, value in ((shuffle, "BLOCK", 40), (prepared, "WINDOW", 3), (prepared, "GATHERED_ROWS", 50)):
+        monkeypatch.setattr(module, name, value)
 
 
 def in_memory(rows: int, group: Sequence[int] | None = None, items: bool = False) -> Prepared:

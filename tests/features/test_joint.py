@@ -61,9 +61,9 @@ def test_a_sum_is_of_the_id_and_the_content():
 
 
 def test_a_gate_lies_between_the_id_and_the_content():
-    encoder = JointEncoder(3, 3, 3, "gate")
+    encoder = JointEncoder(Joint(name="film", id="item_id", content="image", by="gate", width=3), 3, 3)
     id_NJ, content_NC = torch.randn(50, 3), torch.randn(50, 3)
-    found = encoder(id_NJ, torch.ones(50, dtype=torch.bool), content_NC)
+    found = encoder.join(id_NJ, torch.ones(50, dtype=torch.bool), content_NC)
     low, high = torch.minimum(id_NJ, content_NC), torch.maximum(id_NJ, content_NC)
     assert ((found >= low) & (found <= high)).all()
 

@@ -20,6 +20,10 @@ def tables() -> tuple[Tensor, Tensor]:
     return own_UK.requires_grad_(), other_VK.requires_grad_()
 
 
+def propagated(edges: pl.DataFrame, own_UK: Tensor, other_VK: Tensor) -> Tensor:
+    return FEATURE.build_derived({}, edges).propagate(own_UK, other_VK)
+
+
 def test_edges_are_distinct_pairs_of_known_values():
     state = FEATURE.fit_edges(OWN, OTHER)
     assert state.rows() == [(1, 1), (1, 2), (2, 2)]
@@ -41,7 +45,7 @@ def test_edges_are_of_the_training_rows_alone():
 def test_an_id_is_the_mean_over_layers_around_it():
     """Edges 1-1, 1-2, 2-2, so user 1 and item 2 have degree 2: weights 1/sqrt(2), 1/2 and 1/sqrt(2)."""
     own_UK, other_VK = tables()
-    found = FEATURE.build(FEATURE.fit_edges(OWN, OTHER))(own_UK, other_VK)
+    found = propagated(FEATURE.fit_edges(OWN, OTHER), own_UK, other_VK)
     root = 0.5**0.5
     first_user = {1: root * other_VK[1] + 0.5 * other_VK[2], 2: root * other_VK[2]}
     first_item = {1: root * own_UK[1], 2: 0.5 * own_UK[1] + root * own_UK[2]}
@@ -52,14 +56,14 @@ def test_an_id_is_the_mean_over_layers_around_it():
 
 def test_values_unseen_or_without_an_edge_keep_their_own_embedding():
     own_UK, other_VK = tables()
-    found = FEATURE.build(FEATURE.fit_edges(OWN, OTHER))(own_UK, other_VK)
+    found = propagated(FEATURE.fit_edges(OWN, OTHER), own_UK, other_VK)
     assert torch.equal(found[[0, 3, 4]], own_UK[[0, 3, 4]])
     assert (found[[1, 2]] != own_UK[[1, 2]]).all()
 
 
 def test_nothing_of_number_zero_of_the_other_side_is_seen():
     own_UK, other_VK = tables()
-    FEATURE.build(FEATURE.fit_edges(OWN, OTHER))(own_UK, other_VK).square().sum().backward()
+    propagated(FEATURE.fit_edges(OWN, OTHER), own_UK, other_VK).square().sum().backward()
     assert own_UK.grad.all()
     assert other_VK.grad.any(1).tolist() == [False, True, True, False]
 
@@ -67,14 +71,14 @@ def test_nothing_of_number_zero_of_the_other_side_is_seen():
 def test_without_an_edge_the_table_is_as_it_was():
     own_UK, other_VK = tables()
     nothing = FEATURE.fit_edges(pl.Series([0, 1]), pl.Series([1, 0]))
-    assert torch.equal(FEATURE.build(nothing)(own_UK, other_VK), own_UK)
+    assert torch.equal(propagated(nothing, own_UK, other_VK), own_UK)
 
 
 def test_edges_survive_parquet(tmp_path):
     state = FEATURE.fit_edges(OWN, OTHER)
     write_parquet(tmp_path / "state.parquet", state)
-    again = FEATURE.build(read_parquet(tmp_path / "state.parquet"))
-    assert torch.equal(again(*tables()), FEATURE.build(state)(*tables()))
+    again = read_parquet(tmp_path / "state.parquet")
+    assert torch.equal(propagated(again, *tables()), propagated(state, *tables()))
 
 
 def test_reads_no_column_of_the_row():

@@ -13,7 +13,7 @@ from polyrec import Add, Binary, Categorical, Fitted, Formula, Multiply, Numeric
 from polyrec.evaluate.metrics.lists import ListMetric
 from polyrec.fusion.context import Context
 from polyrec.fusion.fusion import State
-from polyrec.fusion.weighted import _Summed
+from polyrec.fusion.weighted import SummedFusion
 from polyrec.networks.shared_bottom import SharedBottom
 
 PER, WIDTH = 10, 6
@@ -50,7 +50,7 @@ class World:
         metric = ListMetric.of("ndcg@5", self.good.numpy(), np.arange(users * PER), self.user.numpy(), users)
         return metric.mean(metric.values(score.numpy()))
 
-    def best_common(self, fusion: _Summed) -> float:
+    def best_common(self, fusion: SummedFusion) -> float:
         """Return the NDCG of the best common weights, chosen on these very rows."""
         shares = np.linspace(0.05, 0.95, 19)
         named = [fusion.with_weights({"click": share, "buy": 1 - share}, ["click", "buy"]) for share in shares]
@@ -68,7 +68,7 @@ def people(*groups: int) -> Context:
 
 @pytest.mark.parametrize("of", OF)
 @pytest.mark.parametrize("tower", [(), (4,)])
-def test_groups_that_want_other_tasks_are_served_better_than_by_any_common_weights(of: _Summed, tower: tuple[int, ...]):
+def test_groups_that_want_other_tasks_are_served_better_than_by_any_common_weights(of: SummedFusion, tower: tuple[int, ...]):
     fusion = Personal(of=of, by=("group", "taste"), target={"good": 1.0}, tower=tower)
     state, judged = World(300, True, 0).learned(fusion), World(1000, True, 1)
     own = judged.ndcg(fusion.score(judged.predictions, None, state, judged.context))
@@ -81,7 +81,7 @@ def test_groups_that_want_other_tasks_are_served_better_than_by_any_common_weigh
 
 
 @pytest.mark.parametrize("of", OF)
-def test_groups_that_want_the_same_lose_no_more_than_noise(of: _Summed):
+def test_groups_that_want_the_same_lose_no_more_than_noise(of: SummedFusion):
     fusion = Personal(of=of, by=("group", "taste"), target={"good": 1.0})
     losses = []
     for seed in range(3):

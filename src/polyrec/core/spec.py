@@ -75,8 +75,8 @@ class Family(Spec):
     """Base of the families of interchangeable specs: features, networks, tasks, balancers, fusions, encoders, splits.
 
     `class Task(Family, family="tasks")` opens a family; every subclass of it is a kind, known by its class name in
-    YAML, in the JSON schema and in `kinds()` from the moment it is defined. A kind whose name starts with an underscore
-    is a shared base, not a kind.
+    YAML, in the JSON schema and in `kinds()` from the moment it is defined. `class IdFeature(Feature, kind=False)` is a shared
+    base of kinds, not a kind.
     """
 
     family: ClassVar[str] = ""
@@ -85,12 +85,12 @@ class Family(Spec):
 
     _kinds: ClassVar[dict[str, type[Family]]] = {}
 
-    def __init_subclass__(cls, family: str | None = None, **options: Any) -> None:
+    def __init_subclass__(cls, family: str | None = None, kind: bool = True, **options: Any) -> None:
         super().__init_subclass__(**options)
         if family is not None:
             cls.family, cls._kinds = family, {}
             _FAMILIES[family] = cls
-        elif cls.__base__ is not Family and not cls.__name__.startswith("_"):
+        elif kind:
             cls._kinds[cls.__name__] = cls
 
     @classmethod

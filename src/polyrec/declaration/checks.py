@@ -9,18 +9,12 @@ from polyrec.core.errors import nearest
 from polyrec.core.names import SCORE
 from polyrec.data.labels import refuse_leakage
 from polyrec.declaration.declaration import Declaration
-from polyrec.features.categorical import Categorical
+from polyrec.features.derived import Derived, Scope
 from polyrec.features.feature import Feature
-from polyrec.features.history import History
-from polyrec.features.id_feature import _IdFeature
-from polyrec.features.joint import Joint
-from polyrec.features.light_gcn import LightGCN
 from polyrec.features.semantic_ids import SemanticIds
 from polyrec.ranges.checks import check_ranges
 from polyrec.rules.rule import check_rules
-from polyrec.tasks.binary import Binary
 from polyrec.tasks.order import in_order
-from polyrec.tasks.product import Product
 from polyrec.tasks.task import Task
 
 
@@ -57,9 +51,8 @@ def check_links(tasks: Sequence[Task]) -> None:
             if name not in by_name or name == task.name:
                 others = nearest(name, [other for other in by_name if other != task.name])
                 raise ValueError(f"task {task.name!r} comes after {name!r}, which is no other task. {others}")
-            if isinstance(task.after, Product) and not (isinstance(task, Binary) and isinstance(by_name[name], Binary)):
-                remedy = "Make both Binary, or use Transfer."
-                raise ValueError(f"task {task.name!r} comes after {name!r} by a Product, which is of probabilities. {remedy}")
+            assert task.after is not None
+            task.after.check(task, by_name[name])
             if len(by_name[name].views) > 1 or len(task.views) > 1:
                 raise ValueError(f"tasks {task.name!r} and {name!r} cannot be linked: one holds users against items")
     in_order(tasks)
@@ -85,20 +78,28 @@ def check_references(spec: Declaration) -> None:
             if task.numbers_of not in named:
                 remedy = nearest(task.numbers_of, named)
                 raise ValueError(f"task {task.name!r} is of {task.numbers_of!r}, which is no SemanticIds of `item`. {remedy}")
+    scope = _scope(spec)
     for feature in spec.all_features:
-        if isinstance(feature, History):
-            _check_history(feature, spec, by_name)
-        if isinstance(feature, LightGCN):
-            _check_graph(feature, spec, by_name)
-        if isinstance(feature, Joint):
-            _check_joint(feature, spec, by_name)
+        if isinstance(feature, Derived):
+            feature.check(scope)
+
+
+def _scope(spec: Declaration) -> Scope:
+    sides = {"user": spec.user, "item": spec.item, "features": spec.features}
+    return Scope(
+        features={feature.name: feature for feature in spec.all_features},
+        sides={feature.name: side for side, features in sides.items() for feature in features},
+        has_user_key=spec.key(spec.user) is not None,
+        views=spec.views,
+        inputs={task.name: task.inputs if isinstance(task.inputs, tuple) else () for task in spec.tasks},
+    )
 
 
 def check_fusion_features(spec: Declaration) -> None:
     """Refuse a fusion that reads features which are not there, have no vectors of their own, or depend on the item."""
-    parts = {name for own in spec.all_features if isinstance(own, Joint) for name in own.parts}
-    beside = [own for own in (*spec.user, *spec.features) if own.name not in parts]
-    known = [own.name for own in beside if not (isinstance(own, History) and own.pooling.sees_target)]
+    replaced = {name for feature in spec.all_features if isinstance(feature, Derived) for name in feature.replaces}
+    beside = [feature for feature in (*spec.user, *spec.features) if feature.name not in replaced]
+    known = [feature.name for feature in beside if not feature.sees_target]
     for name in spec.fusion.features_of():
         if name not in known:
             kind, remedy = type(spec.fusion).__name__, nearest(name, known)
@@ -117,57 +118,6 @@ def check_rules_fit(spec: Declaration) -> None:
         if rule.needs_vectors and not has_vectors:
             kind = type(rule).__name__
             raise ValueError(f"rule {kind} compares items by their vectors: declare a Retrieval task, or give it a `column`")
-
-
-def _check_history(history: History, spec: Declaration, by_name: Mapping[str, Feature]) -> None:
-    thing = f"history {history.name!r}"
-    if isinstance(by_name.get(history.of), History | LightGCN | None):
-        options = [name for name, feature in by_name.items() if not isinstance(feature, History | LightGCN)]
-        raise ValueError(f"{thing} is of {history.of!r}, which is no such feature. {nearest(history.of, options)}")
-    if history not in spec.user or spec.key(spec.user) is None:
-        raise ValueError(f"{thing} belongs in `user`, beside a Categorical that is the user's key")
-    if not history.pooling.sees_target:
-        return
-    for task in spec.tasks:
-        if any(history.name in view and history.of not in view for view in spec.views[task.name]):
-            raise ValueError(
-                f"task {task.name!r} may see the {thing} but not {history.of!r}, which its pooling holds the history "
-                "against. Choose another pooling, or other `inputs` for the task."
-            )
-
-
-def _check_graph(graph: LightGCN, spec: Declaration, by_name: Mapping[str, Feature]) -> None:
-    thing = f"graph {graph.name!r}"
-    sides = {feature.name: side for side, features in (("user", spec.user), ("item", spec.item)) for feature in features}
-    for name in (graph.of, graph.to):
-        found = by_name.get(name)
-        if not isinstance(found, Categorical) or name not in sides:
-            options = [key for key in sides if isinstance(by_name[key], Categorical)]
-            raise ValueError(f"{thing} needs {name!r} as a Categorical of user or item. {nearest(name, options)}")
-        if found.width != graph.width:
-            raise ValueError(f"{thing} has width {graph.width} and {name!r} width {found.width}: they must be equal")
-    if sides.get(graph.name) != sides[graph.of] or sides[graph.of] == sides[graph.to]:
-        raise ValueError(f"{thing} belongs on the side of {graph.of!r}, and {graph.to!r} on the other side")
-
-
-def _check_joint(joint: Joint, spec: Declaration, by_name: Mapping[str, Feature]) -> None:
-    thing = f"joint {joint.name!r}"
-    side = next(own for own in (spec.user, spec.item, spec.features) if joint in own)
-    beside = [feature.name for feature in side if feature is not joint]
-    ids = [name for name in beside if isinstance(by_name[name], Categorical)]
-    if joint.id not in ids:
-        raise ValueError(f"{thing} needs {joint.id!r} as a Categorical of its own side. {nearest(joint.id, ids)}")
-    content = [name for name in beside if not isinstance(by_name[name], _IdFeature | History | LightGCN | Joint)]
-    if joint.content not in content:
-        raise ValueError(f"{thing} needs {joint.content!r} as content of its own side. {nearest(joint.content, content)}")
-    for other in spec.all_features:
-        shared = set(joint.parts).intersection(other.parts) if isinstance(other, Joint) and other is not joint else set()
-        if shared:
-            raise ValueError(f"{shared.pop()!r} is part of {thing} and of {other.name!r}; declare it once for each")
-    for task in spec.tasks:
-        named = [name for name in joint.parts if name in task.inputs] if isinstance(task.inputs, tuple) else []
-        if named:
-            raise ValueError(f"task {task.name!r} has the input {named[0]!r}, which is part of the {thing}. Name the joint.")
 
 
 def _check_direct(task: Task, spec: Declaration, by_name: Mapping[str, Feature]) -> None:

@@ -17,17 +17,15 @@ from polyrec.core.spec import Spec
 from polyrec.data.conditions.expressions import require_columns
 from polyrec.data.read.wide import WideTable
 from polyrec.declaration.training import Training
+from polyrec.features.derived import Derived
 from polyrec.features.feature import Feature
-from polyrec.features.history import History
-from polyrec.features.id_feature import _IdFeature
-from polyrec.features.joint import Joint
+from polyrec.features.id_feature import IdFeature
 from polyrec.fusion.add import Add
 from polyrec.fusion.fusion import Fusion
 from polyrec.networks.mmoe import MMoE
 from polyrec.networks.network import Network
 from polyrec.ranges.range import Range
 from polyrec.rules.rule import Rule
-from polyrec.tasks.product import Product
 from polyrec.tasks.task import Task
 
 
@@ -97,8 +95,8 @@ class Declaration(Spec):
                 for name in task.inputs:
                     if name not in known:
                         raise ValueError(f"task {task.name!r} has no input {name!r}. {nearest(name, known)}")
-                joints = [joint for joint in self.all_features if isinstance(joint, Joint) and joint.name in task.inputs]
-                inputs = frozenset((*task.inputs, *(name for joint in joints for name in joint.parts)))
+                named = [f for f in self.all_features if isinstance(f, Derived) and f.name in task.inputs]
+                inputs = frozenset((*task.inputs, *(name for feature in named for name in feature.replaces)))
             parts = {"inputs": inputs, "user": user & inputs, "item": item & inputs}
             seen[task.name] = tuple(parts[view] for view in task.views)
             for view, names in zip(task.views, seen[task.name], strict=True):
@@ -118,7 +116,7 @@ class Declaration(Spec):
         utility = {term: weight for term, weight in self.training.utility.items() if term.split(".", 1)[0] == name}
         utility = {} if task.after is not None else utility
         return self.replace(
-            tasks=(task.replace(after=None, label=_label_of_path(task, by_name)),),
+            tasks=(task.replace(after=None, label=_label_alone(task, by_name)),),
             network=self.network.among([name]),
             balancing=FixedWeights(),
             calibration={key: value for key, value in self.calibration.items() if key == name},
@@ -130,30 +128,29 @@ class Declaration(Spec):
         )
 
     @property
-    def has_history(self) -> bool:
-        """Whether any feature is a history."""
-        return any(isinstance(feature, History) for feature in self.all_features)
+    def reads_log(self) -> bool:
+        """Whether any feature reads users' earlier rows."""
+        return any(isinstance(feature, Derived) and feature.reads_log for feature in self.all_features)
 
     @staticmethod
     def key(side: Iterable[Feature]) -> str | None:
         """Return the column of the first feature of ids of a side: Categorical, Hashed or Streamed."""
-        return next((feature.columns[0] for feature in side if isinstance(feature, _IdFeature)), None)
+        return next((feature.columns[0] for feature in side if isinstance(feature, IdFeature)), None)
 
     def roles(self, frame: WideTable) -> Roles:
         """Find the columns of user, item and time in a training table."""
         time = self.time or next((column for column in TIME_COLUMNS if column in frame.columns), None)
         if self.time is not None:
             require_columns(frame, (self.time,), "the declared `time`")
-        if time is None and self.has_history:
+        if time is None and self.reads_log:
             remedy = "Name the column of the time: Recommender(time=…)."
             found = f"neither of {TIME_COLUMNS} nor a declared `time`"
             raise UserError("a history", expected="a time column", found=found, remedy=remedy)
         return Roles(self.key(self.user), self.key(self.item), time)
 
 
-def _label_of_path(task: Task, by_name: Mapping[str, Task]) -> str:
-    label = task.label
-    for earlier in task.after.tasks if isinstance(task.after, Product) else ():
-        before = _label_of_path(by_name[earlier], by_name)
-        label = f"CASE WHEN CAST(({before}) AS BOOLEAN) = FALSE THEN FALSE ELSE CAST(({label}) AS BOOLEAN) END"
-    return label
+def _label_alone(task: Task, by_name: Mapping[str, Task]) -> str:
+    """Return the SQL expression of a task's label without the tasks before it."""
+    if task.after is None:
+        return task.label
+    return task.after.label(task.label, [_label_alone(by_name[earlier], by_name) for earlier in task.after.tasks])

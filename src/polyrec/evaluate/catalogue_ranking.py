@@ -16,7 +16,6 @@ from polyrec.data.conditions.expressions import meets, require_columns
 from polyrec.data.labels import has_label, label_of, read_labels
 from polyrec.evaluate.metrics.ranking import coverage, ranking_values
 from polyrec.predict.predictor import Predictor
-from polyrec.tasks.binary import Binary
 
 _MANY_USERS = 100
 
@@ -94,6 +93,6 @@ def _relevant(fitted: Predictor, frame: pl.DataFrame) -> pl.Series:
     if condition is not None:
         return meets(frame, condition, "condition `relevant`")
     for task in fitted.spec.tasks:
-        if isinstance(task, Binary) and has_label(frame, task):
+        if task.is_logit and has_label(frame, task):
             return read_labels(frame, task).cast(pl.Boolean).fill_null(False)
     return pl.Series(np.ones(frame.height, dtype=bool))

@@ -19,8 +19,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from polyrec.core.batch import Bag, Batch, Input, Padded, Repeated
+from polyrec.features.derived import Derived
 from polyrec.features.feature import Feature
-from polyrec.features.history import History
 
 MASK = ".mask"
 NEW_ITEM = "item.new"
@@ -40,8 +40,8 @@ def flatten(batch: Batch, features: Sequence[Feature]) -> dict[str, Tensor]:
     for feature in features:
         values = batch.inputs.get(feature.name)
         if isinstance(values, Padded):
-            assert isinstance(feature, History)
-            short = feature.length - values.mask_BL.shape[1]
+            assert isinstance(feature, Derived) and feature.longest is not None
+            short = feature.longest - values.mask_BL.shape[1]
             elements, filler = _tensor(values.elements), NONE if isinstance(values.elements, Bag) else 0
             is_real = values.mask_BL.flatten()[(...,) + (None,) * (elements.dim() - 1)]
             elements = torch.where(is_real, elements, filler).unflatten(0, values.mask_BL.shape)

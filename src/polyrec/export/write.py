@@ -21,10 +21,6 @@ from polyrec.core.names import FORMATS
 from polyrec.core.version import __version__
 from polyrec.export.inputs import BATCH, NEW_ITEM, dynamic_shapes, flatten, shapes
 from polyrec.export.module import ExportedModel
-from polyrec.features.history import History
-from polyrec.features.joint import Joint
-from polyrec.features.language_model import LanguageModel
-from polyrec.poolings.recurrent import Recurrent
 from polyrec.predict.outputs import lifts_new_items, rows_of_nothing
 from polyrec.predict.predictor import Predictor
 
@@ -75,22 +71,11 @@ def _check(fitted: Predictor, form: str) -> None:
     if fitted.has_score and fitted.spec.fusion.compares_rows:
         thing, found = f"export to {form} of the fusion {type(fitted.spec.fusion).__name__}", "one that compares rows"
         raise UserError(thing, expected="a score of each row alone", found=found, remedy="Choose another, such as Add.")
-    joints = {feature.name for feature in fitted.spec.all_features if isinstance(feature, Joint)}
-    for feature in fitted.spec.all_features:
-        if isinstance(feature, History) and feature.of in joints:
-            found, remedy = f"the joint {feature.of!r}, an id and its content", "Serve the model with polyrec."
+    features = {feature.name: feature for feature in fitted.spec.all_features}
+    for feature in features.values():
+        if (obstacle := feature.export_obstacle(features)) is not None:
             thing = f"export to {form} of the feature {feature.name!r}"
-            raise UserError(thing, expected="elements of one input", found=found, remedy=remedy)
-        if isinstance(feature, LanguageModel):
-            found = "a language model, which reads tokens and whose frozen weights are no part of an artifact"
-            remedy = "Declare a frozen Text, whose vectors are an input, or serve the model with polyrec."
-            thing = f"export to {form} of the feature {feature.name!r}"
-            raise UserError(thing, expected="a feature of numbers", found=found, remedy=remedy)
-        if isinstance(feature, History) and isinstance(feature.pooling, Recurrent):
-            found = "the pooling Recurrent, which steps over each history's own length"
-            remedy = "Choose another pooling, such as SASRec or Mean, or serve the model with polyrec."
-            thing = f"export to {form} of the feature {feature.name!r}"
-            raise UserError(thing, expected="a pooling that is the same operations for every row", found=found, remedy=remedy)
+            raise UserError(thing, expected=obstacle.expected, found=obstacle.found, remedy=obstacle.remedy)
 
 
 def _trace(module: ExportedModel, tensors: dict[str, Tensor], named: Mapping[str, tuple[str | int, ...]]) -> ExportedProgram:

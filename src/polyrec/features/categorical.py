@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from polyrec.core.batch import Dense, Input
 from polyrec.features.feature import Encoder, State
-from polyrec.features.id_feature import _IdFeature
+from polyrec.features.id_feature import IdFeature
 from polyrec.features.vocabulary import fit_vocabulary, lookup, rows_before
 from polyrec.layers.shared_table import SharedTable
 
 
-class Categorical(_IdFeature):
+class Categorical(IdFeature):
     """One of a set of values: an id, a code, a word, true or false.
 
     Output: row `number(value)` of a learned table of (vocabulary + 1) x width. Row 0 stands for null, for values with fewer

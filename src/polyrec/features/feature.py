@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
 
 import polars as pl
 from pydantic import Field
@@ -18,6 +20,15 @@ State = pl.DataFrame
 
 Rates = list[tuple[float, list[nn.Parameter]]]
 """Highest step sizes, each with the weights that take it."""
+
+
+@dataclass(frozen=True)
+class ExportObstacle:
+    """Why a feature cannot be exported: three of the four parts of an error."""
+
+    expected: str
+    found: str
+    remedy: str
 
 
 class Encoder(nn.Module):
@@ -76,12 +87,29 @@ class Feature(Family, family="features"):
         """Make the module that maps this feature's input to (B, width)."""
         raise NotImplementedError
 
+    @property
+    def sees_target(self) -> bool:
+        """Whether a feature of the user depends on the row's item too, so that its vector differs from item to item."""
+        return False
+
+    def pinned(self) -> Self:
+        """Return the feature with all that it reads from outside fixed at its present version, such as a commit of a model."""
+        return self
+
+    def identity(self) -> Mapping[str, Any] | None:
+        """Return what encoded columns depend on besides the declaration, such as the content of a model; None if nothing."""
+        return None
+
+    def export_obstacle(self, features: Mapping[str, Feature]) -> ExportObstacle | None:
+        """Return why a model with this feature cannot be exported, if it cannot; `features` are all features by name."""
+        return None
+
     def describe(self, state: State) -> dict[str, Any]:
         """Return what the state says to a reader: names and numbers, or lists of such, that JSON can hold."""
         return {}
 
 
-class _ColumnFeature(Feature):
+class ColumnFeature(Feature, kind=False):
     """A feature that reads exactly one column."""
 
     column: str | None = None

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from polyrec.core.batch import Dense, Input
 from polyrec.features.feature import Encoder, State
 from polyrec.features.hashing import hash_rows
-from polyrec.features.id_feature import _IdFeature
+from polyrec.features.id_feature import IdFeature
 from polyrec.layers.shared_table import FIRST_DEVIATION
 
 
-class Hashed(_IdFeature):
+class Hashed(IdFeature):
     """An id of which there are more than a table can hold, or of which new ones keep coming: a user, a query, a device.
 
     Output: `[table_1[h_1(value)], ..., table_k[h_k(value)]]`, parts of width / k side by side, each read by a hash function of

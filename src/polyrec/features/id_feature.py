@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import polars as pl
 
-from polyrec.features.feature import _ColumnFeature
+from polyrec.features.feature import ColumnFeature
 
 
-class _IdFeature(_ColumnFeature):
+class IdFeature(ColumnFeature, kind=False):
     """A feature of one column of ids, codes or words."""
 
     def ids(self, values: pl.DataFrame) -> pl.Series:

@@ -12,12 +12,17 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from polyrec.features.feature import Feature
+from polyrec.core.batch import Batch, Input, Pair
+from polyrec.core.errors import nearest
+from polyrec.features.categorical import Categorical
+from polyrec.features.derived import Derived, DerivedEncoder, Reader, Scope
+from polyrec.features.feature import State
+from polyrec.features.id_feature import IdFeature
 
 By = Literal["sum", "gate", "concat"]
 
 
-class Joint(Feature):
+class Joint(Derived):
     """An id and its content (a text, a vector, numbers), joined so that either can stand for the other.
 
     With `e` the id's row of its table, `c` the content's vector and s = 1 where the id has a row of its own, else 0:
@@ -56,37 +61,79 @@ class Joint(Feature):
         return self
 
     @property
-    def columns(self) -> tuple[str, ...]:
-        return ()
-
-    @property
-    def parts(self) -> tuple[str, str]:
-        """The names of the features of id and content."""
+    def reads(self) -> tuple[str, str]:
         return self.id, self.content
 
-    def build_joint(self, id_width: int, content_width: int) -> JointEncoder:
-        """Make the module that joins the vectors of the two."""
-        return JointEncoder(id_width, content_width, self.width, self.by)
+    @property
+    def replaces(self) -> tuple[str, str]:
+        return self.reads
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        return (self.id,)
+
+    def check(self, scope: Scope) -> None:
+        thing, beside = f"joint {self.name!r}", scope.beside(self)
+        ids = [name for name in beside if isinstance(scope.features[name], Categorical)]
+        if self.id not in ids:
+            raise ValueError(f"{thing} needs {self.id!r} as a Categorical of its own side. {nearest(self.id, ids)}")
+        content = [name for name in beside if not isinstance(scope.features[name], IdFeature | Derived)]
+        if self.content not in content:
+            raise ValueError(f"{thing} needs {self.content!r} as content of its own side. {nearest(self.content, content)}")
+        for other in scope.features.values():
+            shared = (
+                set(self.replaces).intersection(other.replaces) if isinstance(other, Derived) and other is not self else set()
+            )
+            if shared:
+                raise ValueError(f"{shared.pop()!r} is part of {thing} and of {other.name!r}; declare it once for each")
+        for task, inputs in scope.inputs.items():
+            named = [name for name in self.replaces if name in inputs]
+            if named:
+                raise ValueError(f"task {task!r} has the input {named[0]!r}, which is part of the {thing}. Name the joint.")
+
+    def build_derived(self, widths: Mapping[str, int], state: State | None) -> JointEncoder:
+        return JointEncoder(self, widths[self.id], widths[self.content])
 
 
-class JointEncoder(nn.Module):
+class JointEncoder(DerivedEncoder):
     """Maps an id's vector (N, J), whether it counts (N,) and the content's vector (N, C) to (N, K)."""
 
-    def __init__(self, id_width: int, content_width: int, width: int, by: By) -> None:
+    def __init__(self, joint: Joint, id_width: int, content_width: int) -> None:
         super().__init__()
-        self.by = by
-        if by == "concat":
+        self.by, self.names, self.alone, width = joint.by, joint.reads, joint.alone, joint.width
+        self._counts: Tensor | None = None
+        if self.by == "concat":
             self.both = nn.Linear(id_width + content_width + 1, width)
             return
         self.id = nn.Identity() if id_width == width else nn.Linear(id_width, width, bias=False)
         self.content = nn.Identity() if content_width == width else nn.Linear(content_width, width)
-        if by == "gate":
+        if self.by == "gate":
             self.gate = nn.Linear(2 * width, width)
 
-    def __call__(self, id_NJ: Tensor, seen_N: Tensor, content_NC: Tensor) -> Tensor:
-        return super().__call__(id_NJ, seen_N, content_NC)
+    def begin(self) -> None:
+        """Draw whether ids count in this batch, (1,), where the content is to stand alone in some."""
+        self._counts = torch.rand(1) >= self.alone if self.training and self.alone > 0 else None
 
-    def forward(self, id_NJ: Tensor, seen_N: Tensor, content_NC: Tensor) -> Tensor:
+    def forward(self, reader: Reader) -> Tensor:
+        name, content = self.names
+        return self._joined(reader, reader.ids(name), reader.input(content))
+
+    def input(self, batch: Batch) -> Pair:
+        name, content = self.names
+        return Pair(batch.inputs[name], batch.inputs[content])
+
+    def elements(self, reader: Reader, values: Input) -> Tensor:
+        assert isinstance(values, Pair) and isinstance(values.first, Tensor)
+        return self._joined(reader, reader.dropped(self.names[0], values.first), values.second)
+
+    def _joined(self, reader: Reader, ids: Tensor, content: Input) -> Tensor:
+        """Return the vectors (N, K) of ids, after their dropout, with their content."""
+        if self._counts is not None:
+            ids = ids * self._counts
+        return self.join(reader.lookup(self.names[0], ids), ids > 0, reader.elements(self.names[1], content))
+
+    def join(self, id_NJ: Tensor, seen_N: Tensor, content_NC: Tensor) -> Tensor:
+        """Return the joined vectors (N, K)."""
         seen_N1 = seen_N.to(content_NC.dtype).unsqueeze(1)
         if self.by == "concat":
             return self.both(torch.cat([id_NJ * seen_N1, content_NC, 1 - seen_N1], 1))
@@ -95,8 +142,3 @@ class JointEncoder(nn.Module):
             return id_NK * seen_N1 + content_NK
         gate_NK = seen_N1 * torch.sigmoid(self.gate(torch.cat([id_NK, content_NK], 1)))
         return gate_NK * id_NK + (1 - gate_NK) * content_NK
-
-
-def elements_of(feature: Feature, by_name: Mapping[str, Feature]) -> tuple[Feature, ...]:
-    """Return the features that read columns for a feature: the two of a joint, else itself."""
-    return tuple(by_name[name] for name in feature.parts) if isinstance(feature, Joint) else (feature,)

@@ -6,7 +6,7 @@ Shape letters: N rows, B rows of a batch, U distinct texts, D width of the langu
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from polyrec.core.batch import Bag, Input, Lookup, Ragged, Repeated
 from polyrec.core.errors import UserError
-from polyrec.features.feature import Encoder, Rates, State
-from polyrec.features.text_feature import _TextFeature, numbered
+from polyrec.features.feature import Encoder, ExportObstacle, Feature, Rates, State
+from polyrec.features.text_feature import TextFeature, numbered
 from polyrec.language.encoder import TextEncoder
 from polyrec.language.encoders.package import Package
 from polyrec.language.post_processing import PostProcessing
@@ -31,7 +31,7 @@ _SAMPLE = 256
 """Training texts over which vectors are centred and scaled."""
 
 
-class LanguageModel(_TextFeature):
+class LanguageModel(TextFeature):
     """A text about the row, through a language model that is trained jointly with the tasks.
 
     Alone, below a `SharedBottom` or experts, it is the network that all tasks share; beside other features it is one input of
@@ -97,6 +97,13 @@ class LanguageModel(_TextFeature):
                 remedy="Install the model it was trained on, or fit again.",
             )
         return LanguageModelEncoder(transformer, state, self.width, self.learning_rate)
+
+    def export_obstacle(self, features: Mapping[str, Feature]) -> ExportObstacle:
+        return ExportObstacle(
+            expected="a feature of numbers",
+            found="a language model, which reads tokens and whose frozen weights are no part of an artifact",
+            remedy="Declare a frozen Text, whose vectors are an input, or serve the model with polyrec.",
+        )
 
     def describe(self, state: State) -> dict[str, Any]:
         return {"truncated": state["truncated"][0]}

@@ -5,21 +5,27 @@ Shape letters: U values of the own id, V values of the other side's id, K width.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Self
 
 import polars as pl
 import torch
 from pydantic import Field, model_validator
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import functional
 
-from polyrec.features.feature import Feature, State
+from polyrec.core.batch import Column, Dense
+from polyrec.core.errors import nearest
+from polyrec.features.categorical import Categorical
+from polyrec.features.derived import Derived, DerivedEncoder, Reader, Scope
+from polyrec.features.feature import State
 from polyrec.layers.propagation import Propagation
 
 OWN, OTHER = "own", "other"
 """Columns of the state: the two ends of an edge, as numbers in the two vocabularies."""
 
 
-class LightGCN(Feature):
+class LightGCN(Derived):
     """The row's id `of` as the mean, over the layers of light graph convolution (He et al., SIGIR 2020), of the embeddings
     around it: `e_u = sum_l e_u^(l) / (L + 1)`, l from 0 to L, the number of layers.
 
@@ -53,30 +59,72 @@ class LightGCN(Feature):
         return self
 
     @property
-    def columns(self) -> tuple[str, ...]:
-        return ()
+    def reads(self) -> tuple[str, ...]:
+        return self.of, self.to
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        return (self.of,)
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        return self.of, self.to
+
+    def check(self, scope: Scope) -> None:
+        thing = f"graph {self.name!r}"
+        sides = {name: side for name, side in scope.sides.items() if side != "features"}
+        for name in self.reads:
+            read = scope.features.get(name)
+            if not isinstance(read, Categorical) or name not in sides:
+                options = [key for key in sides if isinstance(scope.features[key], Categorical)]
+                raise ValueError(f"{thing} needs {name!r} as a Categorical of user or item. {nearest(name, options)}")
+            if read.width != self.width:
+                raise ValueError(f"{thing} has width {self.width} and {name!r} width {read.width}: they must be equal")
+        if sides.get(self.name) != sides[self.of] or sides[self.of] == sides[self.to]:
+            raise ValueError(f"{thing} belongs on the side of {self.of!r}, and {self.to!r} on the other side")
+
+    def fit_derived(self, encoded: Callable[[str], Column]) -> State:
+        columns = [encoded(name) for name in self.reads]
+        return self.fit_edges(*(pl.Series(column.values_N.numpy()) for column in columns if isinstance(column, Dense)))
 
     def fit_edges(self, own_numbers: pl.Series, other_numbers: pl.Series) -> State:
         """Return the distinct pairs of numbers of the training rows; the two series are the rows' values as encoded."""
         pairs = pl.DataFrame({OWN: own_numbers.cast(pl.Int32), OTHER: other_numbers.cast(pl.Int32)})
         return pairs.filter((pl.col(OWN) > 0) & (pl.col(OTHER) > 0)).unique().sort(OWN, OTHER)
 
-    def build(self, state: State) -> GraphEncoder:  # type: ignore[override]  # it reads two tables, no input of its own
-        """Make the module that maps the two learned tables to the own one, propagated."""
-        return GraphEncoder(state[OWN].to_torch(), state[OTHER].to_torch(), self.layers)
+    def build_derived(self, widths: Mapping[str, int], state: State | None) -> GraphEncoder:
+        assert state is not None
+        return GraphEncoder(state[OWN].to_torch(), state[OTHER].to_torch(), self.layers, self.of, self.to)
 
 
-class GraphEncoder(nn.Module):
-    """Maps the two learned tables (U, K) and (V, K) to the own table (U, K) as seen through the graph."""
+class GraphEncoder(DerivedEncoder):
+    """Maps two learned tables (U, K) and (V, K) to the first as seen through the graph, then looks up the rows' ids."""
 
-    def __init__(self, own_E: Tensor, other_E: Tensor, layers: int) -> None:
+    def __init__(self, own_E: Tensor, other_E: Tensor, layers: int, of: str, to: str) -> None:
         super().__init__()
         self.propagation = Propagation(own_E, other_E, layers)
+        self.id_name, self.other_name = of, to
+        self._kept: Tensor | None = None
 
-    def __call__(self, own_UK: Tensor, other_VK: Tensor) -> Tensor:
-        return super().__call__(own_UK, other_VK)
+    def forward(self, reader: Reader) -> Tensor:
+        return functional.embedding(reader.ids(self.id_name), self._table(reader))
 
-    def forward(self, own_UK: Tensor, other_VK: Tensor) -> Tensor:
+    def train(self, mode: bool = True) -> GraphEncoder:
+        """Switch to training or back; the propagated table is dropped, for the tables may have changed."""
+        self._kept = None
+        return super().train(mode)
+
+    def propagate(self, own_UK: Tensor, other_VK: Tensor) -> Tensor:
+        """Return the first table as seen through the graph; rows without edges stay as they are."""
         seen_UK, _ = self.propagation(own_UK, other_VK)
         has_edges_U1 = self.propagation.left_degrees(len(own_UK)).unsqueeze(1) > 0
         return torch.where(has_edges_U1, seen_UK, own_UK)
+
+    def _table(self, reader: Reader) -> Tensor:
+        """Return the propagated table (U, K); outside training it is computed once."""
+        if self._kept is not None and not torch.is_grad_enabled():
+            return self._kept
+        table_UK = self.propagate(reader.table(self.id_name), reader.table(self.other_name))
+        if not self.training and not torch.is_grad_enabled():
+            self._kept = table_UK
+        return table_UK

@@ -10,12 +10,12 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from polyrec.core.batch import Bag, Input, Ragged
-from polyrec.features.feature import Encoder, State, _ColumnFeature
+from polyrec.features.feature import ColumnFeature, Encoder, State
 from polyrec.features.vocabulary import fit_vocabulary, lookup, rows_before
 from polyrec.layers.shared_table import FIRST_DEVIATION
 
 
-class MultiCategorical(_ColumnFeature):
+class MultiCategorical(ColumnFeature):
     """A bag of values: genres, tags, interests. Order and repetition inside a row count only through the mean or sum.
 
     Output: mean or sum of the rows of a learned table of (vocabulary + 1) x width; zero for an empty or null bag. Values

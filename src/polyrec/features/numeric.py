@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from polyrec.core.batch import Dense, Input
 from polyrec.core.errors import UserError
-from polyrec.features.feature import Encoder, State, _ColumnFeature
+from polyrec.features.feature import ColumnFeature, Encoder, State
 
 _GRID = 1001
 
 
-class _NumberFeature(_ColumnFeature):
+class NumberFeature(ColumnFeature, kind=False):
     """A feature that reads a column of finite numbers."""
 
     def numbers(self, values: pl.DataFrame) -> pl.Series:
@@ -38,7 +38,7 @@ class _NumberFeature(_ColumnFeature):
         return numbers
 
 
-def require_single(scaled: np.ndarray, feature: _ColumnFeature) -> None:
+def require_single(scaled: np.ndarray, feature: ColumnFeature) -> None:
     """Raise `UserError` where scaled values (N, …) are too large for single precision, in which the model computes."""
     too_large = np.abs(scaled) > np.finfo(np.float32).max
     if too_large.any():
@@ -50,7 +50,7 @@ def require_single(scaled: np.ndarray, feature: _ColumnFeature) -> None:
         )
 
 
-class Numeric(_NumberFeature):
+class Numeric(NumberFeature):
     """A quantity: age, price, seconds since, a count.
 
     The value is scaled, then a linear layer maps (scaled value, 1 if null) to (B, width); a null's scaled value is 0.

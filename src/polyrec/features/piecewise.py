@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 from polyrec.core.batch import Dense, Input
 from polyrec.features.feature import Encoder, State
-from polyrec.features.numeric import _NumberFeature
+from polyrec.features.numeric import NumberFeature
 
 _ALIKE = 1e-9
 """Share of the edges' span below which two of them differ by rounding alone."""
 
 
-class Piecewise(_NumberFeature):
+class Piecewise(NumberFeature):
     """A quantity whose effect bends, jumps or has peaks: an age, a capital gain, a price.
 
     Piecewise linear encoding (Gorishniy et al., NeurIPS 2022): bin t from edge b_t to edge b_(t+1) gives

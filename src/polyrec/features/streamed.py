@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from polyrec.core.batch import Dense, Input
 from polyrec.core.errors import UserError
 from polyrec.features.feature import Encoder, State
-from polyrec.features.id_feature import _IdFeature
+from polyrec.features.id_feature import IdFeature
 from polyrec.features.stream_vocabulary import LAST_SEEN, ROW, update_vocabulary
 from polyrec.features.vocabulary import VALUE, lookup
 from polyrec.layers.shared_table import FIRST_DEVIATION
 
 
-class Streamed(_IdFeature):
+class Streamed(IdFeature):
     """An id of which new ones keep coming and old ones are not seen again: a video, a session, an advertisement.
 
     Output: row `r(value)` of a learned table of (rows + 1) x width. An id has a row of its own once it was seen `admit_after`

@@ -12,7 +12,7 @@ from polyrec.core.batch import Indexed
 from polyrec.core.frames import pack, unpack
 from polyrec.features.feature import Encoder, State
 from polyrec.features.numeric import LinearEncoder
-from polyrec.features.text_feature import _TextFeature, numbered
+from polyrec.features.text_feature import TextFeature, numbered
 from polyrec.language.cache.counting import counting
 from polyrec.language.encoder import TextEncoder
 from polyrec.language.encoders.vectors import learn, vectors
@@ -22,7 +22,7 @@ _NOTHING = "nothing"
 """Stands for the training texts of an encoder that learns from them, where all of them are blank."""
 
 
-class Text(_TextFeature):
+class Text(TextFeature):
     """A text about the row, through a frozen language model and a learned adapter.
 
     The template is filled from the columns, white space folded, control characters dropped, and each distinct text encoded

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import string
-from typing import Self
+from collections.abc import Mapping
+from typing import Any, Self
 
 import polars as pl
 from pydantic import Field, model_validator
@@ -15,7 +16,7 @@ from polyrec.language.encoder import TextEncoder
 from polyrec.language.encoders.package import Package
 
 
-class _TextFeature(Feature):
+class TextFeature(Feature, kind=False):
     """A feature of a text that a template makes of the row's columns."""
 
     template: str | None = None
@@ -43,6 +44,12 @@ class _TextFeature(Feature):
         if self.template is None:
             return (self.name,)
         return tuple(dict.fromkeys(field for _, field, _, _ in string.Formatter().parse(self.template) if field))
+
+    def pinned(self) -> Self:
+        return self.replace(encoder=self.encoder.pinned())
+
+    def identity(self) -> Mapping[str, Any]:
+        return dict(self.encoder.identity())
 
     def render(self, values: pl.DataFrame) -> pl.Series:
         """Return each row's text; empty where all its columns are null or blank."""

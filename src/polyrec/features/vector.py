@@ -8,11 +8,11 @@ import torch
 
 from polyrec.core.batch import Dense
 from polyrec.core.errors import UserError
-from polyrec.features.feature import Encoder, State, _ColumnFeature
+from polyrec.features.feature import ColumnFeature, Encoder, State
 from polyrec.features.numeric import LinearEncoder, require_single
 
 
-class Vector(_ColumnFeature):
+class Vector(ColumnFeature):
     """Numbers of fixed length made elsewhere: an image's embedding, a sensor's window, a text's vector.
 
     Each dimension is standardised over the training rows, then a linear layer maps (vector, 1 if null) to (B, width); a

@@ -26,8 +26,6 @@ from polyrec.data.read.sources import Source
 from polyrec.data.tables import Tables
 from polyrec.declaration.declaration import Declaration
 from polyrec.declaration.training import Training
-from polyrec.features.feature import Feature
-from polyrec.features.text_feature import _TextFeature
 from polyrec.fit.calibrate import calibrate
 from polyrec.fit.judge import Judge
 from polyrec.fit.start import check_start, take_over
@@ -227,12 +225,8 @@ def _described(spec: Declaration, states: Mapping[str, pl.DataFrame]) -> dict[st
 
 def _pinned(spec: Declaration) -> Declaration:
     """Return the declaration with its text encoders fixed at what they read now, such as a commit of a model by name."""
-
-    def fixed(feature: Feature) -> Feature:
-        return feature.replace(encoder=feature.encoder.pinned()) if isinstance(feature, _TextFeature) else feature
-
-    sides = {side: tuple(fixed(own) for own in getattr(spec, side)) for side in ("user", "item", "features")}
-    return spec if all(getattr(spec, side) == own for side, own in sides.items()) else spec.replace(**sides)
+    sides = {side: tuple(feature.pinned() for feature in getattr(spec, side)) for side in ("user", "item", "features")}
+    return spec if all(getattr(spec, side) == pinned for side, pinned in sides.items()) else spec.replace(**sides)
 
 
 def _inside(folder: Path | None, name: str) -> Path | None:

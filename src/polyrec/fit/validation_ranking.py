@@ -17,7 +17,6 @@ from polyrec.data.conditions.expressions import evaluate
 from polyrec.data.encoding import encode_features
 from polyrec.data.prepared import Prepared
 from polyrec.declaration.declaration import Declaration
-from polyrec.features.history import History
 from polyrec.model.model import Model
 from polyrec.tasks.codes import codes, plain
 from polyrec.tasks.retrieval import Retrieval
@@ -44,7 +43,7 @@ class ValidationRanking:
         self.items = Prepared({**user, **known}, {}, {}, items.height)
         self.rows: dict[str, Tensor] = {}
         self.places: dict[str, Tensor] = {}
-        aimed = any(isinstance(feature, History) and feature.sees_target for feature in spec.user)
+        aimed = any(feature.sees_target for feature in spec.user)
         for task in spec.tasks if not aimed else ():
             if isinstance(task, Retrieval):
                 self._add(task, items)

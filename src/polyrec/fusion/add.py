@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from polyrec.fusion.fusion import double
-from polyrec.fusion.weighted import _Summed
+from polyrec.fusion.weighted import SummedFusion
 
 
-class Add(_Summed):
+class Add(SummedFusion):
     """`s = sum_t w_t p_t` over the predictions in their own units (a probability; stars, seconds).
 
     A negative weight ranks down what the task predicts, such as a complaint.

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from polyrec.fusion.fusion import double
-from polyrec.fusion.weighted import _Summed
+from polyrec.fusion.weighted import SummedFusion
 
 _SMALLEST = 1e-9
 
 
-class Multiply(_Summed):
+class Multiply(SummedFusion):
     """`s = prod_t max(p_t, 1e-9)^(a_t)`: what industrial rankers use for probabilities, since a ratio has no unit.
 
     Predictions below 1e-9, such as a negative regression, count as 1e-9. A negative power ranks down.

@@ -34,7 +34,7 @@ from polyrec.fusion.head import (
     with_weights,
 )
 from polyrec.fusion.target import worth
-from polyrec.fusion.weighted import _Summed
+from polyrec.fusion.weighted import SummedFusion
 
 MOST = math.log(10.0)
 """The largest logarithm of what a weight is multiplied by: nobody's weights are more than 10 times or less than a tenth."""
@@ -80,15 +80,15 @@ class Personal(Fusion):
 
     @model_validator(mode="after")
     def _is_of_a_sum(self) -> Self:
-        if not isinstance(self.of, _Summed):
+        if not isinstance(self.of, SummedFusion):
             kind = type(self.of).__name__
             raise ValueError(f"Personal is of a fusion with a weight for each task, Add or Multiply, and not of {kind}")
         return self
 
     @property
-    def summed(self) -> _Summed:
+    def summed(self) -> SummedFusion:
         """The fusion whose weights are personal."""
-        assert isinstance(self.of, _Summed)
+        assert isinstance(self.of, SummedFusion)
         return self.of
 
     def names(self) -> Sequence[str]:

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from polyrec.fusion.context import NO_CONTEXT, Context
 from polyrec.fusion.fusion import State, double
-from polyrec.fusion.weighted import _Weighted
+from polyrec.fusion.weighted import WeightedFusion
 
 
-class Rank(_Weighted):
+class Rank(WeightedFusion):
     """`s = sum_t w_t u_t`, where `u_t = (#lower + #equal / 2) / n` is the share of the n rows of the request that task t ranks
     below the row, ties half, the row itself among the equal ones.
 

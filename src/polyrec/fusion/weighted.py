@@ -11,7 +11,7 @@ from polyrec.fusion.context import NO_CONTEXT, Context
 from polyrec.fusion.fusion import Fusion, State, double
 
 
-class _Weighted(Fusion):
+class WeightedFusion(Fusion, kind=False):
     """A fusion with a number for each task, in the field that `parts_field` names; tasks not named do not count."""
 
     parts_field: ClassVar[str] = "weights"
@@ -43,7 +43,7 @@ class _Weighted(Fusion):
         return self.replace(**{self.parts_field: {**(self.parts() or dict.fromkeys(tasks, 1.0)), **weights}})
 
 
-class _Summed(_Weighted):
+class SummedFusion(WeightedFusion, kind=False):
     """A fusion whose score rises with the sum over tasks of each one's number and `term`, row by row."""
 
     def combined(self, weights: Mapping[str, float | Tensor], predictions: Mapping[str, Tensor]) -> Tensor:

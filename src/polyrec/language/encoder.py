@@ -57,7 +57,7 @@ def check_texts(texts: Sequence[str]) -> None:
             ) from error
 
 
-class _LearnedEncoder(TextEncoder):
+class LearnedEncoder(TextEncoder, kind=False):
     """An encoder that is fitted on training texts. Its vectors are cheap and depend on what it learned: no cache keeps them."""
 
     def learn(self, texts: Sequence[str]) -> pl.DataFrame:

@@ -17,9 +17,10 @@ from polyrec.model.encoders import Encoders
 from polyrec.networks.bypass import Bypass
 from polyrec.networks.network import Network
 from polyrec.networks.shared_network import SharedNetwork
+from polyrec.tasks.head import Head
 from polyrec.tasks.link import LinkModule
 from polyrec.tasks.order import in_order
-from polyrec.tasks.task import Head, Task
+from polyrec.tasks.task import Task
 
 Views = Mapping[str, Sequence[frozenset[str]]]
 """For each task the features of each of its views: one view for most, two for tasks that hold the user against the item."""
@@ -63,8 +64,8 @@ class Model(nn.Module):
             head = task.build(self.network.width, task_states[task.name])
             self.heads[task.name] = head
             if task.after is not None:
-                widths = [self.heads[name].tower.width for name in task.after.tasks]
-                link = task.after.build(head.tower.width, widths)
+                widths = [self.heads[name].width for name in task.after.tasks]
+                link = task.after.build(head.width, widths)
                 if link is not None:
                     self.links[task.name], self.earlier[task.name] = link, task.after.tasks
         self.parts = {name: len(views[name]) for name in self.tasks}

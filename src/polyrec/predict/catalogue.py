@@ -21,11 +21,10 @@ from polyrec.calibration.calibrator import calibrated
 from polyrec.core.batch import Batch, Column, Ragged, appended
 from polyrec.core.errors import UserError
 from polyrec.data.encoding import encode_features
-from polyrec.data.histories import USER, Log
 from polyrec.data.keys import Keys
+from polyrec.data.log import USER, Log
 from polyrec.data.prepared import Prepared
 from polyrec.declaration.declaration import Roles
-from polyrec.features.history import History
 from polyrec.fusion.context import Context
 from polyrec.model.model import Model
 from polyrec.model.objective import Objective
@@ -208,13 +207,12 @@ class Catalogue:
         found[:, self.model.width :] = self._vectors[1][row]
         return found
 
-    def user_state(self, task: str, given: Mapping[str, Any]) -> Tensor:
-        """Return the state (1, H) of the tower of a task that sees the user's side alone, for one user."""
+    def user_hidden(self, task: str, given: Mapping[str, Any]) -> Tensor:
+        """Return the hidden state (1, H) of a task that sees the user's side alone, for one user."""
         view = next(number for number, seen in enumerate(self.model.views.values()) if (task, 0) in seen)
         with torch.inference_mode():
             fixed_F = self._fixed(self.users.columns(given))
-            hidden = self._networks[view](fixed_F, self._vectors[0][:1], [task])
-            return self.model.heads[task].tower(hidden[task])
+            return self._networks[view](fixed_F, self._vectors[0][:1], [task])[task]
 
     def numbers(self, feature: str) -> Tensor:
         """Return the numbers (I, X) that a feature has of the items."""
@@ -264,7 +262,7 @@ class Catalogue:
 
     @cached_property
     def _sides(self) -> Sides:
-        aimed = [f.name for f in self.spec.all_features if isinstance(f, History) and f.sees_target]
+        aimed = [f.name for f in self.spec.all_features if f.sees_target]
         item = [feature.name for feature in self.spec.item]
         return Sides(item, aimed, [f.name for f in self.spec.all_features if f.name not in (*item, *aimed)])
 

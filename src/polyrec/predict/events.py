@@ -7,20 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import polars as pl
 import torch
 from torch import Tensor
 
-from polyrec.core.batch import Column, Constant, Paired, Sequence, appended, few
+from polyrec.core.batch import Column, Constant, few
 from polyrec.core.errors import UserError
-from polyrec.data.conditions.expressions import meets, require_columns
-from polyrec.data.histories import TIME, USER, Log
+from polyrec.data.conditions.expressions import require_columns
+from polyrec.data.log import TIME, USER, Log
 from polyrec.data.times import read_times
+from polyrec.features.derived import Derived
 from polyrec.features.feature import Feature, State
-from polyrec.features.history import History
-from polyrec.features.joint import elements_of
 
 
 @dataclass(frozen=True)
@@ -95,46 +95,28 @@ def with_events(
     states: Mapping[str, State],
     items: Mapping[str, Column],
 ) -> dict[str, Column]:
-    """Return a user's columns, each the same in every row, with histories that go on with the events.
+    """Return a user's columns, each the same in every row, with those that read the log extended by the events.
 
-    `items` holds the catalogue's columns. An event counts in a history by the history's own condition. The elements are those
-    of the catalogue; of items that are not in it, and of features that are not the item's, they are read off the events.
+    `items` holds the catalogue's columns. The elements are those of the catalogue; those of items that are not in it, and of
+    features that are not the item's, are encoded from the events.
     """
-    found = dict(columns)
+    extended = dict(columns)
     for name, column in columns.items():
-        history = features[name]
-        if not isinstance(history, History):
-            continue
-        assert isinstance(column, Constant) and isinstance(column.column, Sequence)
-        counted = _counted(history, events)[-history.length :]
-        if len(counted) == 0:
-            continue
-        of = elements_of(features[history.of], features)
-        parts = [_elements(own, states[own.name], events, counted, items) for own in of]
-        new = parts[0] if len(parts) == 1 else Paired(*parts)
-        found[name] = Constant(_followed(column.column, column.row, new, len(counted), history.length))
-    return found
+        feature = features[name]
+        if isinstance(feature, Derived) and feature.reads_log:
+            assert isinstance(column, Constant)
+            elements = partial(_elements, states, events, items)
+            longer = feature.extended(column.column, column.row, Log(events.frame), features, elements)
+            extended[name] = column if longer is None else Constant(longer)
+    return extended
 
 
-def _counted(history: History, events: Events) -> Tensor:
-    """Return which events count, by their place."""
-    places = torch.arange(events.frame.height)
-    if history.where is None:
-        return places
-    return places[meets(events.frame, history.where, f"condition of the history {history.name!r}").to_torch()]
-
-
-def _elements(feature: Feature, state: State, events: Events, counted: Tensor, items: Mapping[str, Column]) -> Column:
-    rows = events.rows_E[counted]
+def _elements(
+    states: Mapping[str, State], events: Events, items: Mapping[str, Column], feature: Feature, matches_E: Tensor
+) -> Column:
+    """Return the column of a feature for the events at some positions."""
+    rows = events.rows_E[matches_E]
     if feature.name in items and (rows >= 0).all():
         return few(items[feature.name], rows)
-    read = events.frame[counted.numpy()].select(feature.columns)
-    return few(feature.encode(read, state), torch.arange(len(counted)))
-
-
-def _followed(known: Sequence, row: int, new: Column, count: int, length: int) -> Sequence:
-    """Return a sequence of one row: what a user's ends with, and `count` new elements, `length` of both at most."""
-    end, kept = int(known.ends_N[row]), min(int(known.lengths_N[row]), length - count)
-    both = appended(few(known.elements, torch.arange(end - kept, end)), new) if kept else new
-    total = torch.tensor([kept + count])
-    return Sequence(both, total, total)
+    values = events.frame[matches_E.numpy()].select(feature.columns)
+    return few(feature.encode(values, states[feature.name]), torch.arange(len(matches_E)))

@@ -43,6 +43,7 @@ class Generator:
         if exclude_seen:
             kept_I[catalogue.seen(user.get(catalogue.user_key))] = False
         with torch.inference_mode():
-            items_E, logs_E = beam_search(head.decoder, catalogue.user_state(self.task, user), self.tree, beams, kept_I)
+            state_BH = head.tower(catalogue.user_hidden(self.task, user))
+            items_E, logs_E = beam_search(head.decoder, state_BH, self.tree, beams, kept_I)
         probability = pl.Series(self.task, logs_E[:k].exp().numpy())
         return catalogue.items[items_E[:k].numpy()].select(catalogue.item_key).with_columns(probability)

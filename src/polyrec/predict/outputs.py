@@ -14,7 +14,7 @@ from torch import Tensor
 
 from polyrec.core.batch import Batch
 from polyrec.data.encoding import encode_features
-from polyrec.data.histories import USER, Log
+from polyrec.data.log import USER, Log
 from polyrec.data.prepared import Prepared
 from polyrec.declaration.declaration import Declaration
 from polyrec.fusion.context import NO_CONTEXT, Context
@@ -101,7 +101,7 @@ def rows_of_nothing(
     """Return rows of which nothing is known, given the states of features, what a recommender keeps, and the user's key."""
     values = frames["columns"].clear(rows)
     log, who = None, None
-    if spec.has_history:
+    if spec.reads_log:
         assert user is not None, "a history is of a user"
         log, who = Log(frames["log"]), values.select(pl.col(user).alias(USER))
     columns = encode_features(values, spec.all_features, states, log, who)

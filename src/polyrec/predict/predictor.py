@@ -18,8 +18,8 @@ from polyrec.artifact.parts import Parts
 from polyrec.calibration.calibrator import calibrated
 from polyrec.core.errors import UserError
 from polyrec.core.names import SCORE
-from polyrec.data.histories import USER
 from polyrec.data.keys import number_groups
+from polyrec.data.log import USER
 from polyrec.data.read.sources import Source
 from polyrec.data.tables import Tables
 from polyrec.declaration.declaration import Declaration, Roles

@@ -7,7 +7,7 @@ import polars as pl
 from polyrec.artifact.parts import Parts
 from polyrec.data.conditions.expressions import require_columns
 from polyrec.data.encoding import encode_features, require_features
-from polyrec.data.histories import TIME, USER
+from polyrec.data.log import TIME, USER
 from polyrec.data.prepared import Prepared
 from polyrec.data.read.sources import Source
 from polyrec.data.tables import Tables, join
@@ -33,7 +33,7 @@ def prepare_rows(catalogue: Catalogue, frame: pl.DataFrame) -> Prepared:
     spec, roles = catalogue.spec, catalogue.roles
     require_features(frame, spec.all_features)
     log, rows = None, None
-    if spec.has_history:
+    if spec.reads_log:
         log, rows = catalogue.log, _as_looked_up(catalogue, frame)
         if TIME in rows.columns:
             keys = [name for name in (USER, TIME, roles.item) if name is not None]

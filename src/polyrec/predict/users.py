@@ -12,9 +12,9 @@ from polyrec.artifact.parts import Parts
 from polyrec.core.batch import Column, Constant
 from polyrec.core.errors import UserError, nearest
 from polyrec.data.encoding import encode_features
-from polyrec.data.histories import TIME, USER, Log
 from polyrec.data.keys import Keys
-from polyrec.features.text_feature import _TextFeature
+from polyrec.data.log import TIME, USER, Log
+from polyrec.features.text_feature import TextFeature
 
 
 class Users:
@@ -30,7 +30,7 @@ class Users:
         self.features = {feature.name: feature for feature in (*spec.user, *spec.features)}
         self.kinds = {column: schema[column] for feature in self.features.values() for column in feature.columns}
         self.read = {column: [f.name for f in self.features.values() if column in f.columns] for column in self.kinds}
-        self.texts = {feature.name for feature in self.features.values() if isinstance(feature, _TextFeature)}
+        self.texts = {feature.name for feature in self.features.values() if isinstance(feature, TextFeature)}
 
     @cached_property
     def frame(self) -> pl.DataFrame:

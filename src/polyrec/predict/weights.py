@@ -10,7 +10,7 @@ from torch import Tensor
 
 from polyrec.core.errors import UserError, nearest
 from polyrec.data.encoding import encode_features
-from polyrec.data.histories import USER
+from polyrec.data.log import USER
 from polyrec.data.prepared import Prepared
 from polyrec.fusion.context import Context
 from polyrec.predict.outputs import BATCH
@@ -48,7 +48,7 @@ def _vectors(fitted: Predictor, rows: pl.DataFrame, names: Sequence[str]) -> dic
         return {}
     catalogue, spec = fitted.catalogue, fitted.spec
     own = [feature.name for feature in (*spec.user, *spec.features)]
-    who, log = rows.select(pl.col(fitted.user_key).alias(USER)), catalogue.log if spec.has_history else None
+    who, log = rows.select(pl.col(fitted.user_key).alias(USER)), catalogue.log if spec.reads_log else None
     columns = encode_features(rows, spec.all_features, fitted.parts.feature_states, log, who, own)
     batches = [*Prepared(columns, {}, {}, rows.height).batches(BATCH)]
     with torch.inference_mode():

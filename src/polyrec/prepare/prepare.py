@@ -9,20 +9,18 @@ import torch
 from torch import Tensor
 
 from polyrec.artifact.parts import Parts
-from polyrec.core.batch import Column, Dense
-from polyrec.data.encoding import complete_labels
-from polyrec.data.histories import TIME, USER, Log, element_columns, history_column
+from polyrec.core.batch import Column
+from polyrec.data.conditions.expressions import columns_of
+from polyrec.data.encoding import complete_labels, encode_features
 from polyrec.data.keys import number_groups
 from polyrec.data.labels import check_learnable, fit_task, observed_labels, with_numbers
+from polyrec.data.log import TIME, USER, Log
 from polyrec.data.prepared import Items, Prepared
 from polyrec.data.read.wide import WideTable
 from polyrec.data.tables import Joined
 from polyrec.declaration.declaration import Declaration
-from polyrec.features.categorical import Categorical
+from polyrec.features.derived import Derived
 from polyrec.features.feature import Feature
-from polyrec.features.history import History
-from polyrec.features.joint import Joint, elements_of
-from polyrec.features.light_gcn import LightGCN
 from polyrec.features.streamed import Streamed
 from polyrec.prepare.stage import Keep, Stage, in_memory, keep_column
 from polyrec.prepare.table import Table
@@ -46,7 +44,7 @@ def prepare(
     own: dict[str, Column] = {}
     others: dict[str, Column] = {}
     for feature in spec.all_features:
-        if isinstance(feature, History | LightGCN | Joint):
+        if isinstance(feature, Derived):
             continue
         values = table.frame.select(feature.columns)
         features[feature.name] = _fit(feature, values, table, None if start is None else start.feature_states[feature.name])
@@ -54,7 +52,7 @@ def prepare(
         if held is not None:
             values = held.frame.select(feature.columns)
             others[feature.name] = keep_column(feature.encode(values, features[feature.name]), keep_held)
-    _fit_graphs(spec, features, lambda name: own[name])
+    _fit_derived(spec, features, lambda name: own[name])
     tasks, observed = {}, {}
     targets: dict[str, Tensor] = {}
     masks: dict[str, Tensor] = {}
@@ -65,9 +63,8 @@ def prepare(
         observed[task.name] = len(observed_labels(labels))
         targets[task.name] = keep(task.targets(labels, tasks[task.name]))
         masks[task.name] = keep(task.observed(labels, tasks[task.name]))
-    log = _log(spec, table) if spec.has_history else None
-    if log is not None:
-        own |= _histories(spec, features, log, table, keep)
+    log = _log(spec, table) if spec.reads_log else None
+    own |= _derived(spec, features, log, table, keep)
     rows = _prepared(spec, table, own, targets, masks, keep)
     if held is None:
         return Stage(features, tasks, rows, observed)
@@ -79,19 +76,19 @@ def prepare(
         held_masks[task.name] = keep_held(task.observed(labels, tasks[task.name]))
     if log is not None:
         keys = [name for name in (USER, TIME, table.roles.item) if name is not None]
-        both = log.with_rows(held.logged(_log_columns(spec, table)), keys)
-        others |= _histories(spec, features, both, held, keep_held)
+        log = log.with_rows(held.logged(_log_columns(spec, table)), keys)
+    others |= _derived(spec, features, log, held, keep_held)
     held_rows = _prepared(spec, held, others, held_targets, held_masks, keep_held)
     users = keep_held(torch.from_numpy(number_groups(held.rows[USER]))) if USER in held.rows.columns else None
     return Stage(features, tasks, rows, observed, held_rows, users)
 
 
 def fit_features(spec: Declaration, frame: WideTable) -> dict[str, pl.DataFrame]:
-    """Learn the state of each feature; histories have none, and graphs take the ids that two others have numbered."""
-    plain = [feature for feature in spec.all_features if not isinstance(feature, History | LightGCN | Joint)]
+    """Learn the state of each feature: of derived ones after those that they read."""
+    plain = [feature for feature in spec.all_features if not isinstance(feature, Derived)]
     states = {feature.name: feature.fit(frame.select(feature.columns)) for feature in plain}
     by_name = {feature.name: feature for feature in plain}
-    _fit_graphs(spec, states, lambda name: by_name[name].encode(frame.select(by_name[name].columns), states[name]))
+    _fit_derived(spec, states, lambda name: by_name[name].encode(frame.select(by_name[name].columns), states[name]))
     return states
 
 
@@ -113,16 +110,10 @@ def _labels(task: Task, table: Table, columns: Mapping[str, Column]) -> pl.Serie
     return with_numbers(labels, numbers_NL)
 
 
-def _fit_graphs(spec: Declaration, states: dict[str, pl.DataFrame], encoded: Callable[[str], Column]) -> None:
-    by_name = {feature.name: feature for feature in spec.all_features}
+def _fit_derived(spec: Declaration, states: dict[str, pl.DataFrame], encoded: Callable[[str], Column]) -> None:
     for feature in spec.all_features:
-        if isinstance(feature, LightGCN):
-            numbers = []
-            for name in (feature.of, feature.to):
-                column = encoded(name)
-                assert isinstance(by_name[name], Categorical) and isinstance(column, Dense)
-                numbers.append(pl.Series(column.values_N.numpy()))
-            states[feature.name] = feature.fit_edges(*numbers)
+        if isinstance(feature, Derived) and (state := feature.fit_derived(encoded)) is not None:
+            states[feature.name] = state
 
 
 def _prepared(
@@ -149,15 +140,13 @@ def _prepared(
     return Prepared(in_order, targets, masks, table.frame.height, group_N, Items(keep(rows_I), drawn))
 
 
-def _histories(spec: Declaration, states: Mapping[str, pl.DataFrame], log: Log, table: Table, keep: Keep) -> dict[str, Column]:
-    by_name = {feature.name: feature for feature in spec.all_features}
-    found = {}
-    for feature in spec.all_features:
-        if isinstance(feature, History):
-            of = elements_of(by_name[feature.of], by_name)
-            column = history_column(feature, of, states, log, table.rows)
-            found[feature.name] = keep_column(column, keep)
-    return found
+def _derived(
+    spec: Declaration, states: Mapping[str, pl.DataFrame], log: Log | None, table: Table, keep: Keep
+) -> dict[str, Column]:
+    """Return the input of the derived features that have input of their own."""
+    names = {feature.name for feature in spec.all_features if isinstance(feature, Derived)}
+    columns = encode_features(pl.DataFrame(), spec.all_features, states, log, table.rows, names)
+    return {name: keep_column(column, keep) for name, column in columns.items()}
 
 
 def _log(spec: Declaration, table: Table) -> Log:
@@ -167,12 +156,14 @@ def _log(spec: Declaration, table: Table) -> Log:
 
 
 def _log_columns(spec: Declaration, table: Table) -> list[str]:
-    """Return the columns of a table that a log needs: the item's key, and what histories read."""
+    """Return the columns of a table that a log needs: the item's key, and what derived features read of earlier rows."""
     by_name = {feature.name: feature for feature in spec.all_features}
-    histories = [feature for feature in spec.all_features if isinstance(feature, History)]
-    of = {history: elements_of(by_name[history.of], by_name) for history in histories}
-    read = [column for history in histories for column in element_columns(history, of[history])]
-    return list(dict.fromkeys([*([table.roles.item] if table.roles.item is not None else []), *read]))
+    columns = [] if table.roles.item is None else [table.roles.item]
+    for feature in spec.all_features:
+        if isinstance(feature, Derived) and feature.reads_log:
+            columns += feature.log_columns(by_name)
+            columns += [name for thing, condition in feature.conditions.items() for name in columns_of(condition, thing)]
+    return list(dict.fromkeys(columns))
 
 
 def kept_frames(spec: Declaration, joined: Joined, table: Table) -> dict[str, pl.DataFrame]:

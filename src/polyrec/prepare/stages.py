@@ -24,7 +24,6 @@ from polyrec.data.read.wide import WideTable
 from polyrec.data.tables import Joined, Tables, join
 from polyrec.declaration.declaration import Declaration
 from polyrec.declaration.training import Training
-from polyrec.features.text_feature import _TextFeature
 from polyrec.prepare.prepare import kept_frames, prepare
 from polyrec.prepare.source_files import SourceFiles
 from polyrec.prepare.stage import Keep, Stage, in_memory
@@ -165,7 +164,7 @@ class Stages:
             "sources": self._files.digests,
             "versions": [__version__, pl.__version__, numpy.__version__],
             "features": [_without(feature.model_dump(mode="json"), "width") for feature in spec.all_features],
-            "encoders": [dict(own.encoder.identity()) for own in spec.all_features if isinstance(own, _TextFeature)],
+            "encoders": [identity for own in spec.all_features if (identity := own.identity()) is not None],
             "tasks": [_without(task.model_dump(mode="json"), "tower", "dropout", "inputs") for task in spec.tasks],
             "sides": [[feature.name for feature in side] for side in (spec.user, spec.item)],
             "time": spec.time,

@@ -10,8 +10,8 @@ import polars as pl
 from polyrec.core.errors import UserError
 from polyrec.data.conditions.expressions import require_columns
 from polyrec.data.encoding import require_features
-from polyrec.data.histories import TIME, USER, Log
 from polyrec.data.labels import read_labels, task_columns
+from polyrec.data.log import TIME, USER, Log
 from polyrec.data.read.sources import Source
 from polyrec.data.read.wide import Lazy, Stacked, WideTable
 from polyrec.data.splits import Rows
@@ -19,7 +19,7 @@ from polyrec.data.tables import Tables, join
 from polyrec.data.times import read_times
 from polyrec.declaration.declaration import Declaration, Roles
 from polyrec.declaration.training import Training
-from polyrec.features.text_feature import _TextFeature
+from polyrec.features.text_feature import TextFeature
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def read_table(spec: Declaration, frame: WideTable, like: Table | None = None) -
 
 def _refuse_later_texts(spec: Declaration, frame: WideTable, rows: pl.DataFrame, clock: str | None) -> None:
     """Refuse texts that were written when their row's label was known already, where the declaration says when."""
-    for text in (own for own in spec.all_features if isinstance(own, _TextFeature) and own.written is not None):
+    for text in (own for own in spec.all_features if isinstance(own, TextFeature) and own.written is not None):
         assert text.written is not None
         thing = f"text {text.name!r}"
         require_columns(frame, (text.written,), f"the time at which the {thing} was written")

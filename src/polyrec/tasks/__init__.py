@@ -4,6 +4,7 @@ from polyrec.tasks.binary import Binary
 from polyrec.tasks.censored import Censored
 from polyrec.tasks.count import Count
 from polyrec.tasks.generative import Generative
+from polyrec.tasks.head import Head, TowerHead
 from polyrec.tasks.link import Link, LinkModule
 from polyrec.tasks.listwise import Listwise
 from polyrec.tasks.multiclass import Multiclass
@@ -14,7 +15,7 @@ from polyrec.tasks.product import Product
 from polyrec.tasks.quantile import Quantile
 from polyrec.tasks.regression import Regression
 from polyrec.tasks.retrieval import Retrieval
-from polyrec.tasks.task import Head, Task
+from polyrec.tasks.task import Task
 from polyrec.tasks.transfer import Transfer
 from polyrec.tasks.triplet import Triplet
 
@@ -36,6 +37,7 @@ __all__ = [
     "Regression",
     "Retrieval",
     "Task",
+    "TowerHead",
     "Transfer",
     "Triplet",
 ]

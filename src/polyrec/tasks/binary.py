@@ -21,6 +21,7 @@ class Binary(Task):
     """
 
     examples = ({"name": "like", "label": "rating >= 4"}, {"name": "buy", "label": "bought", "tower": [], "dropout": 0.1})
+    is_logit = True
     metrics = ("auc", "gauc", "log_loss", "ece")
 
     def fit(self, labels: pl.Series) -> State:

@@ -9,7 +9,7 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from polyrec.tasks.numbers import _NumbersTask
+from polyrec.tasks.numbers import NumbersTask
 from polyrec.tasks.task import State
 
 _LEAST_SCALE = 0.01
@@ -21,7 +21,7 @@ _MOST_DEVIATIONS = 10.0
 _MOST_LOGARITHM = 80.0
 
 
-class Censored(_NumbersTask):
+class Censored(NumbersTask):
     """The whole length of what is seen only up to a limit: watch time that ends with the video, a claim cut at its cover.
 
     Labels: numbers y with a limit L in each row. Where `y >= L` only `Y >= L` is known of the whole length Y; a null limit

@@ -10,7 +10,7 @@ CLASS = "class"
 """Column of the state: the classes in sorted order. Output c of the head is class c."""
 
 
-class _ClassesTask(Task):
+class ClassesTask(Task, kind=False):
     """A task whose state is a sorted list of classes."""
 
     is_scalar = False

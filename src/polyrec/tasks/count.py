@@ -9,15 +9,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from polyrec.tasks.numbers import _NumbersTask
-from polyrec.tasks.task import Head, State
+from polyrec.tasks.head import Head, TowerHead
+from polyrec.tasks.numbers import NumbersTask
+from polyrec.tasks.task import State
 
 _LEAST_LOG_RATE = math.log(1e-7)
 
 _MOST_LOG_RATE = 30.0
 
 
-class Count(_NumbersTask):
+class Count(NumbersTask):
     """How often something happens: plays, purchases, visits, claims.
 
     Poisson regression with a logarithmic link (Nelder and Wedderburn, JRSS A 1972): raw output `r = log mu`, which starts at
@@ -34,7 +35,7 @@ class Count(_NumbersTask):
         return pl.DataFrame({"mean": [self._whole(labels).mean()]})
 
     def build(self, width: int, state: State) -> Head:
-        head = super().build(width, state)
+        head = TowerHead(width, self.tower, self.outputs(state), self.dropout)
         nn.init.constant_(head.last.bias, _log_rate(state["mean"].to_torch()).item())
         return head
 

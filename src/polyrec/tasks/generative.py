@@ -10,12 +10,13 @@ from typing import Self
 import polars as pl
 import torch
 from pydantic import Field, model_validator
-from torch import Tensor, nn
+from torch import Tensor
 
 from polyrec.layers.code_decoder import CodeDecoder
 from polyrec.layers.mlp import MLP
 from polyrec.tasks.flags import flags
-from polyrec.tasks.task import NUMBERS, Head, State, Task
+from polyrec.tasks.head import Head
+from polyrec.tasks.task import NUMBERS, State, Task
 
 UNOBSERVED, POSITIVE = -1, 1
 """The first number of a target where the label is null, and where it is true."""
@@ -29,10 +30,10 @@ class GenerativeHead(Head):
     """
 
     def __init__(self, width: int, tower: tuple[int, ...], levels: int, size: int, code_width: int, dropout: float) -> None:
-        nn.Module.__init__(self)
+        super().__init__()
         self.tower = MLP(width, tower, dropout)
         self.decoder = CodeDecoder(levels, size, self.tower.width, code_width)
-        self.numbers, self.outputs = levels, levels * (size + 1)
+        self.numbers, self.width = levels, self.tower.width + levels
 
     def state(self, *hidden_BH: Tensor) -> Tensor:
         """Return the user's state and, after it, the item's numbers."""
@@ -58,7 +59,7 @@ class Generative(Task):
     TIGER (Rajput et al., NeurIPS 2023) is an encoder and decoder of T5's kind over the codes of the history. Here the user's
     state is what the shared network makes of all user features (the codes of the history are one of them: a `History` of
     the same feature with `SASRec`), it is one vector without cross-attention, and the decoder is a recurrent cell. Searching
-    the tree of the codes that exist (`polyrec.generating`) never leaves it, where TIGER filters what names nothing. The code
+    the tree of the codes that exist (`polyrec.Generator`) never leaves it, where TIGER filters what names nothing. The code
     by which an item never met differs from others with its codes is 0. State, one row: `levels`, `size` of a level.
     """
 

@@ -9,10 +9,10 @@ from torch import Tensor
 from polyrec.layers.groups import log_softmax_within, over_group
 from polyrec.tasks.codes import NO_CODE
 from polyrec.tasks.task import State
-from polyrec.tasks.within import _WithinTask
+from polyrec.tasks.within import WithinTask
 
 
-class Listwise(_WithinTask):
+class Listwise(WithinTask):
     """Which row of a list is the best: the result of a request that is bought, the most relevant document of a query.
 
     Labels: numbers of at least 0, the gain of a row. Output: `sigmoid(s)` of the row's score s; it is positive and has no

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from polyrec.tasks.classes import _ClassesTask
+from polyrec.tasks.classes import ClassesTask
 from polyrec.tasks.task import State
 
 
-class Multiclass(_ClassesTask):
+class Multiclass(ClassesTask):
     """Which of several classes that exclude each other: a department, a diagnosis.
 
     Labels: integers, strings or booleans; the classes are those of the training labels, sorted. A class first met later

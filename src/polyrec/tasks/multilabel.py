@@ -8,11 +8,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from polyrec.layers.sigmoid import sigmoid
-from polyrec.tasks.classes import _ClassesTask
+from polyrec.tasks.classes import ClassesTask
 from polyrec.tasks.task import State
 
 
-class Multilabel(_ClassesTask):
+class Multilabel(ClassesTask):
     """Which of several labels hold together: interests, genres, findings.
 
     Labels: lists of integers or strings; an empty list means "none of them", null means "not observed". The labels are

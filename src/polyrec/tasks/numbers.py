@@ -7,7 +7,7 @@ import polars as pl
 from polyrec.tasks.task import Task
 
 
-class _NumbersTask(Task):
+class NumbersTask(Task, kind=False):
     """A task whose labels are numbers."""
 
     def finite(self, values: pl.Series, expected: str = "numbers", null: str = "not observed") -> pl.Series:

@@ -8,15 +8,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from polyrec.layers.increasing import increasing, raw_of_increasing
-from polyrec.tasks.numbers import _NumbersTask
-from polyrec.tasks.task import Head, State
+from polyrec.tasks.head import Head, TowerHead
+from polyrec.tasks.numbers import NumbersTask
+from polyrec.tasks.task import State
 
 _MOST_GRADES = 50
 
 _LEAST_SHARE = 1e-7
 
 
-class Ordinal(_NumbersTask):
+class Ordinal(NumbersTask):
     """Grades whose order counts and whose distances do not: stars, degrees of severity, degrees of agreement.
 
     Proportional odds: `P(y <= k) = sigmoid(b_k - s)` with one score s a row and thresholds `b_1 < b_2 < …` that all rows share
@@ -79,7 +80,7 @@ class Ordinal(_NumbersTask):
         return asked.join(numbered, on="grade", how="left", maintain_order="left")["number"]
 
 
-class OrdinalHead(Head):
+class OrdinalHead(TowerHead):
     """A tower, one score a row, and thresholds that all rows share."""
 
     def __init__(self, width: int, tower: tuple[int, ...], dropout: float, start: Tensor) -> None:

@@ -13,10 +13,10 @@ from torch.nn import functional
 from polyrec.layers.groups import over_group, pairs_within
 from polyrec.tasks.codes import NO_CODE
 from polyrec.tasks.task import State
-from polyrec.tasks.within import _WithinTask
+from polyrec.tasks.within import WithinTask
 
 
-class Pairwise(_WithinTask):
+class Pairwise(WithinTask):
     """Which row of a group is preferred to which: the film that a user rates higher, the offer that was clicked.
 
     Labels: finite numbers, of which only the order within a group matters. Output: `sigmoid(s)` of the row's score s, the

@@ -10,11 +10,11 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from polyrec.layers.increasing import increasing, raw_of_increasing
-from polyrec.tasks.numbers import _NumbersTask
+from polyrec.tasks.numbers import NumbersTask
 from polyrec.tasks.task import State
 
 
-class Quantile(_NumbersTask):
+class Quantile(NumbersTask):
     """Several quantiles of a number: what it exceeds in nine cases of ten, in half of them, in one.
 
     Labels: finite numbers. Output: a number in the label's units for each level, (B, Q). Loss: the pinball loss (Koenker and

@@ -5,11 +5,11 @@ from __future__ import annotations
 import polars as pl
 from torch import Tensor
 
-from polyrec.tasks.numbers import _NumbersTask
+from polyrec.tasks.numbers import NumbersTask
 from polyrec.tasks.task import State
 
 
-class Regression(_NumbersTask):
+class Regression(NumbersTask):
     """The expected value of a number: stars, seconds, a price.
 
     Labels: finite numbers. Output: a number y' in the label's units. Loss: squared error, of which the mean is the best

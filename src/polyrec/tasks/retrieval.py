@@ -11,14 +11,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from polyrec.tasks.codes import roles_of
-from polyrec.tasks.task import Head, State
-from polyrec.tasks.two_tower import POSITIVE, DirectHead, _TwoTower
+from polyrec.tasks.head import Head
+from polyrec.tasks.task import State
+from polyrec.tasks.two_tower import POSITIVE, DirectHead, TwoTowerTask
 
 DRAWN = -2.0
 """The first number of the target of a row whose item was drawn uniformly."""
 
 
-class Retrieval(_TwoTower):
+class Retrieval(TwoTowerTask):
     """Which item of the whole catalogue a user goes for, from vectors of users and items that can be searched fast.
 
     Labels: true where the user went for the item; all may be true. Output: `(1 + cos(u, v)) / 2` of the user's and the item's

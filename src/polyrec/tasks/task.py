@@ -10,11 +10,11 @@ from typing import Annotated, Any, ClassVar, Literal
 import polars as pl
 import torch
 from pydantic import Field, WithJsonSchema, field_validator
-from torch import Tensor, nn
+from torch import Tensor
 
 from polyrec.core.errors import UserError
 from polyrec.core.spec import FAMILY_MARK, Family
-from polyrec.layers.mlp import MLP
+from polyrec.tasks.head import Head, TowerHead
 from polyrec.tasks.link import Link
 from polyrec.tasks.product import Product
 
@@ -27,36 +27,6 @@ State = pl.DataFrame
 
 _NAMES = [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]
 _AFTER = {"anyOf": [{FAMILY_MARK: "links"}, *_NAMES, {"type": "null"}], "default": None}
-
-
-class Head(nn.Module):
-    """A task's own tower and its last linear layer. Maps hidden states (B, H) to raw outputs (B, C), or (B,) for C = 1."""
-
-    numbers = 0
-    """How many numbers of the row's item the head is given after its hidden states."""
-
-    def __init__(self, width: int, tower: tuple[int, ...], outputs: int, dropout: float) -> None:
-        super().__init__()
-        self.tower = MLP(width, tower, dropout)
-        self.last = nn.Linear(self.tower.width, outputs)
-        self.outputs = outputs
-
-    def __call__(self, *hidden_BH: Tensor) -> Tensor:
-        return super().__call__(*hidden_BH)
-
-    def forward(self, *hidden_BH: Tensor) -> Tensor:
-        """Map the hidden state of each of the task's views to raw outputs."""
-        return self.output(self.state(*hidden_BH))
-
-    def state(self, *hidden_BH: Tensor) -> Tensor:
-        """Return the state after the tower, (B, width of the tower): what a task after this one may be given."""
-        (only_BH,) = hidden_BH
-        return self.tower(only_BH)
-
-    def output(self, state_BH: Tensor) -> Tensor:
-        """Return the raw outputs for a state."""
-        raw_BC: Tensor = self.last(state_BH)
-        return raw_BC.squeeze(1) if self.outputs == 1 else raw_BC
 
 
 class Task(Family, family="tasks"):
@@ -72,6 +42,8 @@ class Task(Family, family="tasks"):
     """Whether the loss of a row looks at other rows of the batch, as a ranking loss does."""
     needs_contrast: ClassVar[bool] = True
     """Whether labels that are one value throughout teach nothing."""
+    is_logit: ClassVar[bool] = False
+    """Whether the raw output is the logit of one probability, and the label zero or one: what links can multiply."""
     ranks_catalogue: ClassVar[bool] = False
     """Whether the task is judged by ranking all items by its prediction, besides the metrics of its rows."""
 
@@ -148,7 +120,7 @@ class Task(Family, family="tasks"):
 
     def build(self, width: int, state: State) -> Head:
         """Make the head that maps the network's (B, width) to raw outputs."""
-        return Head(width, self.tower, self.outputs(state), self.dropout)
+        return TowerHead(width, self.tower, self.outputs(state), self.dropout)
 
     def targets(self, labels: pl.Series, state: State) -> Tensor:
         """Encode labels for the loss; the value at a null is arbitrary but finite."""

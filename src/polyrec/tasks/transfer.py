@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from polyrec.tasks.link import Link, LinkModule
+from polyrec.tasks.link import Link, LinkModule, Path, Raw
 
 
 class Transfer(Link):
@@ -28,6 +28,22 @@ class Transfer(Link):
 
     def build(self, width: int, earlier: Sequence[int]) -> LinkModule:
         return TransferModule(width, earlier)
+
+    def training_loss(
+        self,
+        loss_B: Callable[[], Tensor],
+        path: Path,
+        raw: Raw,
+        targets: Mapping[str, Tensor],
+        masks: Mapping[str, Tensor],
+        probability: Callable[[str], Tensor],
+    ) -> Tensor:
+        total_B = loss_B()
+        if self.constraint and path.task in path.logits:
+            for earlier in (name for name in path.earlier if name in path.logits):
+                excess_B = torch.relu(torch.sigmoid(raw[path.task]) - probability(earlier))
+                total_B = total_B + self.constraint * excess_B
+        return total_B
 
 
 class TransferModule(LinkModule):

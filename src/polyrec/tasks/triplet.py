@@ -11,10 +11,10 @@ from pydantic import Field
 from torch import Tensor
 
 from polyrec.tasks.task import State
-from polyrec.tasks.two_tower import POSITIVE, UNOBSERVED, _TwoTower
+from polyrec.tasks.two_tower import POSITIVE, UNOBSERVED, TwoTowerTask
 
 
-class Triplet(_TwoTower):
+class Triplet(TwoTowerTask):
     """Users and items as points of one sphere, where a user is nearer to an item that fits than to the others.
 
     Labels: true or false; true is a positive. Output: `(1 + cos(u, v)) / 2` of the user's and the item's vector, from 0 to 1.

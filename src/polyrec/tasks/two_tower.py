@@ -16,7 +16,8 @@ from torch.nn import functional
 from polyrec.layers.mlp import MLP
 from polyrec.tasks.codes import codes, roles_of
 from polyrec.tasks.flags import flags
-from polyrec.tasks.task import Head, State, Task
+from polyrec.tasks.head import Head, TowerHead
+from polyrec.tasks.task import State, Task
 
 UNOBSERVED, NEGATIVE, POSITIVE = -1.0, 0.0, 1.0
 """The first number of a target: what the row says about its user and item."""
@@ -35,7 +36,7 @@ class _Towers(MLP):
         return torch.cat([self.user(user_BD), self.item(item_BD)], 1)
 
 
-class TwoTowerHead(Head):
+class TwoTowerHead(TowerHead):
     """A tower and a linear layer for each side (Huang et al., CIKM 2013). Maps two hidden states (B, H) to raw outputs (B, 2K).
 
     The first K are the user's vector and the others the item's, each of length one. Neither side sees the other's hidden state,
@@ -45,6 +46,7 @@ class TwoTowerHead(Head):
     def __init__(self, width: int, tower: tuple[int, ...], outputs: int, dropout: float) -> None:
         super().__init__(width, (), outputs // 2, dropout)
         self.tower, self.outputs = _Towers(width, tower, dropout), outputs
+        self.width = self.tower.width
         half = self.tower.width // 2
         self.last, self.last_item = nn.Linear(half, outputs // 2), nn.Linear(half, outputs // 2)
 
@@ -64,8 +66,8 @@ class DirectHead(Head):
     """
 
     def __init__(self, width: int) -> None:
-        nn.Module.__init__(self)
-        self.linear = nn.Linear(width, width)
+        super().__init__()
+        self.width, self.linear = 2 * width, nn.Linear(width, width)
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
 
@@ -77,7 +79,7 @@ class DirectHead(Head):
         return torch.cat([functional.normalize(side_BK, dim=1) for side_BK in state_BH.chunk(2, 1)], 1)
 
 
-class _TwoTower(Task):
+class TwoTowerTask(Task, kind=False):
     """A task whose score is the cosine of a user's and an item's vector, scaled to [0, 1]."""
 
     views = ("user", "item")

@@ -8,11 +8,11 @@ from torch import Tensor
 
 from polyrec.layers.sigmoid import sigmoid
 from polyrec.tasks.codes import NO_CODE, codes, roles_of
-from polyrec.tasks.numbers import _NumbersTask
+from polyrec.tasks.numbers import NumbersTask
 from polyrec.tasks.task import State
 
 
-class _WithinTask(_NumbersTask):
+class WithinTask(NumbersTask, kind=False):
     """A task whose score orders the rows of a group: targets (B, 2) of the label and the group, -1 where either is null.
 
     Only differences within a group are learned, so that a score says nothing across groups.

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from polyrec.core.errors import UserError
-from polyrec.language.encoders.transformer import _Transformer
+from polyrec.language.encoders.transformer import TransformerEncoder
 from polyrec.language.models.dequantised import dequantised, file_hash
 from polyrec.language.models.source import Source
 
 
-class Gguf(_Transformer):
+class Gguf(TransformerEncoder):
     """A model in llama.cpp's file format, unpacked to float32 once and then read as `HuggingFace` reads a folder.
 
     Weights are the numbers that the file's integers stand for, so the model is the quantised one; arithmetic is in float32,

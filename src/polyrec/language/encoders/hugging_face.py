@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Self
 
 from polyrec.core.errors import UserError
-from polyrec.language.encoders.transformer import _Transformer
+from polyrec.language.encoders.transformer import TransformerEncoder
 from polyrec.language.models.source import Source, at_commit
 
 
-class HuggingFace(_Transformer):
+class HuggingFace(TransformerEncoder):
     """A model loaded with transformers from a local folder or, by name, from a hub.
 
     Token states of the last layer are pooled under the attention mask. Texts are padded on the right, whatever side the

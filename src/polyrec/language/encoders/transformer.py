@@ -17,7 +17,7 @@ from polyrec.language.models.pooling import POOLINGS
 from polyrec.language.models.source import Source
 
 
-class _Transformer(TextEncoder):
+class TransformerEncoder(TextEncoder, kind=False):
     """A transformer whose token states of the last layer are pooled under the attention mask.
 
     Texts are padded on the right, whatever side the tokenizer prefers: a model that numbers positions from the first cell would

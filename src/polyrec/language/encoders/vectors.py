@@ -8,16 +8,16 @@ import numpy as np
 import polars as pl
 
 from polyrec.language.cache.cache import encode_cached
-from polyrec.language.encoder import TextEncoder, _LearnedEncoder
+from polyrec.language.encoder import LearnedEncoder, TextEncoder
 
 
 def learn(encoder: TextEncoder, texts: Sequence[str]) -> pl.DataFrame:
     """Return what distinct training texts teach an encoder; a frame without columns for a model that is ready."""
-    return encoder.learn(texts) if isinstance(encoder, _LearnedEncoder) else pl.DataFrame()
+    return encoder.learn(texts) if isinstance(encoder, LearnedEncoder) else pl.DataFrame()
 
 
 def vectors(encoder: TextEncoder, texts: Sequence[str], learned: pl.DataFrame) -> np.ndarray:
     """Return the vectors (N, D) of texts: by what the encoder learned, or through the cache."""
-    if isinstance(encoder, _LearnedEncoder):
+    if isinstance(encoder, LearnedEncoder):
         return encoder.encode_learned(texts, learned)
     return encode_cached(encoder, texts)

@@ -6,8 +6,8 @@ from typing import Any
 
 import polars as pl
 
-from polyrec.data.histories import TIME, USER
 from polyrec.data.json_columns import can_be_told
+from polyrec.data.log import TIME, USER
 from polyrec.recommender import Fitted
 
 MOST_VALUES = 50

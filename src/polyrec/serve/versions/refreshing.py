@@ -12,7 +12,7 @@ import polars as pl
 
 from polyrec.core.errors import UserError
 from polyrec.data.conditions.expressions import require_columns
-from polyrec.data.histories import TIME
+from polyrec.data.log import TIME
 from polyrec.data.read.sources import Source
 from polyrec.data.tables import Tables, join
 from polyrec.data.times import read_times

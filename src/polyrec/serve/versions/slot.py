@@ -18,8 +18,8 @@ from pydantic import ValidationError
 
 from polyrec.core.errors import UserError, describe
 from polyrec.data.encoding import encode_features
-from polyrec.data.histories import TIME
 from polyrec.data.json_columns import can_be_told, tell_rows
+from polyrec.data.log import TIME
 from polyrec.data.times import NUMBER, ZONED
 from polyrec.predict.items import changed_rows, read_items
 from polyrec.recommender import Fitted

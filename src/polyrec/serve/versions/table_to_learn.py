@@ -9,9 +9,9 @@ import polars as pl
 
 from polyrec.core.errors import UserError
 from polyrec.data.conditions.expressions import columns_of
-from polyrec.data.histories import TIME, USER
 from polyrec.data.keys import key_texts
 from polyrec.data.labels import task_columns
+from polyrec.data.log import TIME, USER
 from polyrec.data.read.sources import Source, read
 from polyrec.data.tables import Tables
 from polyrec.data.times import NUMBER, ZONED, read_times

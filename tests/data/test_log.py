@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polyrec import Categorical, History
-from polyrec.data.histories import TIME, USER, Log, history_column
+from polyrec.data.log import TIME, USER, Log
 
 ROWS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 6), st.integers(1, 5), st.integers(1, 5)), min_size=1, max_size=30)
 
@@ -20,7 +20,7 @@ def items_of(history: History, log: Log, rows: pl.DataFrame) -> list[list[int]]:
     """Return each row's history as item ids, read back from what the model would see."""
     of = Categorical(name="item_id")
     state = pl.DataFrame({"value": [1, 2, 3, 4, 5], "count": [1] * 5})
-    padded = history_column(history, (of,), {"item_id": state}, log, rows).take(torch.arange(rows.height))
+    padded = history.column({"item_id": of}, {"item_id": state}, log, rows).take(torch.arange(rows.height))
     elements = padded.elements.view(padded.mask_BL.shape)
     return [own[mask].tolist() for own, mask in zip(elements, padded.mask_BL, strict=True)]
 
