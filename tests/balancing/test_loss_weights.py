@@ -236,11 +236,11 @@ class TestHierarchical:
     def test_refuses_what_does_not_fit(self):
         with pytest.raises(UserError, match=r"order: 'aa': .*no such task"):
             built("Hierarchical", order=("aa",), targets={"aa": 0.1})
-        with pytest.raises(UserError, match=r"target of 'b': expected a skill, as tasks stand below it, found none"):
+        with pytest.raises(UserError, match=r"target of 'b': expected a skill, as lower tasks depend on it, found none"):
             built("Hierarchical", order=("a", "b"), targets={"a": 0.1})
-        with pytest.raises(ValidationError, match="targets has 'b', which order does not name"):
+        with pytest.raises(ValidationError, match="`targets` names 'b', which `order` does not contain"):
             built("Hierarchical", order=("a",), targets={"b": 0.1})
-        with pytest.raises(ValidationError, match="order names a task twice"):
+        with pytest.raises(ValidationError, match="`order` names a task twice"):
             built("Hierarchical", order=("a", "a"), targets={"a": 0.1})
 
     def test_the_last_of_all_tasks_needs_no_target(self):
