@@ -122,7 +122,7 @@ def test_rows_that_teach_nothing_are_refused():
     for wanted in (labels(like=torch.zeros(ROWS)), {"like": (torch.zeros(ROWS, dtype=torch.bool), torch.zeros(ROWS))}):
         with pytest.raises(UserError, match="Concat: expected validation rows to learn from, found none that differ"):
             Concat().fit(rows(), wanted, {"like"})
-    with pytest.raises(UserError, match="target 'stars' of the fusion: expected one label a row"):
+    with pytest.raises(UserError, match="target 'stars' of the fusion: expected one label per row"):
         Concat(target={"stars": 1.0}).fit(rows(), labels(like=drawn(rows()["like"])), {"like"})
 
 

@@ -171,16 +171,14 @@ def test_a_task_that_weighed_nothing_when_it_learned_has_no_factor():
 
 
 def test_what_cannot_be_personal_is_named(small: Recommender):
-    with pytest.raises(
-        ValueError, match="Personal is of a fusion with a weight for each task, Add or Multiply, and not of Formula"
-    ):
+    with pytest.raises(ValueError, match="Personal needs a fusion with a weight for each task, Add or Multiply, not Formula"):
         Personal(of=Formula(expression="like"), by=("age",))
     with pytest.raises(ValueError, match="the fusion Personal reads 'agee', no feature of the user.* Did you mean 'age'"):
         small.replace(fusion=Personal(by=("agee",)))
     with pytest.raises(ValueError, match="the fusion Personal reads 'item_id', no feature of the user or the row alone"):
         small.replace(fusion=Personal(by=("item_id",)))
     world = World(20, True, 0)
-    with pytest.raises(UserError, match="Personal: expected two tasks or more to weigh, found 1"):
+    with pytest.raises(UserError, match="Personal: expected two or more tasks with a weight, found 1"):
         world.learned(Personal(of=Add(weights={"click": 1.0}), by=("group", "taste")))
 
 
