@@ -92,9 +92,9 @@ def test_a_proposal_is_a_json_value(own: Range):
 @pytest.mark.parametrize(
     ("made", "arguments", "why"),
     [
-        (Uniform, {"low": 1.0, "high": 1.0}, "low < high"),
+        (Uniform, {"low": 1.0, "high": 1.0}, "from low to high"),
         (Uniform, {"low": 0.0, "high": 1.0, "log": True}, "starts above 0"),
-        (Integers, {"low": 5, "high": 2}, "low < high"),
+        (Integers, {"low": 5, "high": 2}, "from low to high"),
         (Integers, {"low": 0, "high": 2, "log": True}, "at 1 or above"),
         (Choice, {"options": ["a"]}, "at least 2"),
         (Choice, {"options": ["a", "b", "a"]}, "'?a'? occurs twice"),

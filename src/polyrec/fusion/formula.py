@@ -55,9 +55,8 @@ class Formula(Fusion):
         for name in self.weights:
             if name in all_tasks:
                 remedy = "Rename the weight."
-                raise UserError(
-                    f"weight {name!r} of the formula", expected="a name that no task has", found="the name of a task", remedy=remedy
-                )
+                thing = f"weight {name!r} of the formula"
+                raise UserError(thing, expected="a name that no task has", found="the name of a task", remedy=remedy)
         for name in self.names():
             if name not in all_tasks:
                 remedy = nearest(name, [*scalar_tasks, *self.weights, *FUNCTIONS])

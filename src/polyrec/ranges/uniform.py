@@ -29,7 +29,7 @@ class Uniform(Range):
     @model_validator(mode="after")
     def _in_order(self) -> Self:
         if not self.low < self.high:
-            raise ValueError(f"the range needs low < high, not {self.low} and {self.high}")
+            raise ValueError(f"a range goes from low to high, not from {self.low} to {self.high}")
         if self.log and self.low <= 0:
             raise ValueError(f"a range with `log` starts above 0, not at {self.low}")
         return self
