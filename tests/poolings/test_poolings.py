@@ -182,7 +182,7 @@ class TestSASRec:
         assert not torch.allclose(module(swapped, all_BL, target_BK), module(x_BLK, all_BL, target_BK), atol=1e-3)
 
     def test_refuses_heads_that_do_not_share_out_the_width(self):
-        with pytest.raises(UserError, match="pooling SASRec: expected elements whose width its 3 heads share out evenly"):
+        with pytest.raises(UserError, match="pooling SASRec: expected elements whose width is a multiple of its 3 heads"):
             SASRec(heads=3).build(WIDTH, 6)
 
 

@@ -144,7 +144,7 @@ def test_transformer_is_the_summary_after_attention_by_hand():
 
 
 def test_transformer_refuses_heads_that_do_not_share_out_the_width():
-    with pytest.raises(ValidationError, match="width 10 cannot be shared out among 4 heads"):
+    with pytest.raises(ValidationError, match="width 10 cannot be divided among 4 heads"):
         Transformer(width=10, heads=4)
 
 
