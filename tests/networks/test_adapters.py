@@ -39,33 +39,33 @@ def test_at_first_the_network_is_the_one_without_adapters():
 
 def test_a_task_hears_a_low_rank_map_of_its_own():
     network = moved(adapted())
-    own = network.own(X_BD, TASKS)
+    own = network.residuals(X_BD, TASKS)
     for place, name in enumerate(TASKS):
         expected = X_BD[:, 3:7] @ network.down[place] @ network.up[place]
         torch.testing.assert_close(own[name], expected)
         torch.testing.assert_close(network(X_BD, TASKS)[name], network.shared(X_BD, TASKS)[name] + expected)
-    torch.testing.assert_close(network.own(X_BD, ("stars",))["stars"], own["stars"])
+    torch.testing.assert_close(network.residuals(X_BD, ("stars",))["stars"], own["stars"])
 
 
 def test_only_the_features_named_are_heard():
     network = moved(adapted())
     other = X_BD.clone()
     other[:, :3] = 5.0
-    assert torch.equal(network.own(other, TASKS)["like"], network.own(X_BD, TASKS)["like"])
+    assert torch.equal(network.residuals(other, TASKS)["like"], network.residuals(X_BD, TASKS)["like"])
 
 
 @pytest.mark.parametrize("stops", [True, False])
 def test_the_gradient_to_the_features_can_be_stopped(stops: bool):
     network = moved(adapted(stop_gradient=stops))
     x_BD = X_BD.clone().requires_grad_()
-    sum(own.sum() for own in network.own(x_BD, TASKS).values()).backward()
+    sum(own.sum() for own in network.residuals(x_BD, TASKS).values()).backward()
     assert (x_BD.grad is None) == stops
     assert network.up.grad is not None
 
 
 def test_all_copies_of_a_feature_are_heard():
     network = adapted(STEM(hidden=(6,)))
-    assert len(network.get_buffer("heard_F")) == 4 * STEM(hidden=(6,)).copies(TASKS)
+    assert len(network.get_buffer("adapted_F")) == 4 * STEM(hidden=(6,)).copies(TASKS)
 
 
 def test_one_user_beside_many_items_has_the_same_states():

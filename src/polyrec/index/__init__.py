@@ -1,1 +1,1 @@
-"""Floor 1: which of many vectors are nearest to a query: exact and by an inverted file, in numpy alone."""
+"""Floor 1: nearest-neighbour search among many vectors, exact or with an inverted file, in numpy only."""

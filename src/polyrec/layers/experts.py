@@ -72,7 +72,7 @@ class Experts(nn.Module):
 
 
 def choose(weight: Tensor, chosen: Sequence[int] | None) -> Tensor:
-    """Return slices of a weight along its first dimension in the given order, or the weight itself if all are chosen in order."""
+    """Return slices of a weight along its first dimension in the given order; the weight itself if all are chosen in order."""
     if chosen is None or list(chosen) == list(range(len(weight))):
         return weight
     return weight.index_select(0, torch.tensor(chosen, dtype=torch.long, device=weight.device))

@@ -1,4 +1,4 @@
-"""Transformer: self-attention over field tokens. Shape letters: B rows, D total width of the fields, F fields, K token width."""
+"""Transformer: self-attention over field tokens. Shape letters: B rows, D total width of fields, F fields, K token width."""
 
 from __future__ import annotations
 
