@@ -47,7 +47,7 @@ def aligned(parts: tuple) -> np.ndarray:
 
 
 with np.errstate(all="ignore"):
-    EXPRESSIONS = st.recursive(LEAVES, combined, max_leaves=6).filter(lambda own: "like" in own[0] and len(own[0]) < LONGEST)
+    EXPRESSIONS = st.recursive(LEAVES, combined, max_leaves=6).filter(lambda pair: "like" in pair[0] and len(pair[0]) < LONGEST)
 
 
 @given(data=st.data())
