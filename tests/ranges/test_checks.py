@@ -69,5 +69,5 @@ def test_a_range_that_does_not_fit_is_refused(path: str, choices, why: str):
     ],
 )
 def test_what_is_judged_is_not_searched(path: str):
-    with pytest.raises(UserError, match=f"range of '{path}': .*changes the objective or the evaluation"):
+    with pytest.raises(UserError, match=f"range of '{path}': .*how it is judged"):
         check_ranges(SPEC, {path: Choice(options=(1, 2))})

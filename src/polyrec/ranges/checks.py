@@ -52,6 +52,6 @@ def _refuse_judging(path: str) -> None:
         raise UserError(
             f"range of {path!r}",
             expected="a setting that affects how well the model learns",
-            found="one that changes the objective or the evaluation",
+            found="one that changes the objective, or how it is judged",
             remedy="Set it in the declaration: trials would no longer be comparable.",
         )
