@@ -237,8 +237,8 @@ class TestCAGrad:
             return (w @ rows) @ mean + radius * np.linalg.norm(mean) * np.linalg.norm(w @ rows)
 
         simplex = {"type": "eq", "fun": lambda w: w.sum() - 1}
-        found = optimize.minimize(dual, np.full(4, 1 / 4), bounds=[(0, 1)] * 4, constraints=simplex, options={"ftol": 1e-13})
-        assert (rows @ step).min() == pytest.approx(found.fun, abs=1e-5 * np.square(rows).sum(1).max())
+        optimum = optimize.minimize(dual, np.full(4, 1 / 4), bounds=[(0, 1)] * 4, constraints=simplex, options={"ftol": 1e-13})
+        assert (rows @ step).min() == pytest.approx(optimum.fun, abs=1e-5 * np.square(rows).sum(1).max())
 
     def test_without_radius_it_is_the_mean(self):
         assert weights("CAGrad", CONFLICT, radius=0.0) == [0.5, 0.5]
@@ -276,12 +276,12 @@ class TestPCGrad:
 
     def test_orders_differ_from_step_to_step_with_the_seed(self):
         rows = jacobian(3).tolist()
-        found = []
+        draws = []
         for seed in (0, 0, 1, 2, 3):
             torch.manual_seed(seed)
-            found.append(weights("PCGrad", rows))
-        assert found[0] == found[1]
-        assert len({tuple(one) for one in found}) > 1
+            draws.append(weights("PCGrad", rows))
+        assert draws[0] == draws[1]
+        assert len({tuple(draw) for draw in draws}) > 1
 
 
 class TestGradVac:

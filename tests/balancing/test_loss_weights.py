@@ -38,8 +38,8 @@ def step(balance: Balance, at: Mapping[str, float], norms: Mapping[str, float] |
     """Return the total and its derivative by each loss."""
     leaves = {task: torch.tensor(loss, requires_grad=True) for task, loss in at.items()}
     total = balance(leaves, Norms(norms or {}))
-    found = torch.autograd.grad(total, [*leaves.values()], retain_graph=True)
-    return total.item(), {task: weight.item() for task, weight in zip(leaves, found, strict=True)}
+    gradients = torch.autograd.grad(total, [*leaves.values()], retain_graph=True)
+    return total.item(), {task: weight.item() for task, weight in zip(leaves, gradients, strict=True)}
 
 
 def several(seed: int, steps: int = 8) -> Tensor:
@@ -210,19 +210,19 @@ class TestHierarchical:
 
     @pytest.mark.parametrize("rule", ["gradual", "lexicographic"])
     def test_the_weight_of_a_lower_task_never_falls_as_the_higher_gains_skill(self, rule: str):
-        found = [skilled(skill / 20, rule=rule)["b"] for skill in range(-4, 20)]
-        assert found == sorted(found)
-        assert found[0] == pytest.approx(0.01)
-        assert found[-1] == 1.0
+        weights = [skilled(skill / 20, rule=rule)["b"] for skill in range(-4, 20)]
+        assert weights == sorted(weights)
+        assert weights[0] == pytest.approx(0.01)
+        assert weights[-1] == 1.0
 
     def test_a_met_task_stays_met_within_the_tolerance(self):
         fields = {"rule": "lexicographic", "tolerance": 0.1, "smoothing": 0.0}
         balance = built("Hierarchical", order=("a",), targets={"a": 0.4}, **fields)
-        found = []
+        weights = []
         for skill in (0.35, 0.45, 0.35, 0.25, 0.35):
             step(balance, {"a": 1 - skill})
-            found.append(step(balance, {"b": 1.0})[1]["b"])
-        assert found == pytest.approx([0.01, 1.0, 1.0, 0.01, 0.01])
+            weights.append(step(balance, {"b": 1.0})[1]["b"])
+        assert weights == pytest.approx([0.01, 1.0, 1.0, 0.01, 0.01])
 
     def test_the_lowest_task_waits_for_all_above_and_skill_is_measured_by_the_constants(self):
         balance = built("Hierarchical", {"a": 2.0, "b": 5.0, "c": 1.0}, order=("b", "a"), targets={"b": 0.5, "a": 1.0})
@@ -236,11 +236,11 @@ class TestHierarchical:
     def test_refuses_what_does_not_fit(self):
         with pytest.raises(UserError, match=r"order: 'aa': .*no such task"):
             built("Hierarchical", order=("aa",), targets={"aa": 0.1})
-        with pytest.raises(UserError, match=r"target of 'b': expected a skill, as tasks stand below it, found none"):
+        with pytest.raises(UserError, match=r"target of 'b': expected a skill, as lower tasks depend on it, found none"):
             built("Hierarchical", order=("a", "b"), targets={"a": 0.1})
-        with pytest.raises(ValidationError, match="targets has 'b', which order does not name"):
+        with pytest.raises(ValidationError, match="`targets` names 'b', which `order` does not contain"):
             built("Hierarchical", order=("a",), targets={"b": 0.1})
-        with pytest.raises(ValidationError, match="order names a task twice"):
+        with pytest.raises(ValidationError, match="`order` names a task twice"):
             built("Hierarchical", order=("a", "a"), targets={"a": 0.1})
 
     def test_the_last_of_all_tasks_needs_no_target(self):
@@ -307,10 +307,10 @@ class TestGradNorm:
         for steps in range(5):
             losses = first if steps == 0 else first * torch.rand(3, generator=generator)
             norms = torch.rand(3, generator=generator) + 0.1
-            found = step(
+            weights = step(
                 balance, dict(zip(TASKS, losses.tolist(), strict=True)), dict(zip(TASKS, norms.tolist(), strict=True))
             )[1]
-            torch.testing.assert_close(torch.tensor([*found.values()]), weight)
+            torch.testing.assert_close(torch.tensor([*weights.values()]), weight)
             leaf, unit = weight.clone().requires_grad_(), norms / norms.mean()
             rate = losses / first
             goal = ((leaf * unit).mean() * (rate / rate.mean()) ** 0.5).detach()

@@ -23,8 +23,8 @@ def test_equals_scikit_learn_with_its_smoothed_targets(count: int):
     oracle = _SigmoidCalibration().fit(logit, target)
     assert state["slope"][0] == pytest.approx(-oracle.a_, rel=1e-3, abs=1e-4)
     assert state["shift"][0] == pytest.approx(-oracle.b_, rel=1e-3, abs=1e-4)
-    told = Platt().apply(torch.from_numpy(prediction), state)
-    np.testing.assert_allclose(told.numpy(), oracle.predict(logit), atol=2e-4)
+    calibrated = Platt().apply(torch.from_numpy(prediction), state)
+    np.testing.assert_allclose(calibrated.numpy(), oracle.predict(logit), atol=2e-4)
 
 
 def test_without_smoothing_equals_a_logistic_regression_of_the_logits():
@@ -47,19 +47,19 @@ def test_the_slope_of_the_loss_vanishes_at_what_it_finds():
 
 def test_a_wrong_overall_rate_is_mended():
     _, prediction, target = rows(20_000, slope=1.0, shift=-2.0)
-    told = Platt().apply(torch.from_numpy(prediction), Platt().fit(prediction, target))
+    calibrated = Platt().apply(torch.from_numpy(prediction), Platt().fit(prediction, target))
     assert prediction.mean() > 2 * target.mean()
-    assert told.mean().item() == pytest.approx(target.mean(), rel=1e-3)
+    assert calibrated.mean().item() == pytest.approx(target.mean(), rel=1e-3)
 
 
 def test_predictions_in_the_wrong_order_become_the_rate_and_are_not_turned_round():
     _, prediction, target = rows(slope=-1.0, shift=0.0)
     state = Platt(smoothing=False).fit(prediction, target)
-    told = Platt().apply(torch.from_numpy(prediction), state)
-    assert told.numpy() == pytest.approx(np.full(len(target), target.mean()))
+    calibrated = Platt().apply(torch.from_numpy(prediction), state)
+    assert calibrated.numpy() == pytest.approx(np.full(len(target), target.mean()))
 
 
 def test_by_hand():
     state = Platt().fit(np.full(10, 0.3), np.array([1.0] * 6 + [0.0] * 4))
-    told = Platt().apply(torch.tensor([0.3]).double(), state).item()
-    assert told == pytest.approx((6 * 7 / 8 + 4 * 1 / 6) / 10)
+    calibrated = Platt().apply(torch.tensor([0.3]).double(), state).item()
+    assert calibrated == pytest.approx((6 * 7 / 8 + 4 * 1 / 6) / 10)

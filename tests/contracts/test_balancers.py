@@ -47,10 +47,10 @@ def weights(balance: Balance, at: Mapping[str, Tensor], of: Mapping[str, Sequenc
     """Return the derivative of the total by each loss at one step, and look back on losses that fell unevenly."""
     torch.manual_seed(seed)
     total = balance(at, Explicit(of))
-    found = dict(zip(at, torch.autograd.grad(total, [*at.values()]), strict=True))
+    weight_of = dict(zip(at, torch.autograd.grad(total, [*at.values()]), strict=True))
     if balance.looks_back:
         balance.look_back({task: loss.detach() * (0.7 + 0.1 * TASKS.index(task)) for task, loss in at.items()})
-    return found
+    return weight_of
 
 
 def train(balance: Balance, steps: int = 4) -> None:
@@ -143,11 +143,11 @@ def test_one_that_names_no_task_weighs_tasks_of_any_names(nameless: Balancer):
     here, there = nameless.build(TASKS), nameless.build(tuple(renamed.values()))
     assert sorted(TASKS) == sorted(TASKS, key=renamed.__getitem__)
     at, elsewhere = losses(), {renamed[task]: loss for task, loss in losses().items()}
-    found = weights(here, at)
+    expected = weights(here, at)
     torch.manual_seed(0)
     total = there(elsewhere, Explicit({renamed[task]: vector for task, vector in AT_ODDS.items()}))
     for task, weight in zip(TASKS, torch.autograd.grad(total, [*elsewhere.values()]), strict=True):
-        torch.testing.assert_close(weight, found[task])
+        torch.testing.assert_close(weight, expected[task])
 
 
 @settings(max_examples=40)
@@ -160,10 +160,10 @@ def test_degenerate_gradients_and_losses_leave_weights_to_learn_by(data: st.Data
     for balancer in EVERY:
         balance = built(balancer)
         for step in range(2):
-            found = torch.stack([*weights(balance, at, of, seed=step).values()])
-            assert torch.isfinite(found).all(), balancer
-            assert (found >= 0).all(), balancer
-            assert found.sum() > 0, balancer
+            weight_T = torch.stack([*weights(balance, at, of, seed=step).values()])
+            assert torch.isfinite(weight_T).all(), balancer
+            assert (weight_T >= 0).all(), balancer
+            assert weight_T.sum() > 0, balancer
 
 
 class TestFixedWeights:
@@ -174,8 +174,8 @@ class TestFixedWeights:
         assert float(balance({"stars": given["stars"]}, Explicit({}))) == 2
 
     def test_passes_each_task_its_weight_as_gradient(self):
-        found = weights(FixedWeights(weights={"like": 2.0, "stars": 0.0}).build(TASKS), losses())
-        assert [float(weight) for weight in found.values()] == [2, 0, 1]
+        weight_of = weights(FixedWeights(weights={"like": 2.0, "stars": 0.0}).build(TASKS), losses())
+        assert [float(weight) for weight in weight_of.values()] == [2, 0, 1]
 
     def test_refuses_a_task_that_is_not_there_with_the_nearest(self):
         with pytest.raises(UserError, match=r"weight of 'lik': .*no such task. Did you mean 'like'"):

@@ -45,9 +45,9 @@ def test_probabilities_of_the_same_shape_and_type(calibrator: Calibrator, seed: 
     state = learned(calibrator)
     for dtype in (torch.float32, torch.float64):
         asked = torch.rand(size, generator=torch.Generator().manual_seed(seed), dtype=dtype)
-        told = calibrator.apply(asked, state)
-        assert (told.shape, told.dtype) == (asked.shape, dtype)
-        assert ((told >= 0) & (told <= 1)).all()
+        calibrated = calibrator.apply(asked, state)
+        assert (calibrated.shape, calibrated.dtype) == (asked.shape, dtype)
+        assert ((calibrated >= 0) & (calibrated <= 1)).all()
     assert ((calibrator.apply(EDGES, state) >= 0) & (calibrator.apply(EDGES, state) <= 1)).all()
 
 
@@ -70,17 +70,17 @@ def test_a_batch_gives_the_bits_of_its_rows_alone(calibrator: Calibrator):
 
 def test_what_is_calibrated_stays_as_it_is(calibrator: Calibrator):
     asked = torch.linspace(0.05, 0.9, 100)
-    told = calibrator.apply(asked, learned(calibrator, power=1.0))
-    assert (told - kept(calibrator, asked)).abs().mean() < 0.02
+    calibrated = calibrator.apply(asked, learned(calibrator, power=1.0))
+    assert (calibrated - kept(calibrator, asked)).abs().mean() < 0.02
 
 
 @pytest.mark.parametrize("power", [0.5, 2.0])
 def test_what_is_too_sure_or_not_sure_enough_is_mended(calibrator: Calibrator, power: float):
     said, _ = rows(seed=2, power=power)
     meant = torch.from_numpy(rows(seed=2)[0])
-    told = calibrator.apply(torch.from_numpy(said), learned(calibrator, power))
+    calibrated = calibrator.apply(torch.from_numpy(said), learned(calibrator, power))
     before = (torch.from_numpy(said) - meant).abs().mean()
-    assert (told - kept(calibrator, meant)).abs().mean() < before / 4
+    assert (calibrated - kept(calibrator, meant)).abs().mean() < before / 4
 
 
 def test_the_order_of_the_rows_that_it_learns_from_does_not_matter(calibrator: Calibrator):
@@ -106,9 +106,11 @@ def test_one_prediction_throughout_becomes_a_probability(calibrator: Calibrator)
 
 def test_rows_that_are_told_apart_without_error_leave_finite_probabilities(calibrator: Calibrator):
     prediction = np.linspace(0.01, 0.99, 60).astype(np.float32)
-    told = calibrator.apply(torch.from_numpy(prediction), calibrator.fit(prediction, (prediction > 0.5).astype(np.float32)))
-    assert torch.isfinite(told).all()
-    assert (told[30:] > 0.5).all() and (told[:30] < 0.5).all()
+    calibrated = calibrator.apply(
+        torch.from_numpy(prediction), calibrator.fit(prediction, (prediction > 0.5).astype(np.float32))
+    )
+    assert torch.isfinite(calibrated).all()
+    assert (calibrated[30:] > 0.5).all() and (calibrated[:30] < 0.5).all()
 
 
 def test_a_prediction_that_is_no_number_stays_none(calibrator: Calibrator):
@@ -136,17 +138,17 @@ class TestSeveral:
     def test_classes_stay_a_distribution_with_the_same_first(self, reader: Calibrator):
         prediction, target = class_rows(power=2.0)
         asked = torch.from_numpy(prediction)
-        told = reader.apply(asked, reader.fit(prediction, target))
-        torch.testing.assert_close(told.sum(1), torch.ones(len(told)))
-        assert torch.equal(told.argmax(1), asked.argmax(1))
+        calibrated = reader.apply(asked, reader.fit(prediction, target))
+        torch.testing.assert_close(calibrated.sum(1), torch.ones(len(calibrated)))
+        assert torch.equal(calibrated.argmax(1), asked.argmax(1))
         truth = torch.from_numpy(class_rows()[0])
-        assert (told - truth).abs().mean() < (asked - truth).abs().mean() / 4
+        assert (calibrated - truth).abs().mean() < (asked - truth).abs().mean() / 4
 
     def test_labels_are_calibrated_each_for_itself(self, reader: Calibrator):
         prediction, target = rows(power=2.0)
         state = reader.fit(prediction.reshape(-1, 4), target.reshape(-1, 4))
-        told = reader.apply(torch.from_numpy(prediction.reshape(-1, 4)), state)
-        torch.testing.assert_close(told.reshape(-1), reader.apply(torch.from_numpy(prediction), learned(reader)))
+        calibrated = reader.apply(torch.from_numpy(prediction.reshape(-1, 4)), state)
+        torch.testing.assert_close(calibrated.reshape(-1), reader.apply(torch.from_numpy(prediction), learned(reader)))
 
     @pytest.mark.parametrize("power", [-1.0, 0.3, 3.0])
     def test_the_order_of_rows_is_never_turned_round_in_a_label(self, reader: Calibrator, power: float):
@@ -160,9 +162,9 @@ class TestSeveral:
     def test_the_order_of_the_classes_of_a_row_is_never_turned_round(self, reader: Calibrator, seed: int, power: float):
         state = reader.fit(*class_rows(count=500, power=power))
         asked = torch.from_numpy(class_rows(seed, count=50)[0]).sort(1).values
-        told = reader.apply(asked, state)
-        assert (told.diff(dim=1) >= 0).all()
-        torch.testing.assert_close(told.sum(1), torch.ones(len(told)))
+        calibrated = reader.apply(asked, state)
+        assert (calibrated.diff(dim=1) >= 0).all()
+        torch.testing.assert_close(calibrated.sum(1), torch.ones(len(calibrated)))
 
     def test_a_batch_gives_the_bits_of_its_rows_alone(self, reader: Calibrator):
         prediction, target = class_rows(power=2.0)

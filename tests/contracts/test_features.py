@@ -226,9 +226,11 @@ def test_training_can_go_on_with_other_rows(reading: Reading):
     state = feature.grow(pl.concat([reading.unseen, reading.table.reverse(), reading.unseen]), reading.state)
     rows = feature.rows_before(state, reading.state)
     encoder = feature.build(state).eval()
-    tables = {id(own.weight) for own in encoder.tables()}
-    moved = {name for name, own in encoder.named_parameters() if id(own) in tables} if rows is not None else set()
-    encoder.load_state_dict({name: own[rows] if name in moved else own for name, own in reading.encoder.state_dict().items()})
+    tables = {id(table.weight) for table in encoder.tables()}
+    moved = {name for name, tensor in encoder.named_parameters() if id(tensor) in tables} if rows is not None else set()
+    encoder.load_state_dict(
+        {name: tensor[rows] if name in moved else tensor for name, tensor in reading.encoder.state_dict().items()}
+    )
     grown = Reading(feature, reading.table, reading.unseen, state, encoder)
     assert torch.equal(grown.vectors(reading.table), reading.vectors(reading.table))
 

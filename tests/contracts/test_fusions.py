@@ -88,8 +88,8 @@ def test_the_order_of_rows_does_not_matter(fusion: Fusion, seed: int, order: lis
 def test_requests_do_not_see_each_other(fusion: Fusion, seed: int, cut: int):
     whole = predictions(seed)
     scores = score(fusion, whole, torch.tensor([7] * cut + [3] * (ROWS - cut)))
-    for own in torch.arange(ROWS).split([cut, ROWS - cut]):
-        assert torch.equal(scores[own], scored_in(fusion, whole, own))
+    for part in torch.arange(ROWS).split([cut, ROWS - cut]):
+        assert torch.equal(scores[part], scored_in(fusion, whole, part))
 
 
 @given(seed=st.integers(0, 10**6))
@@ -102,16 +102,16 @@ def test_a_row_alone_scores_as_among_others_unless_rows_are_compared(fusion: Fus
 def test_features_that_are_the_same_in_all_rows_may_come_once(fusion: Fusion):
     of_one = context(fusion, rows=1).features
     once = Context(context(fusion).states, of_one)
-    repeated = Context(once.states, {name: own.expand(ROWS, -1) for name, own in of_one.items()})
+    repeated = Context(once.states, {name: vectors.expand(ROWS, -1) for name, vectors in of_one.items()})
     assert torch.equal(score(fusion, predictions(), None, once), score(fusion, predictions(), None, repeated))
 
 
 def test_the_weights_of_users_have_the_names_and_signs_of_the_weights(fusion: Fusion):
     state = learned(fusion.to_yaml()) if fusion.learns else None
-    common, own = fusion.weights_among(TASKS), fusion.weights_of(TASKS, state, context(fusion))
-    assert own.keys() == common.keys()
+    common, weights = fusion.weights_among(TASKS), fusion.weights_of(TASKS, state, context(fusion))
+    assert weights.keys() == common.keys()
     for name, value in common.items():
-        assert (own[name].sign() == torch.tensor(value).sign()).all()
+        assert (weights[name].sign() == torch.tensor(value).sign()).all()
 
 
 def test_the_order_of_tasks_does_not_matter(fusion: Fusion):

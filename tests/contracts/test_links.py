@@ -61,8 +61,8 @@ def test_predictions_are_probabilities_in_both_spaces(link: Link):
     objective = Objective(tasks(link))
     states = {task.name: task.fit(pl.Series([True, False])) for task in objective.tasks}
     for given in (False, True):
-        found = objective.predictions(raw, states, given)["last"]
-        assert ((found > 0) & (found < 1)).all()
+        probabilities = objective.predictions(raw, states, given)["last"]
+        assert ((probabilities > 0) & (probabilities < 1)).all()
 
 
 def test_only_links_that_join_losses_alone_have_no_module_between_towers(link: Link):
@@ -74,11 +74,11 @@ def test_only_links_that_join_losses_alone_have_no_module_between_towers(link: L
 def test_the_module_between_towers_maps_states_to_a_state(joining: Link):
     module = joining.build(4, [3] * len(joining.tasks))
     assert module is not None
-    own, earlier = torch.randn(ROWS, 4), [torch.randn(ROWS, 3) for _ in joining.tasks]
-    found = module(own, earlier)
-    assert found.shape == (ROWS, 4)
-    torch.testing.assert_close(module(own[5:9], [state[5:9] for state in earlier]), found[5:9])
-    found.sum().backward()
+    state_BH, earlier = torch.randn(ROWS, 4), [torch.randn(ROWS, 3) for _ in joining.tasks]
+    joined = module(state_BH, earlier)
+    assert joined.shape == (ROWS, 4)
+    torch.testing.assert_close(module(state_BH[5:9], [state[5:9] for state in earlier]), joined[5:9])
+    joined.sum().backward()
     quiet = {name for name, parameter in module.named_parameters() if parameter.grad is None}
     assert quiet == set()
 

@@ -153,31 +153,31 @@ class TestFeaturesThatAreTheSameInAllRows:
     def test_can_be_given_once(self, variant: Network, fixed: list[str]):
         shared, copies = build(variant, TASKS), variant.copies(TASKS)
         is_fixed_D = torch.cat([torch.full((width,), name in fixed) for name, width in FIELDS.items()]).repeat(copies)
-        own_O, fixed_F = (~is_fixed_D).nonzero().squeeze(1), is_fixed_D.nonzero().squeeze(1)
+        varying_O, fixed_F = (~is_fixed_D).nonzero().squeeze(1), is_fixed_D.nonzero().squeeze(1)
         for hidden in ((), (0, 1), (4, 9), range(4)):
             visible_D = torch.ones(len(is_fixed_D))
             visible_D[list(hidden)] = 0
-            beside = Beside(shared, own_O, fixed_F, visible_D)
+            beside = Beside(shared, varying_O, fixed_F, visible_D)
             for seed in (1, 2):
                 x_BD = inputs(variant, TASKS, seed=seed)
                 x_BD[:, fixed_F] = x_BD[0, fixed_F]
-                whole, found = shared(x_BD * visible_D, TASKS), beside(x_BD[0, fixed_F], x_BD[:, own_O], TASKS)
-                assert list(found) == list(TASKS)
+                whole, states = shared(x_BD * visible_D, TASKS), beside(x_BD[0, fixed_F], x_BD[:, varying_O], TASKS)
+                assert list(states) == list(TASKS)
                 for task in TASKS:
-                    torch.testing.assert_close(found[task], whole[task], rtol=1e-5, atol=1e-5)
+                    torch.testing.assert_close(states[task], whole[task], rtol=1e-5, atol=1e-5)
 
     def test_can_be_given_once_for_some_tasks_and_for_no_rows(self, variant: Network, fixed: list[str]):
         shared = build(variant, TASKS)
         is_fixed_D = torch.cat([torch.full((width,), name in fixed) for name, width in FIELDS.items()])
         is_fixed_D = is_fixed_D.repeat(variant.copies(TASKS))
-        own_O, fixed_F = (~is_fixed_D).nonzero().squeeze(1), is_fixed_D.nonzero().squeeze(1)
-        beside, x_BD = Beside(shared, own_O, fixed_F, torch.ones(len(is_fixed_D))), inputs(variant, TASKS, 4)
+        varying_O, fixed_F = (~is_fixed_D).nonzero().squeeze(1), is_fixed_D.nonzero().squeeze(1)
+        beside, x_BD = Beside(shared, varying_O, fixed_F, torch.ones(len(is_fixed_D))), inputs(variant, TASKS, 4)
         x_BD[:, fixed_F] = x_BD[0, fixed_F]
         for some in (("seconds",), ("stars", "like")):
-            whole, found = shared(x_BD, some), beside(x_BD[0, fixed_F], x_BD[:, own_O], some)
-            assert list(found) == list(some)
-            assert all(torch.allclose(found[task], whole[task], atol=1e-5) for task in some)
-        empty = beside(x_BD[0, fixed_F], x_BD[:0, own_O], TASKS)
+            whole, states = shared(x_BD, some), beside(x_BD[0, fixed_F], x_BD[:, varying_O], some)
+            assert list(states) == list(some)
+            assert all(torch.allclose(states[task], whole[task], atol=1e-5) for task in some)
+        empty = beside(x_BD[0, fixed_F], x_BD[:0, varying_O], TASKS)
         assert all(state.shape == (0, shared.width) for state in empty.values())
 
 
@@ -187,8 +187,8 @@ def test_operations_are_the_same_for_any_number_of_rows(network: Network):
     with torch.no_grad():
         program = torch.export.export(shared, (x_BD, TASKS), dynamic_shapes=(rows, (None,) * len(TASKS)), strict=False).module()
         x_BD = inputs(network, TASKS, 11)
-        found, expected = program(x_BD, TASKS), shared(x_BD, TASKS)
-    assert all(torch.allclose(found[task], expected[task], atol=1e-6) for task in TASKS)
+        exported, expected = program(x_BD, TASKS), shared(x_BD, TASKS)
+    assert all(torch.allclose(exported[task], expected[task], atol=1e-6) for task in TASKS)
 
 
 LINEAR_FIRST = {"SharedBottom", "CrossStitch", "MMoE", "CGC", "PLE", "AdaTT"}
@@ -222,8 +222,8 @@ def test_states_and_gates_of_some_tasks_are_those_of_all(network: Network, seed:
     shared, x_BD = built(network, TASKS), inputs(network, TASKS, 8, seed, scale)
     for whole, part in ((shared(x_BD, TASKS), shared(x_BD, some)), (shared.gates(x_BD, TASKS), shared.gates(x_BD, some))):
         assert list(part) == [task for task in some if task in whole]
-        for task, found in part.items():
-            torch.testing.assert_close(found, whole[task], rtol=1e-4, atol=1e-4 * max(scale, 0.1))
+        for task, state in part.items():
+            torch.testing.assert_close(state, whole[task], rtol=1e-4, atol=1e-4 * max(scale, 0.1))
 
 
 @settings(max_examples=15)
@@ -290,7 +290,7 @@ class TestFieldProducts:
             torch.randn(4, sum(widths), dtype=torch.float64, generator=torch.Generator().manual_seed(seed)).split(widths, 1)
         )
         fields[masked] = torch.zeros_like(fields[masked])
-        found = FieldProducts(widths)(torch.cat(fields, 1))[:, sum(widths) :]
+        products = FieldProducts(widths)(torch.cat(fields, 1))[:, sum(widths) :]
         kept = [position for position in range(len(widths)) if position != masked]
         pairs = (
             _pairs(torch.cat([fields[position] for position in kept], 1), [widths[position] for position in kept])
@@ -299,7 +299,7 @@ class TestFieldProducts:
         )
         expected = {sums.shape[1]: sums for sums in pairs}
         several = [width for width in sorted(set(widths)) if widths.count(width) > 1]
-        for width, sums in zip(several, found.split(several, 1) if several else (), strict=True):
+        for width, sums in zip(several, products.split(several, 1) if several else (), strict=True):
             torch.testing.assert_close(sums, expected.get(width, torch.zeros_like(sums)))
 
     def test_switched_off_leave_the_fields_alone(self):
@@ -312,9 +312,9 @@ class TestFieldProducts:
 def _pairs(x_BD: Tensor, widths: Sequence[int]) -> list[Tensor]:
     """Return for each width that several fields have, in rising order, the sum of the products of all pairs."""
     fields = x_BD.split(list(widths), 1)
-    found: dict[int, Tensor] = {}
+    sums: dict[int, Tensor] = {}
     for first in range(len(fields)):
         for second in range(first + 1, len(fields)):
             if widths[first] == widths[second]:
-                found[widths[first]] = found.get(widths[first], 0) + fields[first] * fields[second]
-    return [found[width] for width in sorted(found)]
+                sums[widths[first]] = sums.get(widths[first], 0) + fields[first] * fields[second]
+    return [sums[width] for width in sorted(sums)]

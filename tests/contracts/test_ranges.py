@@ -39,12 +39,12 @@ class Drawn:
         return choices[self.generator.integers(len(choices))]
 
 
-@pytest.mark.parametrize("own", EVERY)
+@pytest.mark.parametrize("choices", EVERY)
 @given(seed=st.integers(0, 10**6))
-def test_a_proposal_lies_between_the_ends(own: Range, seed: int):
-    value = own.suggest("x", Drawn(seed))
-    ends = own.ends()
-    assert value in ends or (not isinstance(own, Choice) and ends[0] <= value <= ends[-1])
+def test_a_proposal_lies_between_the_ends(choices: Range, seed: int):
+    value = choices.suggest("x", Drawn(seed))
+    ends = choices.ends()
+    assert value in ends or (not isinstance(choices, Choice) and ends[0] <= value <= ends[-1])
 
 
 class Recording:
@@ -67,7 +67,7 @@ class Recording:
 
 
 @pytest.mark.parametrize(
-    ("own", "asked", "told"),
+    ("choices", "asked", "proposal"),
     [
         (Uniform(low=0.25, high=0.5), ("float", "x", 0.25, 0.5, False), 0.25),
         (Uniform(low=1e-4, high=1e-2, log=True), ("float", "x", 1e-4, 1e-2, True), 1e-4),
@@ -77,15 +77,15 @@ class Recording:
     ],
     ids=repr,
 )
-def test_the_sampler_is_asked_once_for_what_was_declared(own: Range, asked: tuple[object, ...], told: object):
+def test_the_sampler_is_asked_once_for_what_was_declared(choices: Range, asked: tuple[object, ...], proposal: object):
     sampler = Recording()
-    assert own.suggest("x", sampler) == told
+    assert choices.suggest("x", sampler) == proposal
     assert sampler.asked == [asked]
 
 
-@pytest.mark.parametrize("own", EVERY)
-def test_a_proposal_is_a_json_value(own: Range):
-    value = own.suggest("x", Drawn(0))
+@pytest.mark.parametrize("choices", EVERY)
+def test_a_proposal_is_a_json_value(choices: Range):
+    value = choices.suggest("x", Drawn(0))
     assert json.loads(json.dumps(value)) == value
 
 
@@ -97,7 +97,7 @@ def test_a_proposal_is_a_json_value(own: Range):
         (Integers, {"low": 5, "high": 2}, "from low to high"),
         (Integers, {"low": 0, "high": 2, "log": True}, "at 1 or above"),
         (Choice, {"options": ["a"]}, "at least 2"),
-        (Choice, {"options": ["a", "b", "a"]}, "'?a'? is given twice"),
+        (Choice, {"options": ["a", "b", "a"]}, "'?a'? occurs twice"),
     ],
 )
 def test_a_range_without_a_choice_is_refused(made: type[Range], arguments: dict, why: str):
@@ -106,5 +106,5 @@ def test_a_range_without_a_choice_is_refused(made: type[Range], arguments: dict,
 
 
 def test_options_are_told_apart_by_their_text():
-    own = Choice(options=("MMoE", {"kind": "MMoE", "experts": 3}, (64,), True, 1))
-    assert own.labels == ("MMoE", '{"experts": 3, "kind": "MMoE"}', "[64]", "true", "1")
+    choices = Choice(options=("MMoE", {"kind": "MMoE", "experts": 3}, (64,), True, 1))
+    assert choices.labels == ("MMoE", '{"experts": 3, "kind": "MMoE"}', "[64]", "true", "1")

@@ -24,8 +24,8 @@ def rows(seed: int = 0) -> dict[str, Tensor]:
     return {"like": torch.rand(ROWS, generator=generator), "stars": 1 + 4 * torch.rand(ROWS, generator=generator)}
 
 
-def labels(**own: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
-    return {task: (torch.ones(ROWS, dtype=torch.bool), label.double()) for task, label in own.items()}
+def labels(**values: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+    return {task: (torch.ones(ROWS, dtype=torch.bool), label.double()) for task, label in values.items()}
 
 
 def drawn(share: Tensor, seed: int = 1) -> Tensor:
@@ -38,7 +38,7 @@ def test_without_layers_and_penalty_it_is_the_logistic_regression_of_scikit_lear
     fusion = Concat(target={"like": 1.0}, tower=(), monotone=False, penalty=0.0)
     state = fusion.fit(given_rows, labels(like=truth, stars=given_rows["stars"]), {"like"})
     logits = torch.logit(given_rows["like"].double()), given_rows["stars"].double()
-    x = np.stack([(own - own.mean()) / own.std() for own in logits], 1)
+    x = np.stack([(logit - logit.mean()) / logit.std() for logit in logits], 1)
     expected = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(x, truth).decision_function(x)
     np.testing.assert_allclose(fusion.score(given_rows, None, state).numpy(), expected, rtol=1e-4, atol=1e-4)
 
@@ -122,7 +122,7 @@ def test_rows_that_teach_nothing_are_refused():
     for wanted in (labels(like=torch.zeros(ROWS)), {"like": (torch.zeros(ROWS, dtype=torch.bool), torch.zeros(ROWS))}):
         with pytest.raises(UserError, match="Concat: expected validation rows to learn from, found none that differ"):
             Concat().fit(rows(), wanted, {"like"})
-    with pytest.raises(UserError, match="target 'stars' of the fusion: expected one label a row"):
+    with pytest.raises(UserError, match="target 'stars' of the fusion: expected one label per row"):
         Concat(target={"stars": 1.0}).fit(rows(), labels(like=drawn(rows()["like"])), {"like"})
 
 

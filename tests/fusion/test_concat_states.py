@@ -58,11 +58,11 @@ def test_states_that_say_nothing_cost_little_for_they_are_held_to_nothing():
 
 def test_the_penalty_does_not_ask_how_many_numbers_there_are():
     predictions, context, good = world(1.0, 0)
-    twice = Context({**context.states, **{f"{name}'": own for name, own in context.states.items()}})
+    twice = Context({**context.states, **{f"{name}'": state for name, state in context.states.items()}})
     fusion, wanted = Concat(target={"like": 1.0}, states="all", tower=()), (torch.ones(ROWS, dtype=torch.bool), good)
     once, doubled = (
-        fusion.score(predictions, None, fusion.fit(predictions, {"like": wanted}, {"like"}, own), own)
-        for own in (context, twice)
+        fusion.score(predictions, None, fusion.fit(predictions, {"like": wanted}, {"like"}, variant), variant)
+        for variant in (context, twice)
     )
     torch.testing.assert_close(once, doubled, rtol=1e-3, atol=1e-3)
 
@@ -85,7 +85,7 @@ def test_monotone_is_of_the_predictions_whatever_the_states(seed: int, more_like
     fusion = Concat(target={"like": 1.0, "stars": -0.5}, states="all", tower=(6, 3))
     liked = {**predictions, "like": (predictions["like"] + more_like).clamp(max=1)}
     starred = {**predictions, "stars": predictions["stars"] + more_stars}
-    plain, liked_score, starred_score = (fusion.score(own, None, STATE, context) for own in (predictions, liked, starred))
+    plain, liked_score, starred_score = (fusion.score(values, None, STATE, context) for values in (predictions, liked, starred))
     assert (liked_score >= plain - 1e-12).all()
     assert (starred_score <= plain + 1e-12).all()
 
@@ -103,7 +103,7 @@ def test_the_weights_of_states_have_both_signs_and_others_one():
 
 def test_a_state_that_is_dead_counts_for_nothing():
     predictions, context, good = world(1.0, 0)
-    dead = Context({name: own * (torch.arange(WIDTH) < 5) for name, own in context.states.items()})
+    dead = Context({name: state * (torch.arange(WIDTH) < 5) for name, state in context.states.items()})
     fusion = Concat(target={"like": 1.0}, states="all")
     state = fusion.fit(predictions, {"like": (torch.ones(ROWS, dtype=torch.bool), good)}, {"like"}, dead)
     assert torch.isfinite(fusion.score(predictions, None, state, dead)).all()
@@ -144,16 +144,16 @@ def test_the_states_are_of_the_pass_that_predicts(headed: Fitted, fitted: Fitted
     hook = nn.modules.module.register_module_forward_pre_hook(
         lambda module, _: passes.append(module) if isinstance(module, SharedNetwork) else None
     )
-    found = []
-    for own in (headed, fitted):
-        own.recommend(user_id=101)
+    counts = []
+    for model in (headed, fitted):
+        model.recommend(user_id=101)
         passes.clear()
-        own.predict(split[1])
-        own.recommend(user_id=101)
-        own.score(101, [5, 12])
-        found.append(len(passes))
+        model.predict(split[1])
+        model.recommend(user_id=101)
+        model.score(101, [5, 12])
+        counts.append(len(passes))
     hook.remove()
-    assert found[0] == found[1] > 0
+    assert counts[0] == counts[1] > 0
 
 
 def test_a_search_is_told_that_there_are_no_weights(headed: Fitted, split):

@@ -23,8 +23,8 @@ def drawn(rows: int, numbers: int, units: int, seed: int, size: float = 1.0) -> 
 def test_a_product_of_matrices_is_the_sum_of_fractions(seed: int, numbers: int, size: float):
     x, weights = drawn(3, numbers, 3, seed, size)
     x, weights = rounded(x), rounded_weights(weights)
-    for row, own in enumerate(x @ weights.T):
-        for unit, value in enumerate(own.tolist()):
+    for row, sums in enumerate(x @ weights.T):
+        for unit, value in enumerate(sums.tolist()):
             pairs = zip(x[row].tolist(), weights[unit].tolist(), strict=True)
             assert Fraction(value) == sum(Fraction(a) * Fraction(b) for a, b in pairs)
 

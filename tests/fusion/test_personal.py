@@ -54,7 +54,7 @@ class World:
         """Return the NDCG of the best common weights, chosen on these very rows."""
         shares = np.linspace(0.05, 0.95, 19)
         named = [fusion.with_weights({"click": share, "buy": 1 - share}, ["click", "buy"]) for share in shares]
-        return max(self.ndcg(own.score(self.predictions)) for own in named)
+        return max(self.ndcg(fusion.score(self.predictions)) for fusion in named)
 
 
 OF = [Add(weights={"click": 1.0, "buy": 1.0}), Multiply()]
@@ -71,8 +71,8 @@ def people(*groups: int) -> Context:
 def test_groups_that_want_other_tasks_are_served_better_than_by_any_common_weights(of: SummedFusion, tower: tuple[int, ...]):
     fusion = Personal(of=of, by=("group", "taste"), target={"good": 1.0}, tower=tower)
     state, judged = World(300, True, 0).learned(fusion), World(1000, True, 1)
-    own = judged.ndcg(fusion.score(judged.predictions, None, state, judged.context))
-    assert own > judged.best_common(of) + 0.05
+    ndcg = judged.ndcg(fusion.score(judged.predictions, None, state, judged.context))
+    assert ndcg > judged.best_common(of) + 0.05
     weights = fusion.weights_of(TASKS, state, people(1, 2, 0))
     first, second, unknown = (weights["click"] / weights["buy"]).tolist()
     assert first > 2
@@ -86,8 +86,8 @@ def test_groups_that_want_the_same_lose_no_more_than_noise(of: SummedFusion):
     losses = []
     for seed in range(3):
         state, judged = World(300, False, seed).learned(fusion), World(1000, False, 100 + seed)
-        own = judged.ndcg(fusion.score(judged.predictions, None, state, judged.context))
-        losses.append(judged.best_common(of) - own)
+        ndcg = judged.ndcg(fusion.score(judged.predictions, None, state, judged.context))
+        losses.append(judged.best_common(of) - ndcg)
         ratio = fusion.weights_of(TASKS, state, people(1, 2, 0))["click"]
         assert ((ratio > 0.75) & (ratio < 1.33)).all()
     assert np.mean(losses) < 0.004
@@ -132,16 +132,16 @@ def test_who_is_unknown_has_the_common_weights_and_what_is_unknown_adds_nothing(
     common = np.exp(np.log(10) * np.tanh((biases - biases.mean()) / np.log(10)))
     weights = fusion.weights_of(TASKS, state, people(0))
     np.testing.assert_allclose([weights[task].item() for task in TASKS], common, rtol=1e-12)
-    nearly = Context({}, {name: own + 1e-9 for name, own in people(0).features.items()})
+    nearly = Context({}, {name: values + 1e-9 for name, values in people(0).features.items()})
     assert torch.equal(fusion.weights_of(TASKS, state, nearly)["click"], weights["click"])
 
 
 def test_weights_are_bounded_and_only_their_ratio_is_learned():
     fusion = Personal(of=OF[0], by=("group", "taste"), target={"good": 1.0}, penalty=0.0)
     state = World(20, True, 0).learned(fusion)
-    far = Context({}, {name: 1e6 * own for name, own in people(1, 2).features.items()})
+    far = Context({}, {name: 1e6 * values for name, values in people(1, 2).features.items()})
     weights = fusion.weights_of(TASKS, state, far)
-    assert all((own.log().abs() <= np.log(10) * (1 + 1e-12)).all() for own in weights.values())
+    assert all((values.log().abs() <= np.log(10) * (1 + 1e-12)).all() for values in weights.values())
     torch.testing.assert_close(weights["click"] * weights["buy"], torch.ones(2, dtype=torch.float64))
 
 
@@ -171,16 +171,14 @@ def test_a_task_that_weighed_nothing_when_it_learned_has_no_factor():
 
 
 def test_what_cannot_be_personal_is_named(small: Recommender):
-    with pytest.raises(
-        ValueError, match="Personal is of a fusion with a weight for each task, Add or Multiply, and not of Formula"
-    ):
+    with pytest.raises(ValueError, match="Personal needs a fusion with a weight for each task, Add or Multiply, not Formula"):
         Personal(of=Formula(expression="like"), by=("age",))
     with pytest.raises(ValueError, match="the fusion Personal reads 'agee', no feature of the user.* Did you mean 'age'"):
         small.replace(fusion=Personal(by=("agee",)))
     with pytest.raises(ValueError, match="the fusion Personal reads 'item_id', no feature of the user or the row alone"):
         small.replace(fusion=Personal(by=("item_id",)))
     world = World(20, True, 0)
-    with pytest.raises(UserError, match="Personal: expected two tasks or more to weigh, found 1"):
+    with pytest.raises(UserError, match="Personal: expected two or more tasks with a weight, found 1"):
         world.learned(Personal(of=Add(weights={"click": 1.0}), by=("group", "taste")))
 
 
@@ -225,21 +223,21 @@ class TestFitted:
         assert ndcg(table, said["score"]) > max(common) + 0.03
 
     def test_tells_the_weights_of_users(self, shop: Fitted):
-        told = shop.weights_of(pl.DataFrame({"user_id": [2, 3, 9999, None]}))
-        assert told.columns == ["user_id", "weight.click", "weight.buy", "weight.good"]
-        click, buy = told["weight.click"].to_list(), told["weight.buy"].to_list()
+        weights = shop.weights_of(pl.DataFrame({"user_id": [2, 3, 9999, None]}))
+        assert weights.columns == ["user_id", "weight.click", "weight.buy", "weight.good"]
+        click, buy = weights["weight.click"].to_list(), weights["weight.buy"].to_list()
         assert click[0] > 1.5 * buy[0]
         assert buy[1] > 1.5 * click[1]
         assert click[2] == click[3]
         assert 0.7 < click[2] / buy[2] < 1.4
-        assert told["weight.good"].to_list() == [0.0] * 4
+        assert weights["weight.good"].to_list() == [0.0] * 4
 
     def test_users_never_met_are_weighed_by_their_features(self, shop: Fitted):
         described = shop.weights_of(pl.DataFrame({"group": ["reader", "shopper", None], "age": [100.0, 101.0, None]}))
         ratio = (described["weight.click"] / described["weight.buy"]).to_list()
         assert ratio[0] > 1.5 > 1 / 1.5 > ratio[1]
-        own, other = shop.recommend(group="reader", k=60), shop.recommend(group="shopper", k=60)
-        assert own["item_id"].to_list() != other["item_id"].to_list()
+        reader, shopper = shop.recommend(group="reader", k=60), shop.recommend(group="shopper", k=60)
+        assert reader["item_id"].to_list() != shopper["item_id"].to_list()
 
     def test_the_score_is_of_the_weights_that_are_told(self, shop: Fitted):
         listed = shop.recommend(user_id=2, k=60, exclude_seen=False)
@@ -258,17 +256,17 @@ class TestFitted:
         np.testing.assert_allclose(loaded.predict(table)["score"], listed["score"], rtol=1e-5)
 
     def test_common_weights_can_be_searched_for_beneath(self, shop: Fitted):
-        found = shop.tune_fusion(events(2000, 3), {"good.ndcg@5": 1.0}, trials=3)
-        assert found.given.weights == {"click": 1.0, "buy": 1.0}
-        steered = found.apply(shop)
+        study = shop.tune_fusion(events(2000, 3), {"good.ndcg@5": 1.0}, trials=3)
+        assert study.given.weights == {"click": 1.0, "buy": 1.0}
+        steered = study.apply(shop)
         assert isinstance(steered.spec.fusion, Personal)
-        assert steered.spec.fusion.of.weights_among(TASKS) == pytest.approx(found.best.weights)
+        assert steered.spec.fusion.of.weights_among(TASKS) == pytest.approx(study.best.weights)
         assert steered.recommend(user_id=3).height == 10
 
     def test_weights_that_are_the_same_for_all_are_told_too(self, fitted: Fitted):
-        told = fitted.weights_of(pl.DataFrame({"user_id": [101, 102]}))
-        assert told["weight.like"].to_list() == [1.0, 1.0]
-        assert told["weight.stars"].to_list() == [0.5, 0.5]
+        weights = fitted.weights_of(pl.DataFrame({"user_id": [101, 102]}))
+        assert weights["weight.like"].to_list() == [1.0, 1.0]
+        assert weights["weight.stars"].to_list() == [0.5, 0.5]
 
     def test_a_column_of_no_user_is_named(self, shop: Fitted):
         with pytest.raises(UserError, match="column 'gruop' of the users: .* Did you mean 'group'"):

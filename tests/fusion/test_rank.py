@@ -18,11 +18,11 @@ LISTS = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3)), min_size=1, ma
 
 @given(rows=LISTS)
 def test_the_share_below_is_that_of_brute_force(rows: list[tuple[int, int]]):
-    values, requests = (torch.tensor(own) for own in zip(*rows, strict=True))
+    values, requests = (torch.tensor(column) for column in zip(*rows, strict=True))
     expected = []
     for value, request in rows:
-        own = [other for other, group in rows if group == request]
-        expected.append((sum(other < value for other in own) + sum(other == value for other in own) / 2) / len(own))
+        peers = [other for other, group in rows if group == request]
+        expected.append((sum(other < value for other in peers) + sum(other == value for other in peers) / 2) / len(peers))
     assert share_below(values.double(), requests).tolist() == pytest.approx(expected, rel=1e-15)
 
 
@@ -35,14 +35,14 @@ def test_ties_share_the_average_rank_of_scipy(values: list[int]):
 @given(rows=LISTS, data=st.data())
 def test_a_permutation_of_rows_permutes_the_scores(rows: list[tuple[int, int]], data: st.DataObject):
     order = data.draw(st.permutations(range(len(rows))))
-    values, requests = (torch.tensor(own) for own in zip(*rows, strict=True))
+    values, requests = (torch.tensor(column) for column in zip(*rows, strict=True))
     whole = share_below(values.double(), requests)
     assert torch.equal(share_below(values[order].double(), requests[order]), whole[order])
 
 
 @given(rows=LISTS, scale=st.floats(0.01, 100), shift=st.floats(-10, 10))
 def test_a_map_that_increases_changes_nothing(rows: list[tuple[int, int]], scale: float, shift: float):
-    values, requests = (torch.tensor(own) for own in zip(*rows, strict=True))
+    values, requests = (torch.tensor(column) for column in zip(*rows, strict=True))
     likes, stars, fusion = values.double() / 5, (values * 7 % 5).double(), Rank(weights={"like": 2.0, "stars": -0.5})
     plain = fusion.score({"like": likes, "stars": stars}, requests)
     mapped = fusion.score({"like": torch.exp(likes * scale + shift), "stars": stars**3}, requests)
@@ -51,11 +51,11 @@ def test_a_map_that_increases_changes_nothing(rows: list[tuple[int, int]], scale
 
 @given(rows=LISTS)
 def test_requests_do_not_see_each_other(rows: list[tuple[int, int]]):
-    values, requests = (torch.tensor(own) for own in zip(*rows, strict=True))
+    values, requests = (torch.tensor(column) for column in zip(*rows, strict=True))
     whole = Rank().score({"like": values}, requests)
     for request in requests.unique():
-        own = requests == request
-        assert torch.equal(whole[own], Rank().score({"like": values[own]}))
+        mask = requests == request
+        assert torch.equal(whole[mask], Rank().score({"like": values[mask]}))
 
 
 def test_no_rows_have_no_scores():
@@ -67,8 +67,8 @@ def test_rows_of_one_user_are_one_request(small: Recommender, fitted: Fitted, sp
     ranked = Fitted(replace(fitted.parts, spec=spec), fitted.model)
     frame = ranked.predict(split[1])
     user = frame["user_id"][0]
-    own = frame.filter(user_id=user)
-    expected = (own["like"].rank("average") - 0.5) / own.height
-    np.testing.assert_allclose(own["score"], expected, rtol=1e-12)
+    rows = frame.filter(user_id=user)
+    expected = (rows["like"].rank("average") - 0.5) / rows.height
+    np.testing.assert_allclose(rows["score"], expected, rtol=1e-12)
     top = ranked.recommend(user_id=user, k=60, exclude_seen=False)
     assert top["score"][0] == 1 - 0.5 / 60

@@ -55,14 +55,14 @@ class TestEveryIndex:
         kept = {row: vectors_ND[row] for row in np.flatnonzero(keep).tolist()}
         for make in BUILT.values():
             index = make(vectors_ND)
-            by_mask, by_rows = (rows_of(index, queries_QD, k, own) for own in (keep, np.flatnonzero(keep)))
+            by_mask, by_rows = (rows_of(index, queries_QD, k, allowed) for allowed in (keep, np.flatnonzero(keep)))
             assert by_mask == by_rows == [brute(kept, query_D, k) for query_D in queries_QD]
 
     def test_scores_are_the_products_and_missing_rows_have_none(self, build: Callable[[np.ndarray], Index]):
         vectors_ND, queries_QD = unit(30), unit(2, 5)
-        found = build(vectors_ND).search(queries_QD, 40)
-        np.testing.assert_allclose(found.scores_QK[:, :30], -np.sort(-(queries_QD @ vectors_ND.T), 1), atol=1e-6)
-        assert (found.rows_QK[:, 30:] == -1).all() and np.isneginf(found.scores_QK[:, 30:]).all()
+        result = build(vectors_ND).search(queries_QD, 40)
+        np.testing.assert_allclose(result.scores_QK[:, :30], -np.sort(-(queries_QD @ vectors_ND.T), 1), atol=1e-6)
+        assert (result.rows_QK[:, 30:] == -1).all() and np.isneginf(result.scores_QK[:, 30:]).all()
 
     def test_equal_vectors_come_in_the_order_of_rows(self, build: Callable[[np.ndarray], Index]):
         vectors_ND = np.tile(unit(20), (11, 1))
@@ -133,9 +133,9 @@ class TestEveryIndex:
 
         def look() -> None:
             for _ in range(200):
-                found = rows_of(index, target, 1)
-                if found != [[5]]:
-                    missed.append(found)
+                rows = rows_of(index, target, 1)
+                if rows != [[5]]:
+                    missed.append(rows)
 
         threads = [threading.Thread(target=look) for _ in range(2)]
         for thread in threads:
@@ -184,8 +184,8 @@ class TestInvertedFile:
         keep = {"all": None, "half": draws < 0.5, "a quarter": draws < 0.25, "a corner": corner}[kept]
         queries_QD = unit(60, 8, clusters=400)
         true = rows_of(Exact.build(vectors), queries_QD, k, keep)
-        found = rows_of(index, queries_QD, k, keep)
-        shares = [len(set(own) & set(other)) / k for own, other in zip(found, true, strict=True)]
+        rows = rows_of(index, queries_QD, k, keep)
+        shares = [len(set(row) & set(true_row)) / k for row, true_row in zip(rows, true, strict=True)]
         assert np.mean(shares) > 0.93
 
     def test_looks_at_a_part_only(self, index: InvertedFile, vectors: np.ndarray):

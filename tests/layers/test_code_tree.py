@@ -17,8 +17,8 @@ catalogues = st.lists(st.tuples(*[st.integers(0, SIZE - 1)] * LEVELS), min_size=
 def decoder(seed: int = 0) -> CodeDecoder:
     torch.manual_seed(seed)
     made = CodeDecoder(LEVELS, SIZE, WIDTH, 2)
-    for own in made.parameters():
-        torch.nn.init.normal_(own)
+    for parameter in made.parameters():
+        torch.nn.init.normal_(parameter)
     return made.requires_grad_(False)
 
 
@@ -30,8 +30,8 @@ def logs(made: CodeDecoder, state_1H: Tensor, numbers_IL: Tensor) -> Tensor:
 
 @given(seed=st.integers(0, 99))
 def test_probabilities_of_all_codes_sum_to_one(seed: int):
-    found = logs(decoder(seed), torch.randn(1, WIDTH), EVERY)
-    torch.testing.assert_close(found.exp().sum(), torch.tensor(1.0))
+    log_I = logs(decoder(seed), torch.randn(1, WIDTH), EVERY)
+    torch.testing.assert_close(log_I.exp().sum(), torch.tensor(1.0))
 
 
 def test_a_level_is_told_from_the_codes_before_it_alone():
@@ -77,7 +77,7 @@ def test_items_that_are_not_kept_take_no_beam(numbers_IL: Tensor, data: st.DataO
     made, state_1H = decoder(), torch.ones(1, WIDTH)
     items_E, logs_E = beam_search(made, state_1H, CodeTree(numbers_IL), 2, kept_I)
     alone_E, alone_logs_E = beam_search(made, state_1H, CodeTree(numbers_IL[kept]), 2)
-    assert items_E.tolist() == [kept[own] for own in alone_E.tolist()]
+    assert items_E.tolist() == [kept[item] for item in alone_E.tolist()]
     torch.testing.assert_close(logs_E, alone_logs_E)
 
 
@@ -94,9 +94,9 @@ def test_one_beam_goes_for_the_best_code_at_each_level():
 def test_the_tree_holds_the_range_of_items_below_each_node():
     tree = CodeTree(torch.tensor([[1, 0], [0, 2], [1, 0], [1, 3]]))
     assert tree.item_I.tolist() == [1, 0, 2, 3]
-    assert [own.tolist() for own in tree.numbers] == [[0, 1], [2, 0, 3]]
-    assert [own.tolist() for own in tree.children] == [[0, 2], [0, 1, 3], [0, 1, 3, 4]]
-    assert [own.tolist() for own in tree.alive(torch.tensor([True, False, False, False]))] == [
+    assert [values.tolist() for values in tree.numbers] == [[0, 1], [2, 0, 3]]
+    assert [values.tolist() for values in tree.children] == [[0, 2], [0, 1, 3], [0, 1, 3, 4]]
+    assert [values.tolist() for values in tree.alive(torch.tensor([True, False, False, False]))] == [
         [False, True],
         [False, True, False],
     ]
@@ -106,4 +106,4 @@ def test_the_tree_holds_the_range_of_items_below_each_node():
 def test_every_weight_learns(level: int):
     made = decoder().requires_grad_(True)
     made(torch.ones(1, WIDTH), torch.tensor([[1, 2, 3]]))[0, :, level].sum().backward()
-    assert all(own.grad is not None and own.grad.any() for own in made.parameters())
+    assert all(parameter.grad is not None and parameter.grad.any() for parameter in made.parameters())

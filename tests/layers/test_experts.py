@@ -24,18 +24,18 @@ class TestExperts:
     def test_with_one_input_are_perceptrons_on_it(self, count: int, hidden: tuple[int, ...]):
         torch.manual_seed(0)
         experts, x_BD = Experts(count, WIDTH, hidden), torch.randn(ROWS, WIDTH)
-        found = experts(x_BD)
-        assert found.shape == (count, ROWS, experts.width)
+        outputs = experts(x_BD)
+        assert outputs.shape == (count, ROWS, experts.width)
         for number in range(count):
-            torch.testing.assert_close(found[number], plain(experts, number, x_BD))
+            torch.testing.assert_close(outputs[number], plain(experts, number, x_BD))
 
     @pytest.mark.parametrize("groups", [1, 2, 3, 6])
     def test_in_groups_read_the_input_of_their_group(self, groups: int, hidden: tuple[int, ...]):
         torch.manual_seed(0)
         experts, x_GBD = Experts(6, WIDTH, hidden), torch.randn(groups, ROWS, WIDTH)
-        found = experts(x_GBD)
+        outputs = experts(x_GBD)
         for number in range(6):
-            torch.testing.assert_close(found[number], plain(experts, number, x_GBD[number // (6 // groups)]))
+            torch.testing.assert_close(outputs[number], plain(experts, number, x_GBD[number // (6 // groups)]))
 
     @pytest.mark.parametrize("chosen", [[4], [5, 0], [0, 1, 2, 3, 4, 5], []])
     def test_chosen_are_those_among_all(self, chosen: list[int], hidden: tuple[int, ...]):
@@ -65,11 +65,11 @@ def test_normalized_experts_are_torch_modules_one_by_one(groups: int | None, tra
     for training_pass in (True, training):
         batched.train(training_pass)
         x_GBD = torch.randn(shape)
-        found = batched(x_GBD)
+        outputs = batched(x_GBD)
         for number, single in enumerate(singles):
             single.train(training_pass)
             x_BD = x_GBD if groups is None else x_GBD[number // 2]
-            torch.testing.assert_close(found[number], single(x_BD))
+            torch.testing.assert_close(outputs[number], single(x_BD))
     for number, single in enumerate(singles):
         for layer, norm in enumerate(step for step in single if isinstance(step, nn.BatchNorm1d)):
             torch.testing.assert_close(batched.get_buffer(f"mean_{layer}")[number], norm.running_mean)

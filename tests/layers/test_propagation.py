@@ -26,8 +26,8 @@ def propagation(pairs: list[tuple[int, int]], layers: int) -> Propagation:
 def dense(pairs: list[tuple[int, int]], left_UK: Tensor, right_IK: Tensor, layers: int) -> tuple[Tensor, Tensor]:
     """Return the mean over layers of powers of the normalised adjacency matrix of all nodes, D^-1/2 A D^-1/2."""
     adjacency = torch.zeros(LEFT + RIGHT, LEFT + RIGHT, dtype=torch.float64)
-    for own, other in pairs:
-        adjacency[own, LEFT + other] = adjacency[LEFT + other, own] = 1.0
+    for left, right in pairs:
+        adjacency[left, LEFT + right] = adjacency[LEFT + right, left] = 1.0
     root = adjacency.sum(1).clamp(min=1).rsqrt()
     normalised = root[:, None] * adjacency * root
     layer = mean = torch.cat([left_UK, right_IK])
@@ -42,10 +42,10 @@ def dense(pairs: list[tuple[int, int]], left_UK: Tensor, right_IK: Tensor, layer
 @given(pairs=edges, layers=st.integers(0, 4), seed=st.integers(0, 100))
 def test_values_and_gradients_are_those_of_the_dense_matrix(pairs: list[tuple[int, int]], layers: int, seed: int):
     ours, theirs = tables(seed), tables(seed)
-    found, expected = propagation(pairs, layers)(*ours), dense(pairs, *theirs, layers)
-    for one, other in zip(found, expected, strict=True):
+    propagated, expected = propagation(pairs, layers)(*ours), dense(pairs, *theirs, layers)
+    for one, other in zip(propagated, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-6)
-    for outputs in (found, expected):
+    for outputs in (propagated, expected):
         sum((output * torch.arange(1, output.numel() + 1).view_as(output)).sum() for output in outputs).backward()
     for one, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(one.grad, other.grad, rtol=1e-6, atol=1e-5)
@@ -63,9 +63,9 @@ def test_one_layer_by_hand():
     """The left node 0 has two neighbours, of degrees 1 and 2: 1/sqrt(2 * 1) and 1/sqrt(2 * 2) are their weights."""
     left_UK, right_IK = torch.tensor([[1.0], [3.0]]), torch.tensor([[10.0], [20.0]])
     graph = Propagation(torch.tensor([0, 0, 1]), torch.tensor([0, 1, 1]), 1)
-    found, _ = graph(left_UK, right_IK)
+    left_out, _ = graph(left_UK, right_IK)
     root = 0.5**0.5
-    torch.testing.assert_close(found, torch.tensor([[(1 + 10 * root + 20 * 0.5) / 2], [(3 + 20 * root) / 2]]))
+    torch.testing.assert_close(left_out, torch.tensor([[(1 + 10 * root + 20 * 0.5) / 2], [(3 + 20 * root) / 2]]))
 
 
 def test_gradients_can_be_differentiated_again():

@@ -19,9 +19,9 @@ def adapted(network: Network | None = None, tasks: tuple[str, ...] = TASKS, **fi
     torch.manual_seed(0)
     network = network or MMoE(experts=2, hidden=(6,))
     adapters = Adapters.model_validate({"features": ("text",), "rank": 2, **fields})
-    found = adapters.build(network.build(FIELDS, tasks), FIELDS, tasks, network.copies(tasks))
-    assert isinstance(found, AdaptedNetwork)
-    return found
+    adapted = adapters.build(network.build(FIELDS, tasks), FIELDS, tasks, network.copies(tasks))
+    assert isinstance(adapted, AdaptedNetwork)
+    return adapted
 
 
 def moved(network: AdaptedNetwork) -> AdaptedNetwork:
@@ -33,49 +33,49 @@ def moved(network: AdaptedNetwork) -> AdaptedNetwork:
 def test_at_first_the_network_is_the_one_without_adapters():
     network = adapted()
     plain = network.shared(X_BD, TASKS)
-    assert all(torch.equal(found, plain[name]) for name, found in network(X_BD, TASKS).items())
+    assert all(torch.equal(state, plain[name]) for name, state in network(X_BD, TASKS).items())
     assert network.gates(X_BD, TASKS).keys() == network.shared.gates(X_BD, TASKS).keys() == set(TASKS)
 
 
 def test_a_task_hears_a_low_rank_map_of_its_own():
     network = moved(adapted())
-    own = network.own(X_BD, TASKS)
+    residuals = network.residuals(X_BD, TASKS)
     for place, name in enumerate(TASKS):
         expected = X_BD[:, 3:7] @ network.down[place] @ network.up[place]
-        torch.testing.assert_close(own[name], expected)
+        torch.testing.assert_close(residuals[name], expected)
         torch.testing.assert_close(network(X_BD, TASKS)[name], network.shared(X_BD, TASKS)[name] + expected)
-    torch.testing.assert_close(network.own(X_BD, ("stars",))["stars"], own["stars"])
+    torch.testing.assert_close(network.residuals(X_BD, ("stars",))["stars"], residuals["stars"])
 
 
 def test_only_the_features_named_are_heard():
     network = moved(adapted())
     other = X_BD.clone()
     other[:, :3] = 5.0
-    assert torch.equal(network.own(other, TASKS)["like"], network.own(X_BD, TASKS)["like"])
+    assert torch.equal(network.residuals(other, TASKS)["like"], network.residuals(X_BD, TASKS)["like"])
 
 
 @pytest.mark.parametrize("stops", [True, False])
 def test_the_gradient_to_the_features_can_be_stopped(stops: bool):
     network = moved(adapted(stop_gradient=stops))
     x_BD = X_BD.clone().requires_grad_()
-    sum(own.sum() for own in network.own(x_BD, TASKS).values()).backward()
+    sum(residual.sum() for residual in network.residuals(x_BD, TASKS).values()).backward()
     assert (x_BD.grad is None) == stops
     assert network.up.grad is not None
 
 
 def test_all_copies_of_a_feature_are_heard():
     network = adapted(STEM(hidden=(6,)))
-    assert len(network.get_buffer("heard_F")) == 4 * STEM(hidden=(6,)).copies(TASKS)
+    assert len(network.get_buffer("adapted_F")) == 4 * STEM(hidden=(6,)).copies(TASKS)
 
 
 def test_one_user_beside_many_items_has_the_same_states():
     network = moved(adapted()).eval()
-    own_O, fixed_F = torch.arange(3, 9), torch.arange(3)
+    varying_O, fixed_F = torch.arange(3, 9), torch.arange(3)
     rows = X_BD.clone()
     rows[:, :3] = X_BD[0, :3]
-    beside = Beside(network, own_O, fixed_F, torch.ones(9))
-    for name, found in beside(X_BD[0, :3], rows[:, 3:], TASKS).items():
-        torch.testing.assert_close(found, network(rows, TASKS)[name])
+    beside = Beside(network, varying_O, fixed_F, torch.ones(9))
+    for name, state in beside(X_BD[0, :3], rows[:, 3:], TASKS).items():
+        torch.testing.assert_close(state, network(rows, TASKS)[name])
 
 
 def test_a_feature_that_is_not_there_is_refused():

@@ -28,12 +28,12 @@ def test_gives_the_numbers_found_by_hand():
 
 @pytest.mark.parametrize("common", [0, 2])
 def test_is_a_loop_over_levels_tasks_and_experts(build, perceptron, common: int):
-    own = 2
-    shared = build(AdaTT(levels=3, own=own, shared=common, hidden=(7, 5)), FIELDS, TASKS)
+    per_task = 2
+    shared = build(AdaTT(levels=3, own=per_task, shared=common, hidden=(7, 5)), FIELDS, TASKS)
     x_BD = inputs()
     reads, shared_reads = [x_BD] * 3, x_BD
     for level in shared.levels:
-        of_task = [[perceptron(level.own, own * t + e, reads[t]) for e in range(own)] for t in range(3)]
+        of_task = [[perceptron(level.own, per_task * t + e, reads[t]) for e in range(per_task)] for t in range(3)]
         of_all = [perceptron(level.shared, e, shared_reads) for e in range(common)]
         every = [*of_task[0], *of_task[1], *of_task[2], *of_all]
         gates = [torch.softmax(reads[t] @ level.gate.weight[t], 1) for t in range(3)]
@@ -61,9 +61,9 @@ def test_without_residual_is_mmoe_over_the_experts_of_all_tasks(build):
     torch.testing.assert_close(fusion.gates(inputs(), TASKS), mixture.gates(inputs(), TASKS))
 
 
-@pytest.mark.parametrize("own", [1, 4])
-def test_residual_starts_at_the_mean_of_own_experts(perceptron, own: int):
-    shared = AdaTT(own=own, hidden=(7, 5)).build(FIELDS, ["like"])
+@pytest.mark.parametrize("per_task", [1, 4])
+def test_residual_starts_at_the_mean_of_own_experts(perceptron, per_task: int):
+    shared = AdaTT(own=per_task, hidden=(7, 5)).build(FIELDS, ["like"])
     x_BD = inputs().float()
-    mean = sum(perceptron(shared.levels[0].own, e, x_BD) for e in range(own)) / own
+    mean = sum(perceptron(shared.levels[0].own, e, x_BD) for e in range(per_task)) / per_task
     torch.testing.assert_close(shared(x_BD, ["like"])["like"], 2 * mean)

@@ -36,14 +36,14 @@ def test_the_network_itself_stays_as_it_is():
 
 def test_threads_do_not_disturb_one_another():
     network = MMoE(experts=4, hidden=(32, 16)).build({"item": 8, "user": 8}, TASKS).eval()
-    beside, own_BO = Beside(network, torch.arange(8), torch.arange(8, 16), torch.ones(16)), torch.randn(200, 8)
+    beside, varying_BO = Beside(network, torch.arange(8), torch.arange(8, 16), torch.ones(16)), torch.randn(200, 8)
 
     def ask(user_F: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode():
-            return beside(user_F, own_BO, TASKS)["like"].clone()
+            return beside(user_F, varying_BO, TASKS)["like"].clone()
 
     users = [*torch.randn(64, 8)]
     expected = [ask(user_F) for user_F in users]
     with ThreadPoolExecutor(8) as pool:
-        for found, own in zip(pool.map(ask, users * 4), expected * 4, strict=True):
-            assert torch.equal(found, own)
+        for state, expected_state in zip(pool.map(ask, users * 4), expected * 4, strict=True):
+            assert torch.equal(state, expected_state)

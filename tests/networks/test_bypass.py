@@ -82,9 +82,9 @@ def test_new_items_can_be_lifted(fitted: Fitted, world: pl.DataFrame):
     items = pl.DataFrame({"item_id": [*world["item_id"].unique().sort(), 9001, 9002]})
     spec = fitted.spec
     lifted = spec.replace(tasks=(spec.tasks[0].replace(new_items=0.2), *spec.tasks[1:]))
-    plain, other = (own.fit(polyrec.Tables(world[:2000], items=items), progress=False) for own in (spec, lifted))
+    plain, other = (model.fit(polyrec.Tables(world[:2000], items=items), progress=False) for model in (spec, lifted))
     rows = pl.DataFrame({"user_id": [110, 110], "item_id": [12, 9001], "timestamp": [5000, 5000]})
-    before, after = (own.predict(rows)["next"].to_numpy() for own in (plain, other))
+    before, after = (model.predict(rows)["next"].to_numpy() for model in (plain, other))
     np.testing.assert_allclose(after - before, [0.0, 0.1], atol=1e-6)
     ranked = other.recommend(user_id=110, k=items.height, exclude_seen=False)
     same = plain.recommend(user_id=110, k=items.height, exclude_seen=False)

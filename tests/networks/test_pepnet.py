@@ -47,9 +47,9 @@ def test_is_a_loop_over_layers_and_tasks(build, perceptron, personal: tuple[str,
             below = perceptron(shared.gates_below, layer, torch.cat([prior, scaled_BD.detach()], 1))
             raw = below @ shared.gate_weights[layer][position] + shared.gate_biases[layer][position]
             state = state * 2 * raw.sigmoid()
-        found = shared(x_BD, TASKS)[task]
-        torch.testing.assert_close(found, state)
-        slopes = [torch.autograd.grad(each.sum(), x_BD, retain_graph=True) for each in (found, state)]
+        actual = shared(x_BD, TASKS)[task]
+        torch.testing.assert_close(actual, state)
+        slopes = [torch.autograd.grad(each.sum(), x_BD, retain_graph=True) for each in (actual, state)]
         torch.testing.assert_close(*slopes)
 
 

@@ -17,10 +17,10 @@ def inputs():
     return torch.randn(9, 14, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
 
-def level(number: int, own: tuple[float, float], shared: float) -> dict[str, torch.Tensor]:
+def level(number: int, private: tuple[float, float], shared: float) -> dict[str, torch.Tensor]:
     """Return the state of a level of experts that only multiply."""
     return {
-        f"levels.{number}.own.weights.0": torch.tensor(own).view(2, 1, 1),
+        f"levels.{number}.own.weights.0": torch.tensor(private).view(2, 1, 1),
         f"levels.{number}.own.biases.0": torch.zeros(2, 1, 1),
         f"levels.{number}.shared.weights.0": torch.tensor(shared).view(1, 1, 1),
         f"levels.{number}.shared.biases.0": torch.zeros(1, 1, 1),
@@ -36,9 +36,9 @@ class TestCGC:
         hidden = shared(torch.tensor([[2.0]]), ("like", "stars"))
         torch.testing.assert_close(hidden, {"like": torch.tensor([[6.0]]), "stars": torch.tensor([[7.0]])})
 
-    @pytest.mark.parametrize("own", [0, 1, 3])
-    def test_is_ple_with_one_level(self, build, own: int):
-        arguments = {"own": own, "shared": 2, "hidden": (7, 5), "products": True}
+    @pytest.mark.parametrize("per_task", [0, 1, 3])
+    def test_is_ple_with_one_level(self, build, per_task: int):
+        arguments = {"own": per_task, "shared": 2, "hidden": (7, 5), "products": True}
         one, other = build(CGC(**arguments), FIELDS, TASKS), build(PLE(levels=1, **arguments), FIELDS, TASKS)
         other.load_state_dict(one.state_dict())
         assert all(torch.equal(one(inputs(), TASKS)[task], state) for task, state in other(inputs(), TASKS).items())
@@ -59,13 +59,13 @@ class TestPLE:
         torch.testing.assert_close(hidden, {"like": torch.tensor([[9.0]]), "stars": torch.tensor([[10.0]])})
 
     def test_is_a_loop_over_levels_tasks_and_experts(self, build, perceptron):
-        own, common = 2, 3
-        shared = build(PLE(levels=3, own=own, shared=common, hidden=(7, 5)), FIELDS, TASKS)
+        per_task, common = 2, 3
+        shared = build(PLE(levels=3, own=per_task, shared=common, hidden=(7, 5)), FIELDS, TASKS)
         x_BD = inputs()
         reads, shared_reads = [x_BD] * 3, x_BD
         for each in shared.levels:
             of_all = [perceptron(each.shared, e, shared_reads) for e in range(common)]
-            of_task = [[perceptron(each.own, own * t + e, reads[t]) for e in range(own)] for t in range(3)]
+            of_task = [[perceptron(each.own, per_task * t + e, reads[t]) for e in range(per_task)] for t in range(3)]
             gates = [torch.softmax(reads[t] @ each.gate.weight[t], 1) for t in range(3)]
             if each.shared_gate is not None:
                 gate_BE = torch.softmax(shared_reads @ each.shared_gate.weight[0], 1)

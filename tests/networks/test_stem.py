@@ -37,11 +37,11 @@ def test_gives_the_numbers_found_by_hand():
     torch.testing.assert_close(hidden, {"like": torch.tensor([[3.5]]), "stars": torch.tensor([[4.0]])})
 
 
-@pytest.mark.parametrize("own", [1, 3])
-def test_is_a_loop_over_tasks_and_experts(build, perceptron, own: int):
-    shared = build(STEM(own=own, shared=2, hidden=(7, 5)), FIELDS, TASKS)
+@pytest.mark.parametrize("per_task", [1, 3])
+def test_is_a_loop_over_tasks_and_experts(build, perceptron, per_task: int):
+    shared = build(STEM(own=per_task, shared=2, hidden=(7, 5)), FIELDS, TASKS)
     common_BD, *copies = inputs().split(WIDTH, 1)
-    every = [perceptron(shared.own, own * t + e, copies[t]) for t in range(3) for e in range(own)]
+    every = [perceptron(shared.own, per_task * t + e, copies[t]) for t in range(3) for e in range(per_task)]
     every += [perceptron(shared.shared, e, common_BD) for e in range(2)]
     hidden, gates = shared(inputs(), TASKS), shared.gates(inputs(), TASKS)
     for position, task in enumerate(TASKS):
@@ -76,13 +76,13 @@ def test_teaches_what_plain_gradients_of_its_own_experts_would(build):
     """The slope in a task's own experts is the one that it would have were nothing stopped."""
     shared = build(STEM(own=2, shared=2, hidden=(7, 5)), FIELDS, TASKS)
     copies = inputs().split(WIDTH, 1)
-    own_EBH, common_EBH = shared.own(torch.stack(copies[1:])), shared.shared(copies[0])
+    task_EBH, common_EBH = shared.own(torch.stack(copies[1:])), shared.shared(copies[0])
     for position, task in enumerate(TASKS):
         gate_BE = shared.gates(inputs(), [task])[task]
-        plain = torch.einsum("be,ebh->bh", gate_BE, torch.cat([own_EBH, common_EBH]))
+        plain = torch.einsum("be,ebh->bh", gate_BE, torch.cat([task_EBH, common_EBH]))
         (expected,) = torch.autograd.grad(plain.sin().sum(), [shared.own.weights[1]], retain_graph=True)
-        (found,) = torch.autograd.grad(shared(inputs(), [task])[task].sin().sum(), [shared.own.weights[1]])
-        torch.testing.assert_close(found.chunk(3)[position], expected.chunk(3)[position])
+        (slope,) = torch.autograd.grad(shared(inputs(), [task])[task].sin().sum(), [shared.own.weights[1]])
+        torch.testing.assert_close(slope.chunk(3)[position], expected.chunk(3)[position])
 
 
 def test_for_one_task_with_equal_copies_is_a_cgc(build):

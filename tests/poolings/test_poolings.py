@@ -60,21 +60,21 @@ def test_the_order_of_elements_matters_neither_to_mean_nor_to_din(pooling: Pooli
 @given(seed=st.integers(0, 10**6), length=st.integers(1, 9))
 def test_mean_lies_between_the_least_and_the_greatest_element(seed: int, length: int):
     x_BLK = torch.randn(3, length, WIDTH, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    found_BK = Mean().build(WIDTH, 9)(x_BLK, torch.ones(3, length, dtype=torch.bool), x_BLK[:, 0])
-    assert (found_BK <= x_BLK.amax(1) + 1e-12).all()
-    assert (found_BK >= x_BLK.amin(1) - 1e-12).all()
+    state_BK = Mean().build(WIDTH, 9)(x_BLK, torch.ones(3, length, dtype=torch.bool), x_BLK[:, 0])
+    assert (state_BK <= x_BLK.amax(1) + 1e-12).all()
+    assert (state_BK >= x_BLK.amin(1) - 1e-12).all()
 
 
 def test_mean_by_hand():
     x_BLK = torch.tensor([[[9.0, 9.0], [1.0, 2.0], [3.0, 6.0]]])
     mask_BL = torch.tensor([[False, True, True]])
-    found = Mean().build(2, 3)(x_BLK, mask_BL, torch.zeros(1, 2))
-    torch.testing.assert_close(found, torch.tensor([[2.0, 4.0]]))
+    state = Mean().build(2, 3)(x_BLK, mask_BL, torch.zeros(1, 2))
+    torch.testing.assert_close(state, torch.tensor([[2.0, 4.0]]))
 
 
 def test_gru_steps_from_the_oldest_to_the_newest():
     module, weights, x_BLK, mask_BL, target_BK = world(Recurrent(cell="gru"))
-    found_BK = module(x_BLK, mask_BL, target_BK)
+    state_BK = module(x_BLK, mask_BL, target_BK)
     for row, length in enumerate(LENGTHS):
         state = torch.zeros(WIDTH).double()
         for x_K in x_BLK[row, 5 - length :]:
@@ -82,12 +82,12 @@ def test_gru_steps_from_the_oldest_to_the_newest():
             kept = (weights["reader.cell.weight_hh_l0"] @ state + weights["reader.cell.bias_hh_l0"]).split(WIDTH)
             reset, update = (heard[0] + kept[0]).sigmoid(), (heard[1] + kept[1]).sigmoid()
             state = update * state + (1 - update) * (heard[2] + reset * kept[2]).tanh()
-        torch.testing.assert_close(found_BK[row], state)
+        torch.testing.assert_close(state_BK[row], state)
 
 
 def test_lstm_steps_from_the_oldest_to_the_newest():
     module, weights, x_BLK, mask_BL, target_BK = world(Recurrent(cell="lstm"))
-    found_BK = module(x_BLK, mask_BL, target_BK)
+    state_BK = module(x_BLK, mask_BL, target_BK)
     for row, length in enumerate(LENGTHS):
         state, memory = torch.zeros(WIDTH).double(), torch.zeros(WIDTH).double()
         for x_K in x_BLK[row, 5 - length :]:
@@ -96,12 +96,12 @@ def test_lstm_steps_from_the_oldest_to_the_newest():
             enter, forget, content, leave = (heard + kept).split(WIDTH)
             memory = forget.sigmoid() * memory + enter.sigmoid() * content.tanh()
             state = leave.sigmoid() * memory.tanh()
-        torch.testing.assert_close(found_BK[row], state)
+        torch.testing.assert_close(state_BK[row], state)
 
 
 def test_convolution_is_the_strongest_answer_over_windows():
     module, weights, x_BLK, mask_BL, target_BK = world(Convolution(channels=3, sizes=(1, 3)))
-    found_BK = module(x_BLK, mask_BL, target_BK)
+    state_BK = module(x_BLK, mask_BL, target_BK)
     for row, length in enumerate(LENGTHS):
         history = x_BLK[row, 5 - length :]
         strongest = []
@@ -113,20 +113,20 @@ def test_convolution_is_the_strongest_answer_over_windows():
                     window = [(step, last - size + 1 + step) for step in range(size) if last - size + 1 + step >= 0]
                     answers.append(bias[channel] + sum(kernel[channel, :, step] @ history[place] for step, place in window))
                 strongest.append(torch.stack(answers).max().clamp(min=0))
-        torch.testing.assert_close(found_BK[row], weights["merge.weight"] @ torch.stack(strongest))
+        torch.testing.assert_close(state_BK[row], weights["merge.weight"] @ torch.stack(strongest))
 
 
 @pytest.mark.parametrize("heads", [1, 2])
 def test_sasrec_is_the_newest_state_after_attention_by_hand(heads: int):
     module, weights, x_BLK, mask_BL, target_BK = world(SASRec(heads=heads, layers=2))
-    found_BK = module(x_BLK, mask_BL, target_BK)
+    state_BK = module(x_BLK, mask_BL, target_BK)
     for row, length in enumerate(LENGTHS):
         position = weights["positions.weight"]
         history = x_BLK[row, 5 - length :]
         states = [math.sqrt(WIDTH) * x_K + position[length - 1 - place] for place, x_K in enumerate(history)]
         for block in ("blocks.0", "blocks.1"):
             states = _block(states, weights, block, heads)
-        torch.testing.assert_close(found_BK[row], norm(states[-1], weights, "norm"))
+        torch.testing.assert_close(state_BK[row], norm(states[-1], weights, "norm"))
 
 
 def _block(states: list[Tensor], weights: dict[str, Tensor], block: str, heads: int) -> list[Tensor]:
@@ -182,14 +182,14 @@ class TestSASRec:
         assert not torch.allclose(module(swapped, all_BL, target_BK), module(x_BLK, all_BL, target_BK), atol=1e-3)
 
     def test_refuses_heads_that_do_not_share_out_the_width(self):
-        with pytest.raises(UserError, match="pooling SASRec: expected elements whose width its 3 heads share out evenly"):
+        with pytest.raises(UserError, match="pooling SASRec: expected elements whose width is a multiple of its 3 heads"):
             SASRec(heads=3).build(WIDTH, 6)
 
 
 @pytest.mark.parametrize("hidden", [(5,), (5, 3)])
 def test_din_weighs_each_element_by_a_unit_of_both(hidden: tuple[int, ...]):
     module, weights, x_BLK, mask_BL, target_BK = world(DIN(hidden=hidden))
-    found_BK = module(x_BLK, mask_BL, target_BK)
+    state_BK = module(x_BLK, mask_BL, target_BK)
     for row, length in enumerate(LENGTHS):
         total, target_K = torch.zeros(WIDTH).double(), target_BK[row]
         for x_K in x_BLK[row, 5 - length :]:
@@ -198,7 +198,7 @@ def test_din_weighs_each_element_by_a_unit_of_both(hidden: tuple[int, ...]):
             if len(hidden) == 2:
                 state = linear(state, weights, "rest.steps.0").clamp(min=0)
             total = total + linear(state, weights, "weigh") * x_K
-        torch.testing.assert_close(found_BK[row], total)
+        torch.testing.assert_close(state_BK[row], total)
 
 
 def test_din_does_not_normalise_its_weights():
@@ -211,7 +211,7 @@ def test_din_does_not_normalise_its_weights():
 def test_recency_weighs_by_a_power_of_age():
     x_BLK = torch.tensor([[[9.0], [3.0], [6.0]], [[9.0], [9.0], [5.0]]])
     mask_BL = torch.tensor([[False, True, True], [False, False, True]])
-    found = Recency(power=1.0).build(1, 3)(x_BLK, mask_BL, x_BLK[:, -1])
-    torch.testing.assert_close(found, torch.tensor([[(6 + 3 / 2) / 1.5], [5.0]]))
+    state = Recency(power=1.0).build(1, 3)(x_BLK, mask_BL, x_BLK[:, -1])
+    torch.testing.assert_close(state, torch.tensor([[(6 + 3 / 2) / 1.5], [5.0]]))
     plain = Recency(power=0.0).build(1, 3)(x_BLK, mask_BL, x_BLK[:, -1])
     torch.testing.assert_close(plain, Mean().build(1, 3)(x_BLK, mask_BL, x_BLK[:, -1]))

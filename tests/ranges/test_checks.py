@@ -26,8 +26,8 @@ def test_ranges_that_fit_are_accepted_and_both_their_ends_make_declarations():
     }
     check_ranges(SPEC, ranges)
     for path in ranges.keys() - {"network"}:
-        found = [get_path(with_path(SPEC, path, end), path) for end in ranges[path].ends()]
-        assert [list(one) if isinstance(one, tuple) else one for one in found] == list(ranges[path].ends())
+        ends = [get_path(with_path(SPEC, path, end), path) for end in ranges[path].ends()]
+        assert [list(end) if isinstance(end, tuple) else end for end in ends] == list(ranges[path].ends())
     chosen = [type(with_path(SPEC, "network", end).network).__name__ for end in ranges["network"].ends()]
     assert chosen == ["MMoE", "SharedBottom"]
 
@@ -48,7 +48,7 @@ def test_a_range_may_lead_below_an_option_that_is_not_declared():
 
 
 @pytest.mark.parametrize(
-    ("path", "own", "why"),
+    ("path", "choices", "why"),
     [
         ("training.lerning_rate", Uniform(low=0.1, high=1), "Did you mean 'learning_rate'"),
         ("training.learning_rate", Uniform(low=-0.1, high=1), "training.learning_rate = -0.1.*greater than 0"),
@@ -56,9 +56,9 @@ def test_a_range_may_lead_below_an_option_that_is_not_declared():
         ("network", Choice(options=("MMoE", "MMoEE")), "Did you mean 'MMoE'"),
     ],
 )
-def test_a_range_that_does_not_fit_is_refused(path: str, own, why: str):
+def test_a_range_that_does_not_fit_is_refused(path: str, choices, why: str):
     with pytest.raises(UserError, match=why):
-        check_ranges(SPEC, {path: own})
+        check_ranges(SPEC, {path: choices})
 
 
 @pytest.mark.parametrize(

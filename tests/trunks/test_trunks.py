@@ -33,11 +33,11 @@ def world(trunk: Trunk) -> tuple[TrunkModule, dict[str, Tensor], Tensor]:
 
 
 def tokens(weights: dict[str, Tensor], row_D: Tensor, width: int) -> list[Tensor]:
-    found = []
+    mapped_tokens = []
     for field, part in enumerate(row_D.split(WIDTHS)):
         mapped = part if len(part) == width else weights[f"tokens.maps.{len(part)}.weight"] @ part
-        found.append(mapped + weights["tokens.identity_FK"][field])
-    return found
+        mapped_tokens.append(mapped + weights["tokens.identity_FK"][field])
+    return mapped_tokens
 
 
 def norm(x_K: Tensor, weights: dict[str, Tensor], name: str) -> Tensor:
@@ -54,8 +54,8 @@ def test_tokens_by_hand():
     with torch.no_grad():
         tokens.maps["1"].weight.copy_(torch.tensor([[2.0], [3.0]]))
         tokens.identity_FK.copy_(torch.tensor([[0.1, 0.2], [0.3, 0.4]]))
-    found = tokens(torch.tensor([[10.0, 5.0, 7.0]]))
-    torch.testing.assert_close(found, torch.tensor([[[20.1, 30.2], [5.3, 7.4]]]))
+    output = tokens(torch.tensor([[10.0, 5.0, 7.0]]))
+    torch.testing.assert_close(output, torch.tensor([[[20.1, 30.2], [5.3, 7.4]]]))
 
 
 def test_fields_of_one_width_share_a_map_and_one_of_the_tokens_width_has_none():
@@ -64,15 +64,15 @@ def test_fields_of_one_width_share_a_map_and_one_of_the_tokens_width_has_none():
 
 def test_mlp_is_layers_over_all_fields():
     module, weights, x_BD = world(MLP(hidden=(6, 5)))
-    for row, found in zip(x_BD, module(x_BD), strict=True):
+    for row, output in zip(x_BD, module(x_BD), strict=True):
         first = linear(row, weights, "layers.steps.0").clamp(min=0)
-        torch.testing.assert_close(found, linear(first, weights, "layers.steps.2").clamp(min=0))
+        torch.testing.assert_close(output, linear(first, weights, "layers.steps.2").clamp(min=0))
 
 
 def test_cnn_is_the_maximum_and_mean_over_windows_of_neighbours():
     module, weights, x_BD = world(CNN(width=4, channels=3, sizes=(1, 3)))
-    for row, found in zip(x_BD, module(x_BD), strict=True):
-        own = tokens(weights, row, 4)
+    for row, output in zip(x_BD, module(x_BD), strict=True):
+        tokens_F = tokens(weights, row, 4)
         by_field = []
         for last in range(len(WIDTHS)):
             answers = []
@@ -80,30 +80,30 @@ def test_cnn_is_the_maximum_and_mean_over_windows_of_neighbours():
                 kernel, bias = weights[f"windows.filters.{number}.weight"], weights[f"windows.filters.{number}.bias"]
                 for channel in range(3):
                     window = [(step, last - size + 1 + step) for step in range(size) if last - size + 1 + step >= 0]
-                    answer = bias[channel] + sum(kernel[channel, :, step] @ own[field] for step, field in window)
+                    answer = bias[channel] + sum(kernel[channel, :, step] @ tokens_F[field] for step, field in window)
                     answers.append(answer.clamp(min=0))
             by_field.append(torch.stack(answers))
         stacked = torch.stack(by_field)
-        torch.testing.assert_close(found, torch.cat([stacked.max(0).values, stacked.sum(0) / len(WIDTHS)]))
+        torch.testing.assert_close(output, torch.cat([stacked.max(0).values, stacked.sum(0) / len(WIDTHS)]))
 
 
 def test_gru_reads_the_fields_in_order():
     module, weights, x_BD = world(RNN(cell="gru", width=4, hidden=3))
     into, over = weights["reader.cell.weight_ih_l0"].split(3), weights["reader.cell.weight_hh_l0"].split(3)
     bias_into, bias_over = weights["reader.cell.bias_ih_l0"].split(3), weights["reader.cell.bias_hh_l0"].split(3)
-    for row, found in zip(x_BD, module(x_BD), strict=True):
+    for row, output in zip(x_BD, module(x_BD), strict=True):
         state = torch.zeros(3).double()
         for token in tokens(weights, row, 4):
             heard = [into[part] @ token + bias_into[part] for part in range(3)]
             kept = [over[part] @ state + bias_over[part] for part in range(3)]
             reset, update = (heard[0] + kept[0]).sigmoid(), (heard[1] + kept[1]).sigmoid()
             state = update * state + (1 - update) * (heard[2] + reset * kept[2]).tanh()
-        torch.testing.assert_close(found, state)
+        torch.testing.assert_close(output, state)
 
 
 def test_lstm_reads_the_fields_in_order_and_gives_its_output():
     module, weights, x_BD = world(RNN(cell="lstm", width=4, hidden=3))
-    for row, found in zip(x_BD, module(x_BD), strict=True):
+    for row, output in zip(x_BD, module(x_BD), strict=True):
         state, memory = torch.zeros(3).double(), torch.zeros(3).double()
         for token in tokens(weights, row, 4):
             heard = weights["reader.cell.weight_ih_l0"] @ token + weights["reader.cell.bias_ih_l0"]
@@ -111,13 +111,13 @@ def test_lstm_reads_the_fields_in_order_and_gives_its_output():
             enter, forget, content, leave = (heard + kept).split(3)
             memory = forget.sigmoid() * memory + enter.sigmoid() * content.tanh()
             state = leave.sigmoid() * memory.tanh()
-        torch.testing.assert_close(found, state)
+        torch.testing.assert_close(output, state)
 
 
 def test_transformer_is_the_summary_after_attention_by_hand():
     heads, width = 2, 4
     module, weights, x_BD = world(Transformer(width=width, heads=heads, layers=2, feed_forward=5))
-    for row, found in zip(x_BD, module(x_BD), strict=True):
+    for row, output in zip(x_BD, module(x_BD), strict=True):
         states = [weights["summary_K"], *tokens(weights, row, width)]
         for block in ("blocks.0", "blocks.1"):
             normed = [norm(state, weights, f"{block}.attention_norm") for state in states]
@@ -140,11 +140,11 @@ def test_transformer_is_the_summary_after_attention_by_hand():
                 for state in states
             ]
             states = [s + linear(h, weights, f"{block}.feed_forward.3") for s, h in zip(states, hidden, strict=True)]
-        torch.testing.assert_close(found, norm(states[0], weights, "norm"))
+        torch.testing.assert_close(output, norm(states[0], weights, "norm"))
 
 
 def test_transformer_refuses_heads_that_do_not_share_out_the_width():
-    with pytest.raises(ValidationError, match="width 10 cannot be shared out among 4 heads"):
+    with pytest.raises(ValidationError, match="width 10 cannot be divided among 4 heads"):
         Transformer(width=10, heads=4)
 
 
@@ -161,7 +161,7 @@ def test_crosses_by_hand():
 @pytest.mark.parametrize("rank", [None, 2])
 def test_dcn_is_crosses_beside_layers(rank: int | None):
     module, weights, x_BD = world(DCNv2(layers=2, rank=rank, hidden=(5,)))
-    for row, found in zip(x_BD, module(x_BD), strict=True):
+    for row, output in zip(x_BD, module(x_BD), strict=True):
         crossed = row
         for layer in ("cross.weights.0", "cross.weights.1"):
             product = (
@@ -170,7 +170,7 @@ def test_dcn_is_crosses_beside_layers(rank: int | None):
                 else linear(weights[f"{layer}.0.weight"] @ crossed, weights, f"{layer}.1")
             )
             crossed = row * product + crossed
-        torch.testing.assert_close(found, torch.cat([crossed, linear(row, weights, "deep.steps.0").clamp(min=0)]))
+        torch.testing.assert_close(output, torch.cat([crossed, linear(row, weights, "deep.steps.0").clamp(min=0)]))
 
 
 def test_a_full_rank_says_all_that_a_full_matrix_says():

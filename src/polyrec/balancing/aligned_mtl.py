@@ -1,4 +1,4 @@
-"""AlignedMTL: gradients rotated and scaled until they are orthogonal and of one length. Shape letters: H tasks heard."""
+"""AlignedMTL: rotate and scale the task gradients until they are orthogonal and equally long. Shape letters: A active tasks."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ from polyrec.layers.cones import NOISE
 class AlignedMTL(Balancer):
     """Mean of the aligned gradients `B J`, `B = sigma V S^-1 V'` for `G = V S^2 V'` (Senushkin et al., CVPR 2023).
 
-    B is the nearest transformation that gives the gradients equal singular values sigma. `w = B 1 / T`: the weights' sum has
-    no fixed value. Where gradients are dependent B is 1 on the combinations that cancel, which changes no step but keeps
-    towers learning; a weight below zero, which would train a tower uphill, counts as 0.
+    The aligned gradients are the nearest ones with equal singular values sigma. The weights are `w = B 1 / T`; their sum is not
+    fixed. If gradients are linearly dependent, B acts as the identity on the combinations that cancel: this changes no step but
+    keeps towers learning. A negative weight, which would train a tower uphill, is set to 0.
     """
 
     examples = ({}, {"scale": "rmse"})
 
     scale: Literal["min", "median", "rmse"] = "min"
-    """Common singular value: the smallest (the paper's, whose steps shrink as gradients align), median or root mean square."""
+    """Common singular value: the minimum (as in the paper; steps shrink as gradients align), the median or the root mean
+    square."""
 
     def build(self, tasks: Sequence[str]) -> Balance:
         return AlignedBalance(tasks, self.scale)
 
 
 class AlignedBalance(GramianBalance):
-    """The mean of aligned gradients; it learns nothing."""
+    """Mean of the aligned gradients, without learned state."""
 
     averages = True
 
@@ -38,16 +39,16 @@ class AlignedBalance(GramianBalance):
         super().__init__(tasks)
         self.scale = scale
 
-    def weigh(self, gramian_HH: np.ndarray, heard: list[int]) -> np.ndarray:
-        return alignment(gramian_HH, self.scale).mean(1).clip(0)
+    def weigh(self, gramian_AA: np.ndarray, active: list[int]) -> np.ndarray:
+        return alignment(gramian_AA, self.scale).mean(1).clip(0)
 
 
-def alignment(gramian_HH: np.ndarray, scale: Literal["min", "median", "rmse"]) -> np.ndarray:
-    """Return B (H, H), symmetric, such that `B G B` has equal eigenvalues but for those that are zero."""
-    values_H, vectors_HH = np.linalg.eigh((gramian_HH + gramian_HH.T) / 2)
-    known_H = values_H > NOISE * values_H.max()
-    known = values_H[known_H]
-    sigma = np.sqrt({"min": known[0], "median": known[(len(known) - 1) // 2], "rmse": known.mean()}[scale])
-    stretch_H = np.ones(len(values_H))
-    stretch_H[known_H] = sigma / np.sqrt(known)
-    return (vectors_HH * stretch_H) @ vectors_HH.T
+def alignment(gramian_AA: np.ndarray, scale: Literal["min", "median", "rmse"]) -> np.ndarray:
+    """Return B (A, A), symmetric, such that all nonzero eigenvalues of `B G B` are equal."""
+    values_A, vectors_AA = np.linalg.eigh((gramian_AA + gramian_AA.T) / 2)
+    is_positive_A = values_A > NOISE * values_A.max()
+    positive = values_A[is_positive_A]
+    sigma = np.sqrt({"min": positive[0], "median": positive[(len(positive) - 1) // 2], "rmse": positive.mean()}[scale])
+    stretch_A = np.ones(len(values_A))
+    stretch_A[is_positive_A] = sigma / np.sqrt(positive)
+    return (vectors_AA * stretch_A) @ vectors_AA.T

@@ -1,4 +1,4 @@
-"""`Balancer`: how the tasks' losses become one step. Shape letters: T tasks."""
+"""`Balancer`: combine the losses of all tasks into one loss to differentiate. Shape letters: T tasks."""
 
 from __future__ import annotations
 
@@ -12,27 +12,28 @@ from polyrec.core.spec import Family
 
 
 class Gradients(Protocol):
-    """What a balance may ask about the tasks' gradients at this step; each call costs a backward pass a task."""
+    """Per-task gradients of the current step. Each call costs one backward pass per task."""
 
     def gramian(self, tasks: Sequence[str]) -> Tensor:
         """Return the inner products (T, T) of the tasks' gradients at the feature boundary, over the rows of all ranks."""
         ...
 
     def norms(self, tasks: Sequence[str]) -> Tensor:
-        """Return the norm (T,) of each task's gradient in the weights of the last shared layer."""
+        """Return the norm (T,) of each task's gradient with respect to the weights of the last shared layer."""
         ...
 
 
 class Balance(nn.Module):
-    """Base of the modules that a `Balancer` builds; what they learn or count is part of every checkpoint."""
+    """Base of the modules that a `Balancer` builds. Their parameters and buffers are part of every checkpoint."""
 
     looks_back: ClassVar[bool] = False
-    """Whether `look_back` wants the losses of the same batch after the step, which costs a forward pass."""
+    """Whether `look_back` needs the losses of the same batch after the step, which costs a forward pass."""
 
     constants_T: Tensor
-    """Loss of each task's best constant: what a loss is measured by."""
+    """Loss of each task's best constant prediction: the unit in which losses are measured."""
     by_name: list[int]
-    """Place of each task by name, by which random numbers are dealt: the order of declaration changes no draw."""
+    """Position of each task in alphabetical order. Random numbers are assigned by it, so the order of declaration changes no
+    draw."""
 
     def __init__(self, tasks: Sequence[str]) -> None:
         super().__init__()
@@ -44,28 +45,29 @@ class Balance(nn.Module):
         return super().__call__(losses, gradients)
 
     def forward(self, losses: Mapping[str, Tensor], gradients: Gradients) -> Tensor:
-        """Combine the mean losses of the tasks that have a label in this batch into the one to differentiate.
+        """Combine the mean losses of the tasks that have a label in this batch into one loss to differentiate.
 
-        The losses are leaves: what is learned from a task is the derivative of the result by its loss.
+        The losses are leaf tensors: the derivative of the result with respect to a loss is the weight of its task.
         """
         raise NotImplementedError
 
     def known_weights(self) -> Mapping[str, float] | None:
-        """Return the tasks' weights where they are known before the losses are; None where they depend on them."""
+        """Return the task weights if they do not depend on the losses, else None."""
         return None
 
     def start(self, constants: Mapping[str, float]) -> None:
-        """Take note of the loss of each task's best constant on the training rows; 1 stands for one that is not positive."""
+        """Store the loss of each task's best constant prediction on the training rows; a loss that is not positive is replaced
+        by 1."""
         self.constants_T.copy_(torch.tensor([constants[task] if constants[task] > 0 else 1.0 for task in self.tasks]))
 
     def look_back(self, losses: Mapping[str, Tensor]) -> None:
-        """Take note of the losses of the last batch after its step."""
+        """Update the state with the losses of the last batch after its step."""
 
     def end_epoch(self, losses: Mapping[str, float]) -> None:
-        """Take note of the mean training loss of each task over an epoch; a task without labels is absent."""
+        """Update the state with each task's mean training loss over an epoch; tasks without labels are absent."""
 
     def present(self, losses: Mapping[str, Tensor]) -> list[int]:
-        """Return the positions among all tasks of those with a loss, in the order of `tasks` whatever that of the mapping."""
+        """Return the positions of the tasks that have a loss, in the order of `tasks`, whatever the order of the mapping."""
         assert losses, "a batch without any label is skipped before balancing"
         return [position for position, task in enumerate(self.tasks) if task in losses]
 
@@ -75,8 +77,8 @@ class Balance(nn.Module):
 
 
 class Balancer(Family, family="balancers"):
-    """The weight of each task against the others during training."""
+    """Relative weights of the task losses in training."""
 
     def build(self, tasks: Sequence[str]) -> Balance:
-        """Make the module for these tasks; raises `UserError` where the spec names a task that is not among them."""
+        """Build the module for these tasks. Raises `UserError` if the spec names a task that is not among them."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""Concatenated: the tasks' errors as one vector under one norm. Shape letters: P tasks present."""
+"""Concatenated: one norm of the vector of all task errors. Shape letters: P tasks present."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from polyrec.balancing.balancer import Balance, Balancer, Gradients
 
 
 class Concatenated(Balancer):
-    """`L = ((1/T) sum_t e_t^power)^(1/power)` over the tasks present, e_t being the loss over that of the task's best constant.
+    """`L = ((1/T) sum_t e_t^power)^(1/power)` over the tasks present; e_t is the loss divided by that of the best constant.
 
-    The power mean of one vector that holds all tasks' errors in one unit: power 1 is their mean, and the higher the power, the
-    more the worst task decides (the global criterion; Marler and Arora, Structural and Multidisciplinary
-    Optimization 2004). A task weighs `(e_t / L)^(power - 1) / (T c_t)`: the weights' sum is free. Errors are divided by the
-    largest before they are raised, so that no power overflows.
+    This is the power mean of all task errors in one unit. Power 1 is the arithmetic mean; the higher the power, the more the
+    worst task dominates (the global criterion; Marler and Arora, Structural and Multidisciplinary Optimization 2004). A task
+    has the weight `(e_t / L)^(power - 1) / (T c_t)`; the sum of the weights is not fixed. Errors are divided by the largest
+    before exponentiation to avoid overflow.
     """
 
     examples = ({}, {"power": 1.0}, {"power": 8.0})
 
     power: float = Field(default=2.0, ge=1)
-    """Order of the norm: 1 for the mean of the errors, high for the worst."""
+    """Order of the norm: 1 gives the mean of the errors; high values approach their maximum."""
 
     def build(self, tasks: Sequence[str]) -> Balance:
         return ConcatenatedBalance(tasks, self.power)
 
 
 class ConcatenatedBalance(Balance):
-    """The norm of all errors; it learns nothing."""
+    """Norm of all errors, without learned state."""
 
     def __init__(self, tasks: Sequence[str], power: float) -> None:
         super().__init__(tasks)

@@ -1,4 +1,4 @@
-"""DWA: weights by how slowly each loss falls from epoch to epoch. Shape letters: T tasks, P tasks present."""
+"""DWA: weights by how slowly each loss falls between epochs. Shape letters: T tasks, P tasks present."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from polyrec.balancing.balancer import Balance, Balancer, Gradients
 class DWA(Balancer):
     """Dynamic weight average (Liu et al., CVPR 2019): `w_t = T softmax_t(r_t / temperature)`.
 
-    r_t is the task's mean loss of the last epoch over that of the one before: what falls slowly weighs more.
-    The weights sum to the number of tasks present. They are 1 for the first two epochs, and a task without two epochs of
-    labels counts as one whose loss stands still. What it remembers is part of the checkpoint.
+    r_t is the ratio of the task's mean losses in the last two epochs (last / previous): a slowly falling loss gets a larger
+    weight. The weights sum to the number of tasks present and are 1 in the first two epochs. A task without labels in two
+    epochs has the ratio 1. The stored losses are part of the checkpoint.
     """
 
     examples = ({}, {"temperature": 0.5})
 
     temperature: float = Field(default=2.0, gt=0)
-    """Evenness of the weights: the higher, the nearer they are to 1."""
+    """Temperature of the softmax: the higher, the closer the weights are to 1."""
 
     def build(self, tasks: Sequence[str]) -> Balance:
         return DWABalance(tasks, self.temperature)
 
 
 class DWABalance(Balance):
-    """The mean losses of the last two epochs, 0 for an epoch that has not been."""
+    """Mean losses of the last two epochs; 0 for a missing epoch."""
 
     last_T: Tensor
     before_T: Tensor

@@ -1,4 +1,4 @@
-"""FAMO: weights that follow which losses fell at the last step. Shape letters: T tasks, P tasks present."""
+"""FAMO: weights adapted to how much each loss fell at the last step. Shape letters: T tasks, P tasks present."""
 
 from __future__ import annotations
 
@@ -12,27 +12,28 @@ from polyrec.balancing.balancer import Balance, Balancer, Gradients
 
 
 class FAMO(Balancer):
-    """Fast adaptive multitask optimization (Liu et al., NeurIPS 2023): all log losses shall fall at one rate.
+    """Fast adaptive multitask optimization (Liu et al., NeurIPS 2023): decrease all log losses at the same rate.
 
-    `w_t ~ softmax(xi)_t / L_t` with sum 1; after a step, xi follows the gradient `J' (log L(before) - log L(after)) + decay *
-    xi` of the softmax on the same batch, by Adam as in the authors' code. It costs one forward pass a step and no task's
-    gradient. A loss counts as a thousandth of that of the task's best constant at least: the task that is learned by heart
-    does not take all the weight. The state of a task that is absent stays as it is.
+    `w_t ~ softmax(xi)_t / L_t` with sum 1. After a step, Adam updates xi (as in the authors' code) with the gradient `J' (log
+    L(before) - log L(after)) + decay * xi`, where J is the Jacobian of the softmax and both losses are of the same batch. The
+    cost is one forward pass per step, without per-task gradients. Losses are clipped from below at a thousandth of the loss of
+    the task's best constant, so that a memorised task does not take all the weight. The state of an absent task does not
+    change.
     """
 
     examples = ({}, {"learning_rate": 0.1, "decay": 0.01})
 
     learning_rate: float = Field(default=0.025, gt=0)
-    """Step size of the logits xi."""
+    """Learning rate of the logits xi."""
     decay: float = Field(default=0.001, ge=0)
-    """Pull of the logits towards equal weights (the paper's gamma)."""
+    """Weight decay of the logits, towards equal weights (gamma in the paper)."""
 
     def build(self, tasks: Sequence[str]) -> Balance:
         return FAMOBalance(tasks, self.learning_rate, self.decay)
 
 
 class FAMOBalance(Balance):
-    """Logits of the tasks and Adam's two moments of each, with its count of steps."""
+    """Logits of the tasks, and the two moments and step counts of Adam."""
 
     looks_back = True
     logits_T: Tensor

@@ -1,4 +1,4 @@
-"""FixedWeights: a weighted sum of the tasks' losses."""
+"""FixedWeights: weighted sum of the task losses."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from polyrec.core.errors import UserError, nearest
 
 
 class FixedWeights(Balancer):
-    """`L = sum_t w_t L_t`, where L_t is the mean loss over the rows whose label of t was observed.
+    """`L = sum_t w_t L_t`, where L_t is the mean loss over the rows with an observed label of t.
 
     Tuned fixed weights match or beat adaptive balancing in most published comparisons (Kurin et al., NeurIPS 2022; Xin et al.,
-    NeurIPS 2022): they are the default and the baseline. A task without a label in a batch adds nothing to that step.
+    NeurIPS 2022), so they are the default and the baseline. A task without a label in a batch adds nothing to that step.
     """
 
     examples = ({}, {"weights": {"like": 1.0, "stars": 0.5}})
 
     weights: dict[str, Annotated[float, Field(ge=0)]] = {}
-    """Weight of each task; a task that is not named weighs 1."""
+    """Weight of each task; tasks that are not named have the weight 1."""
 
     def build(self, tasks: Sequence[str]) -> Balance:
         for name in self.weights:
@@ -34,7 +34,7 @@ class FixedWeights(Balancer):
 
 
 class FixedBalance(Balance):
-    """A weighted sum; it learns nothing."""
+    """Weighted sum, without learned state."""
 
     def __init__(self, tasks: Sequence[str], weights: Mapping[str, float]) -> None:
         super().__init__(tasks)

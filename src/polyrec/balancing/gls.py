@@ -1,4 +1,4 @@
-"""GLS: the geometric mean of the losses. Shape letters: P tasks present."""
+"""GLS: geometric mean of the losses. Shape letters: P tasks present."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from polyrec.balancing.balancer import Balance, Balancer, Gradients
 class GLS(Balancer):
     """Geometric loss strategy (Chennupati et al., CVPR Workshops 2019): `L = (product of the L_t)^(1/T)` over tasks present.
 
-    A task weighs `L / (T L_t)`: multiplying a loss changes the step's length but not its direction, and the weights' sum is
-    free. It is computed in logarithms, which cannot overflow; a loss counts as a millionth of that of the task's best constant
-    at least, where others return an infinite weight.
+    A task has the weight `L / (T L_t)`: multiplying a loss by a constant changes the step's length but not its direction. The
+    sum of the weights is not fixed. The mean is computed in logarithms, which cannot overflow. Losses are clipped from below at
+    a millionth of the loss of the task's best constant; other implementations return an infinite weight there.
     """
 
     examples = ({},)
@@ -24,9 +24,9 @@ class GLS(Balancer):
 
 
 class GLSBalance(Balance):
-    """The geometric mean; it learns nothing."""
+    """Geometric mean, without learned state."""
 
     def forward(self, losses: Mapping[str, Tensor], gradients: Gradients) -> Tensor:
         loss_P, least_P = self.stacked(losses), 1e-6 * self.constants_T[self.present(losses)]
-        held_P = loss_P.detach().maximum(least_P)
-        return (held_P.log().mean().exp() / held_P * loss_P).mean()
+        clipped_P = loss_P.detach().maximum(least_P)
+        return (clipped_P.log().mean().exp() / clipped_P * loss_P).mean()

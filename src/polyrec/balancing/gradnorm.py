@@ -1,4 +1,4 @@
-"""GradNorm: weights that even out the norms of the tasks' gradients. Shape letters: T tasks, P tasks present."""
+"""GradNorm: weights that equalise the norms of the task gradients. Shape letters: T tasks, P tasks present."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from polyrec.balancing.balancer import Balance, Balancer, Gradients
 
 
 class GradNorm(Balancer):
-    """Weights follow the gradient of `sum_t |w_t n_t - m r_t^alpha|`, the goal held constant (Chen et al., ICML 2018).
+    """Weights follow the gradient of `sum_t |w_t n_t - m r_t^alpha|` with the target held constant (Chen et al., ICML 2018).
 
-    n_t is the norm of the task's gradient in the weights of the last shared layer, not in an embedding, m the mean of the `w_t
-    n_t`, and r_t the task's `L_t / L_t(first batch)` over the mean of those: a task that learns slowly gets a larger
-    gradient. The weights sum to the number of tasks. Norms are taken in units of their mean, so that `learning_rate`
-    means the same for large and small losses; an absent task keeps its weight.
+    n_t is the norm of the task's gradient with respect to the weights of the last shared layer (not an embedding), m is the
+    mean of the `w_t n_t`, and r_t is `L_t / L_t(first batch)` divided by its mean over tasks: slowly learned tasks get larger
+    gradients. The weights sum to the number of tasks. Norms are divided by their mean, so that `learning_rate` does not depend
+    on the scale of the losses. The weight of an absent task does not change.
     """
 
     examples = ({}, {"alpha": 0.5, "learning_rate": 0.1})
 
     alpha: float = Field(default=1.5, ge=0)
-    """Strength of the pull towards one rate of learning: 0 evens out the norms alone."""
+    """Strength of the pull towards equal learning rates of all tasks; 0 only equalises the norms."""
     learning_rate: float = Field(default=0.025, gt=0)
-    """Step size of the weights."""
+    """Learning rate of the weights."""
 
     def build(self, tasks: Sequence[str]) -> Balance:
         return GradNormBalance(tasks, self.alpha, self.learning_rate)
 
 
 class GradNormBalance(Balance):
-    """The weights, and each task's loss when it first appeared, 0 before."""
+    """Weights, and the first observed loss of each task (0 before)."""
 
     weight_T: Tensor
     first_T: Tensor
@@ -52,10 +52,10 @@ class GradNormBalance(Balance):
         return (weight_P * loss_P).sum()
 
 
-def next_weights(weight_P: Tensor, norm_P: Tensor, left_P: Tensor, alpha: float, learning_rate: float) -> Tensor:
-    """Return the weights after one step, of the same sum, given each task's norm and the share left of its first loss."""
+def next_weights(weight_P: Tensor, norm_P: Tensor, ratio_P: Tensor, alpha: float, learning_rate: float) -> Tensor:
+    """Return the weights after one step, with the same sum, given each task's gradient norm and loss relative to its first."""
     unit_P = norm_P / norm_P.mean().clamp_min(1e-30)
     weighted_P = weight_P * unit_P
-    goal_P = weighted_P.mean() * (left_P / left_P.mean()) ** alpha
+    goal_P = weighted_P.mean() * (ratio_P / ratio_P.mean()) ** alpha
     stepped_P = (weight_P - learning_rate * unit_P * (weighted_P - goal_P).sign()).clamp_min(1e-3)
     return stepped_P * weight_P.sum() / stepped_P.sum()

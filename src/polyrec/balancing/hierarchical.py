@@ -1,4 +1,4 @@
-"""Hierarchical: a lower task is weighed by how well the higher ones are met. Shape letters: T tasks, P tasks present."""
+"""Hierarchical: weight a task by how well the tasks of higher priority are met. Shape letters: T tasks, P tasks present."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from polyrec.core.errors import UserError, nearest
 
 
 class Hierarchical(Balancer):
-    """`w_t = max(least, product of m_j over the tasks j above t)`, m_j in [0, 1] being how well task j is met.
+    """`w_t = max(least, product of m_j over the tasks j above t)`; m_j in [0, 1] states how well task j is met.
 
-    A task's skill is the share of the loss of its best constant that the model saves, `1 - L / c`, with the training loss
-    smoothed over steps. It is goal programming by priorities (Charnes and Cooper, Wiley 1961) in its soft or lexicographic
-    form, made for training: weights are at most 1 and set from the steps before. Tasks that the order does not name come last,
-    together.
+    The skill of a task is the relative improvement over its best constant, `1 - L / c`, with the training loss smoothed over
+    steps. This is goal programming by priorities (Charnes and Cooper, Wiley 1961) in its soft or lexicographic form, adapted to
+    training: weights are at most 1 and depend on the previous steps only. Tasks that `order` does not name share the lowest
+    priority.
     """
 
     examples = (
@@ -29,25 +29,25 @@ class Hierarchical(Balancer):
     )
 
     order: tuple[str, ...] = ()
-    """Tasks from the highest down."""
+    """Tasks by descending priority."""
     targets: dict[str, Annotated[float, Field(gt=0, le=1)]] = {}
-    """Skill at which a task is met; every task of the order has one, but for one that is below all others."""
+    """Skill at which a task counts as met; required for every task in `order` that has a task below it."""
     rule: Literal["gradual", "lexicographic"] = "gradual"
-    """How m follows skill: in proportion, `skill / target` up to 1, or all at once, 1 from the target on and 0 before."""
+    """Map from skill to m: `gradual` is `skill / target` up to 1; `lexicographic` is 1 from the target on and 0 below."""
     tolerance: float = Field(default=0.02, ge=0, le=1)
-    """Skill that a met task may lose before it is unmet again, so that weights do not flicker (lexicographic)."""
+    """Skill that a met task may lose before it counts as unmet again, which prevents oscillating weights (lexicographic)."""
     least: float = Field(default=0.01, ge=0, le=1)
-    """Smallest weight: with 0, lower tasks learn nothing until all higher ones have any skill."""
+    """Minimum weight; with 0, lower tasks learn nothing until all higher ones have any skill."""
     smoothing: float = Field(default=0.98, ge=0, lt=1)
-    """Share of the smoothed loss that a step keeps."""
+    """Decay of the exponential moving average of the losses."""
 
     @model_validator(mode="after")
     def _fit_targets_to_order(self) -> Self:
         if len(set(self.order)) < len(self.order):
-            raise ValueError(f"order names a task twice: {', '.join(self.order)}")
+            raise ValueError(f"`order` names a task twice: {', '.join(self.order)}")
         for task in self.targets:
             if task not in self.order:
-                raise ValueError(f"targets has {task!r}, which order does not name. {nearest(task, self.order)}")
+                raise ValueError(f"`targets` names {task!r}, which `order` does not contain. {nearest(task, self.order)}")
         return self
 
     def build(self, tasks: Sequence[str]) -> Balance:
@@ -57,13 +57,17 @@ class Hierarchical(Balancer):
         above = self.order[:-1] if len(self.order) == len(tasks) else self.order
         for name in above:
             if name not in self.targets:
-                remedy = f"Give the skill at which {name!r} is met, such as 0.2, in targets."
-                raise UserError(f"target of {name!r}", expected="a skill, as tasks stand below it", found="none", remedy=remedy)
+                raise UserError(
+                    f"target of {name!r}",
+                    expected="a skill, as lower tasks depend on it",
+                    found="none",
+                    remedy=f"Add the skill at which {name!r} is met, such as 0.2, to `targets`.",
+                )
         return HierarchicalBalance(tasks, self, above)
 
 
 class HierarchicalBalance(Balance):
-    """The smoothed loss of each task, 0 before its first; and whether it is met."""
+    """Smoothed loss of each task (0 before its first label), and whether the task is met."""
 
     smoothed_T: Tensor
     seen_T: Tensor
@@ -78,7 +82,8 @@ class HierarchicalBalance(Balance):
         self.register_buffer("smoothed_T", torch.zeros(len(rank)))
         self.register_buffer("seen_T", torch.zeros(len(rank), dtype=torch.bool))
         self.register_buffer("met_T", torch.zeros(len(rank), dtype=torch.bool))
-        self.register_buffer("below_TT", torch.tensor([[own > other for other in rank] for own in rank]), persistent=False)
+        rank_T = torch.tensor(rank)
+        self.register_buffer("below_TT", rank_T[:, None] > rank_T, persistent=False)
         target_T = torch.tensor([spec.targets.get(task, 1.0) for task in self.tasks])
         self.register_buffer("target_T", target_T, persistent=False)
 
@@ -92,7 +97,7 @@ class HierarchicalBalance(Balance):
         return (weight_T[present] * loss_P).sum()
 
     def _met(self) -> Tensor:
-        """Return how well each task is met (T,); one that has not been seen is not."""
+        """Return how well each task is met, (T,); 0 for a task without labels so far."""
         skill_T = torch.where(self.seen_T, 1 - self.smoothed_T / self.constants_T, -torch.inf)
         if self.spec.rule == "gradual":
             return (skill_T / self.target_T).clamp(0, 1)

@@ -1,4 +1,4 @@
-"""MGDA: the shortest mixture of the tasks' gradients. Shape letters: H tasks heard."""
+"""MGDA: shortest convex combination of the task gradients. Shape letters: A active tasks."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from polyrec.layers.cones import smallest_mixture
 
 
 class MGDA(Balancer):
-    """`w = argmin |sum_t w_t g_t|^2` over weights w >= 0 that sum to 1 (Désidéri, Comptes Rendus Mathématique 2012;
-    Sener and Koltun, NeurIPS 2018).
+    """`w = argmin |sum_t w_t g_t|^2` over weights w >= 0 that sum to 1 (Désidéri, Comptes Rendus Mathématique 2012; Sener and
+    Koltun, NeurIPS 2018).
 
-    Its step improves every task by the same amount, those of weight 0 by more, and vanishes where no step improves all: it
-    follows the task of the smallest gradient. The minimum is exact (active sets) where others stop Frank-Wolfe early,
-    and a task whose gradient is zero does not stop the rest.
+    The step improves every task by the same amount (tasks of weight 0 by more) and vanishes if no step improves all tasks. It
+    is dominated by the task with the smallest gradient. The minimum is exact (active sets); other implementations stop
+    Frank-Wolfe early. A task with a zero gradient does not stop the others.
     """
 
     examples = ({},)
@@ -27,9 +27,9 @@ class MGDA(Balancer):
 
 
 class MGDABalance(GramianBalance):
-    """The minimum-norm point; it learns nothing."""
+    """Minimum-norm point, without learned state."""
 
     averages = True
 
-    def weigh(self, gramian_HH: np.ndarray, heard: list[int]) -> np.ndarray:
-        return smallest_mixture(gramian_HH)
+    def weigh(self, gramian_AA: np.ndarray, active: list[int]) -> np.ndarray:
+        return smallest_mixture(gramian_AA)

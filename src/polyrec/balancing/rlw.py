@@ -1,4 +1,4 @@
-"""RLW: weights drawn anew at every step. Shape letters: P tasks present."""
+"""RLW: random weights at every step. Shape letters: P tasks present."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from polyrec.balancing.balancer import Balance, Balancer, Gradients
 class RLW(Balancer):
     """Random loss weighting (Lin et al., TMLR 2022): `w = softmax(z)` with z drawn from a standard normal at every step.
 
-    The weights sum to 1. It is the baseline that an adaptive method must beat to show that what it adapts to matters. Numbers
-    are dealt to the tasks by name: neither the order of declaration nor an absent task changes them, unlike in other
-    implementations.
+    The weights sum to 1. An adaptive method must beat this baseline to show that its adaptation matters. Unlike in other
+    implementations, random numbers are assigned by task name: neither the order of declaration nor an absent task changes them.
     """
 
     examples = ({},)
@@ -25,7 +24,7 @@ class RLW(Balancer):
 
 
 class RandomBalance(Balance):
-    """Random weights from torch's seeded numbers."""
+    """Random weights from torch's seeded generator."""
 
     def forward(self, losses: Mapping[str, Tensor], gradients: Gradients) -> Tensor:
         loss_P, z_T = self.stacked(losses), torch.randn(len(self.tasks))[self.by_name]

@@ -13,9 +13,9 @@ from polyrec.balancing.balancer import Balance, Balancer, Gradients
 class Uncertainty(Balancer):
     """`L = sum_t exp(-s_t) L_t + s_t` with a learned log variance s_t for each task (Kendall et al., CVPR 2018).
 
-    It is least at `s_t = log L_t`, where a task weighs the inverse of its loss; the weights start at 1 and their sum is free.
-    The paper halves s_t and, for squared errors, the loss: at the minimum each task then weighs half of what it does here. A
-    log variance cannot make a weight negative, as a learned variance can; that of an absent task stays as it is.
+    The minimum is at `s_t = log L_t`, where the weight of a task is the inverse of its loss. The weights start at 1; their sum
+    is not fixed. The paper halves s_t and, for squared errors, the loss: at the minimum its weights are half of those here. A
+    log variance, unlike a learned variance, cannot make a weight negative. The log variance of an absent task does not change.
     """
 
     examples = ({},)
@@ -25,7 +25,7 @@ class Uncertainty(Balancer):
 
 
 class UncertaintyBalance(Balance):
-    """One log variance a task, stepped with the model's parameters."""
+    """One log variance per task, trained with the model's parameters."""
 
     def __init__(self, tasks: Sequence[str]) -> None:
         super().__init__(tasks)

@@ -1,4 +1,4 @@
-"""UPGrad: every task's gradient, first freed of conflict. Shape letters: H tasks heard."""
+"""UPGrad: mean of the task gradients after removing conflicts from each. Shape letters: A active tasks."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from polyrec.layers.cones import into_dual_cone
 
 
 class UPGrad(Balancer):
-    """Mean of the tasks' gradients, each projected on the cone of steps that worsen no task (Quinton and Rey, arXiv 2024).
+    """Mean of the task gradients, each projected on the cone of steps that worsen no task (Quinton and Rey, arXiv 2024).
 
-    `w = (1/T) sum_t argmin v' G v over v >= e_t`: no weight is below 1 / T, and they sum to 1 where no two gradients
-    conflict. Unlike PCGrad's, the step conflicts with no task however many there are. The projections are exact (active
-    sets), without the solver under the GPL that the authors' package asks for and without its ridge on G.
+    `w = (1/T) sum_t argmin v' G v over v >= e_t`: no weight is below 1 / T, and they sum to 1 if no two gradients conflict.
+    Unlike with PCGrad, the step conflicts with no task, for any number of tasks. The projections are exact (active sets): they
+    need neither the GPL solver that the authors' package requires nor its ridge on G.
     """
 
     examples = ({},)
@@ -26,14 +26,14 @@ class UPGrad(Balancer):
 
 
 class UPGradBalance(GramianBalance):
-    """The mean of projections; it learns nothing."""
+    """Mean of projections, without learned state."""
 
     averages = True
 
-    def weigh(self, gramian_HH: np.ndarray, heard: list[int]) -> np.ndarray:
-        return unconflicting(gramian_HH)
+    def weigh(self, gramian_AA: np.ndarray, active: list[int]) -> np.ndarray:
+        return unconflicting(gramian_AA)
 
 
-def unconflicting(gramian_HH: np.ndarray) -> np.ndarray:
-    """Return the weights of the mean of the gradients' projections on the dual cone of them all."""
-    return into_dual_cone(gramian_HH, np.eye(len(gramian_HH))).mean(0)
+def unconflicting(gramian_AA: np.ndarray) -> np.ndarray:
+    """Return the weights of the mean of the gradients' projections on their dual cone."""
+    return into_dual_cone(gramian_AA, np.eye(len(gramian_AA))).mean(0)

@@ -1,4 +1,4 @@
-"""`Calibrator`: how a task's predictions become probabilities that mean what they say.
+"""`Calibrator`: map predicted probabilities to observed frequencies.
 
 Shape letters: N rows, C classes or labels.
 """
@@ -16,46 +16,46 @@ from torch import Tensor
 from polyrec.core.spec import Family
 
 State = pl.DataFrame
-"""What a calibrator learned: a frame whose columns each kind documents."""
+"""Learned parameters of a calibrator: a frame whose columns each kind documents."""
 
 _SMALLEST = 1e-12
-"""Probabilities are kept this far from 0 and 1 before a logarithm; only those that single precision rounds to 1 are moved."""
+"""Probabilities are clipped to this distance from 0 and 1 before a logarithm; only those that float32 rounds to 1 change."""
 
 
 class Calibrator(Family, family="calibrators"):
-    """A map from a task's predicted probabilities to calibrated ones: of the rows at 0.3, three in ten come true.
+    """Map from predicted to calibrated probabilities: of the rows predicted at 0.3, three in ten are positive.
 
-    Of a single probability, or of one of several labels, the map never turns the order of two rows round, though it may make
-    them equal: in the AUC it can cost ties, not order. Of classes that exclude each other it may, for their sum stays one.
-    It is a function of a row alone and gives the same bits whatever rows stand beside it.
+    For a single probability, or one of several labels, the map is non-decreasing. It may create ties, which can reduce the AUC,
+    but never inverts two rows. For mutually exclusive classes it may invert rows, because their probabilities sum to one. The
+    result for a row does not depend on the other rows, bit for bit.
     """
 
     several: ClassVar[bool] = False
-    """Whether predictions of several classes or labels (N, C) can be calibrated, not only one probability a row (N,)."""
+    """Whether several classes or labels (N, C) can be calibrated, in addition to one probability per row (N,)."""
 
     def fit(self, prediction: np.ndarray, target: np.ndarray) -> State:
-        """Learn the map from probabilities, (N,) or (N, C), and what came true.
+        """Learn the map from predicted probabilities, (N,) or (N, C), and observed targets.
 
-        Targets are (N,) of 0 and 1 for one probability a row; for several, (N,) class numbers or (N, C) of 0 and 1. They must
-        be rows that the model did not learn from, and at least two different targets among them.
+        Targets are (N,) of 0 and 1 for one probability per row; for several, (N,) class numbers or (N, C) of 0 and 1. The rows
+        must be held out from training and contain at least two different targets.
         """
         raise NotImplementedError
 
     def apply(self, prediction: Tensor, state: State) -> Tensor:
-        """Return the calibrated probabilities, in the shape and type of `prediction`."""
+        """Return the calibrated probabilities, with the shape and dtype of `prediction`."""
         raise NotImplementedError
 
 
 def logit(prediction: Tensor) -> Tensor:
     """Return `log p - log(1 - p)` in double precision."""
-    kept = prediction.contiguous().double().clamp(_SMALLEST, 1 - _SMALLEST)
-    return torch.log(kept) - torch.log1p(-kept)
+    clipped = prediction.contiguous().double().clamp(_SMALLEST, 1 - _SMALLEST)
+    return torch.log(clipped) - torch.log1p(-clipped)
 
 
 def sigmoid(logits: Tensor) -> Tensor:
     """Return `1 / (1 + exp(-x))`.
 
-    `torch.sigmoid` gives an element other last bits at the end of a tensor than within it; `torch.exp` does not.
+    The last bits of `torch.sigmoid` depend on the position of an element in the tensor; those of `torch.exp` do not.
     """
     return 1 / (1 + torch.exp(-logits))
 

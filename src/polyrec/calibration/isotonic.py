@@ -1,4 +1,4 @@
-"""Isotonic: the best map that never falls. Shape letters: N rows, U distinct predictions, K blocks."""
+"""Isotonic: best non-decreasing map. Shape letters: N rows, U distinct predictions, K blocks."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from polyrec.calibration.calibrator import Calibrator, State
 
 
 class Isotonic(Calibrator):
-    """The non-decreasing map with the least squared error, `min_f sum_n (y_n - f(p_n))^2`, by pooling adjacent violators.
+    """Non-decreasing map with the least squared error, `min_f sum_n (y_n - f(p_n))^2`, by pooling adjacent violators.
 
-    Ayer et al., Annals of Mathematical Statistics 1955, for calibration by Zadrozny and Elkan, KDD 2002. It assumes no form,
-    and so wants rows: below a thousand, `Platt` is the safer choice. The map is flat within a block of pooled rows and
-    linear between the edges of neighbouring blocks, as in scikit-learn, not a step function; predictions outside the range
-    met in fitting are given its ends. All predictions of one block become equal: order is kept weakly, and ties arise.
-    State: `prediction` and `calibrated`, the corners of the map, both sorted.
+    Ayer et al., Annals of Mathematical Statistics 1955, for calibration by Zadrozny and Elkan, KDD 2002. The map has no
+    parametric form, so it needs many rows: with fewer than a thousand, prefer `Platt`. It is constant within a block of pooled
+    rows and linear between the edges of adjacent blocks, as in scikit-learn; it is not a step function. Predictions outside the
+    range seen in fitting get the value at its nearest end. All predictions of a block become equal, so ties arise. State:
+    `prediction` and `calibrated`, the corners of the map, both sorted.
     """
 
     examples = ({}, {"lowest": 0.001, "highest": 0.999})
 
     lowest: float = Field(default=0.0, ge=0.0, le=0.5)
-    """Smallest probability that is returned: a block of rows without a one would say that it cannot happen."""
+    """Minimum calibrated probability; without it, a block of rows without a positive would get the probability 0."""
     highest: float = Field(default=1.0, ge=0.5, le=1.0)
-    """Largest probability that is returned."""
+    """Maximum calibrated probability."""
 
     def fit(self, prediction: np.ndarray, target: np.ndarray) -> State:
         assert prediction.ndim == 1 and prediction.shape == target.shape
@@ -43,18 +43,18 @@ class Isotonic(Calibrator):
         x_K, y_K = state["prediction"].to_torch(), state["calibrated"].to_torch()
         if len(x_K) == 1:
             return prediction * 0 + float(y_K[0])
-        kept = prediction.contiguous().double().clamp(x_K[0], x_K[-1])
-        right = torch.searchsorted(x_K, kept, right=True).clamp(1, len(x_K) - 1)
+        clipped = prediction.contiguous().double().clamp(x_K[0], x_K[-1])
+        right = torch.searchsorted(x_K, clipped, right=True).clamp(1, len(x_K) - 1)
         left_x, left_y = x_K[right - 1], y_K[right - 1]
-        share = (kept - left_x) / (x_K[right] - left_x)
+        share = (clipped - left_x) / (x_K[right] - left_x)
         return torch.minimum(left_y + share * (y_K[right] - left_y), y_K[right]).to(prediction.dtype)
 
 
 def pool_adjacent_violators(mean_U: np.ndarray, weight_U: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return where each block of the best non-decreasing fit starts, and its weighted mean.
+    """Return the start of each block of the best non-decreasing fit, and its weighted mean.
 
-    Every pass pools all runs of neighbours that do not rise, until all rise: the passes are few where a pass of the classic
-    algorithm would move by one.
+    Every pass pools all non-increasing runs of neighbours, until the means increase strictly. This takes few passes; the
+    classic algorithm moves by one element per pass.
     """
     starts_K, mean_K, weight_K = np.arange(len(mean_U)), mean_U, weight_U
     while True:

@@ -1,4 +1,4 @@
-"""Add: a weighted sum of predictions. Shape letters: B rows."""
+"""Add: weighted sum of predictions. Shape letters: B rows."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from polyrec.fusion.weighted import SummedFusion
 
 
 class Add(SummedFusion):
-    """`s = sum_t w_t p_t` over the predictions in their own units (a probability; stars, seconds).
+    """`s = sum_t w_t p_t` over predictions in the units of their tasks (a probability; stars, seconds).
 
-    A negative weight ranks down what the task predicts, such as a complaint.
+    A negative weight demotes items with a high prediction, such as of a complaint.
     """
 
     examples = ({}, {"weights": {"like": 1.0, "stars": 0.2}})
 
     weights: dict[str, float] = {}
-    """Weight of each task; empty, every task with one number a row weighs 1, and tasks not named do not count."""
+    """Weight of each task. If empty, every task with one number per row has the weight 1; else tasks not named are ignored."""
 
     def combined(self, weights: Mapping[str, float | Tensor], predictions: Mapping[str, Tensor]) -> Tensor:
         terms = [weight * double(predictions[task]) for task, weight in weights.items()]

@@ -1,4 +1,4 @@
-"""Arithmetic over named numbers: a small part of Python's expressions, read with its own parser and never evaluated by it.
+"""Arithmetic over named numbers: a subset of Python expressions, parsed by Python's parser but not evaluated by Python.
 
 Shape letters: B rows.
 """
@@ -17,11 +17,11 @@ from torch import Tensor
 from polyrec.core.errors import nearest
 
 LONGEST, DEEPEST, HIGHEST_POWER = 1000, 40, 64
-"""Characters of an expression, operations within one another, and the size of a power that is written as a number."""
+"""Maximum number of characters of an expression, nested operations, and absolute value of a literal power."""
 
 
 def sigmoid(x: Tensor) -> Tensor:
-    """Return `1 / (1 + exp(-x))`, the same bits wherever in a tensor an element stands, as `torch.sigmoid` does not."""
+    """Return `1 / (1 + exp(-x))`; unlike `torch.sigmoid`, bit for bit independent of an element's position in the tensor."""
     return 1 / (1 + torch.exp(-x))
 
 
@@ -48,42 +48,42 @@ FUNCTIONS: dict[str, tuple[int | None, Callable[..., Tensor]]] = {
     "clip": (3, _clip),
     "sigmoid": (1, sigmoid),
 }
-"""What may be called, with how many arguments: None is two or more."""
+"""Functions that an expression may call, with their number of arguments; None means two or more."""
 
 
 @lru_cache(maxsize=256)
 def parse(text: str) -> ast.expr:
-    """Return the tree of an expression, checked whole.
+    """Return the validated syntax tree of an expression.
 
-    Raises `ValueError` that names the piece which is no number, name (a quoted text is one, too), operation or function of
-    these, or is too long, too deep or too high a power.
+    Raises `ValueError` that names the part that is not a number, name (quoted or not), operation or function call, or that
+    exceeds the maximum length, depth or power.
     """
     if len(text) > LONGEST:
-        raise ValueError(f"an expression has at most {LONGEST} characters, this one {len(text):,}")
+        raise ValueError(f"an expression has at most {LONGEST} characters, this one has {len(text):,}")
     text = text.strip().replace("\n", " ")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             tree = ast.parse(text, mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise ValueError(f"{text!r} cannot be read: {getattr(error, 'msg', error)}") from error
+        raise ValueError(f"{text!r} cannot be parsed: {getattr(error, 'msg', error)}") from error
     _check(tree, text, 1)
     return tree
 
 
 def names_in(tree: ast.expr) -> tuple[str, ...]:
-    """Return the names that an expression reads, each once, in order."""
+    """Return the names that an expression reads, without duplicates, in order."""
     called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
-    found = sorted(
+    names = sorted(
         (node.lineno, node.col_offset, name)
         for node in ast.walk(tree)
         if isinstance(node, ast.expr) and id(node) not in called and (name := _name(node)) is not None
     )
-    return tuple(dict.fromkeys(name for *_, name in found))
+    return tuple(dict.fromkeys(name for *_, name in names))
 
 
 def evaluate(tree: ast.expr, values: Mapping[str, Tensor]) -> Tensor:
-    """Return the value of a checked expression, in double precision: (B,), or () where it reads no rows."""
+    """Return the value of a validated expression in double precision: (B,), or () for an expression without rows."""
     name = _name(tree)
     if name is not None:
         return values[name]
@@ -95,8 +95,8 @@ def evaluate(tree: ast.expr, values: Mapping[str, Tensor]) -> Tensor:
         case ast.BinOp(left=left, op=op, right=right):
             return OPERATIONS[type(op)](evaluate(left, values), evaluate(right, values))
         case ast.Call(func=ast.Name(id=function), args=arguments):
-            return FUNCTIONS[function][1](*(evaluate(own, values) for own in arguments))
-    raise AssertionError(f"{ast.dump(tree)} was not checked")
+            return FUNCTIONS[function][1](*(evaluate(argument, values) for argument in arguments))
+    raise AssertionError(f"{ast.dump(tree)} was not validated")
 
 
 def _name(node: ast.AST) -> str | None:
@@ -109,14 +109,14 @@ def _name(node: ast.AST) -> str | None:
 def _check(node: ast.expr, text: str, depth: int) -> None:
     piece = ast.get_source_segment(text, node) or text
     if depth > DEEPEST:
-        raise ValueError(f"more than {DEEPEST} operations stand within one another, at {piece!r}")
+        raise ValueError(f"more than {DEEPEST} operations are nested at {piece!r}")
     parts: list[ast.expr] = []
     match node:
         case ast.Name() | ast.Constant(value=str()):
             pass
         case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
             if not _is_finite(value):
-                raise ValueError(f"{piece!r} is no finite number")
+                raise ValueError(f"{piece!r} is not a finite number")
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             parts = [operand]
         case ast.BinOp(left=left, op=op, right=right) if type(op) in OPERATIONS:
@@ -126,13 +126,13 @@ def _check(node: ast.expr, text: str, depth: int) -> None:
             parts = [left, right]
         case ast.Call(func=ast.Name(id=function), args=parts, keywords=[]):
             if function not in FUNCTIONS:
-                raise ValueError(f"{function!r} in {piece!r} is no function of a formula. {nearest(function, FUNCTIONS)}")
+                raise ValueError(f"{function!r} in {piece!r} is not a function of formulas. {nearest(function, FUNCTIONS)}")
             wanted = FUNCTIONS[function][0]
             if len(parts) < 2 if wanted is None else len(parts) != wanted:
                 raise ValueError(f"{function} takes {wanted or '2 or more'} arguments, not {len(parts)}, in {piece!r}")
         case _:
-            known = f"numbers, names, + - * / ** and the functions {', '.join(FUNCTIONS)}"
-            raise ValueError(f"{piece!r} has no place in a formula, which is of {known}")
+            allowed = f"numbers, names, + - * / ** and the functions {', '.join(FUNCTIONS)}"
+            raise ValueError(f"{piece!r} is not allowed in a formula, which may contain {allowed}")
     for part in parts:
         _check(part, text, depth + 1)
 

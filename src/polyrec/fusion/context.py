@@ -1,4 +1,4 @@
-"""`Context`: what a fusion may read of rows beside the tasks' predictions. Shape letters: B rows, H hidden width, K width."""
+"""`Context`: inputs of a fusion in addition to the predictions. Shape letters: B rows, H hidden width, K feature width."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Context:
-    """What the model's pass over some rows leaves beside their predictions; empty but for what a fusion asks for."""
+    """Intermediate results of the model for some rows, in addition to predictions; only those that the fusion requests."""
 
     states: Mapping[str, Tensor] = field(default_factory=dict)
-    """By task what the shared network hands to its head, (B, H); of a task of several views side by side."""
+    """Hidden state that the shared network passes to the head of each task, (B, H); several views of a task are concatenated.
+    """
     features: Mapping[str, Tensor] = field(default_factory=dict)
-    """By feature its vectors, (B, K), or (1, K) where all rows have the same."""
+    """Vectors of each feature, (B, K), or (1, K) if all rows have the same."""
     unknown: Mapping[str, Tensor] = field(default_factory=dict)
-    """By feature the vector (1, K) of a row of which nothing is known; for a fusion that learns."""
+    """Vector (1, K) of each feature for a row with unknown values; for fusions that learn."""
 
     def at(self, rows_N: Tensor) -> Context:
-        """Return the context of some rows, by number or as flags."""
-        states, features = ({name: own[rows_N] for name, own in part.items()} for part in (self.states, self.features))
+        """Return the context of some rows, given as numbers or as a mask."""
+        states, features = ({name: x[rows_N] for name, x in part.items()} for part in (self.states, self.features))
         return Context(states, features, self.unknown)
 
 

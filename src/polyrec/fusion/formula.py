@@ -1,4 +1,4 @@
-"""Formula: a score that is written down. Shape letters: B rows."""
+"""Formula: a score given as an expression. Shape letters: B rows."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from polyrec.fusion.context import NO_CONTEXT, Context
 from polyrec.fusion.fusion import Fusion, State, double
 
 LAST = torch.finfo(torch.float64).min
-"""The score of a row whose formula has no finite value: the lowest number there is, which JSON can hold."""
+"""Score of rows whose formula has no finite value: the lowest finite double, which JSON can represent."""
 
 
 class Formula(Fusion):
-    """`s = expression`, such as `like ** 2 * log1p(stars) - 0.1 * complaint`, over predictions in the tasks' own units.
+    """`s = expression`, such as `like ** 2 * log1p(stars) - 0.1 * complaint`, over predictions in the units of their tasks.
 
-    An expression holds numbers, names of tasks and of `weights`, `+ - * / **`, unary minus, and the functions min, max (of two
-    or more), log, log1p, exp, sqrt, abs, clip (of a value, the least, the most) and sigmoid. A task whose name is no Python
-    name stands in quotes: `'add to cart' * 2`. Nothing else is read and nothing is run; length, depth and powers are bounded.
-    Computed in double precision. A row whose value is not finite, as of a logarithm of 0, ranks last.
+    An expression contains numbers, names of tasks and of `weights`, `+ - * / **`, unary minus, and the functions min, max (two
+    or more arguments), log, log1p, exp, sqrt, abs, clip (value, minimum, maximum) and sigmoid. A task whose name is not a
+    Python identifier is quoted: `'add to cart' * 2`. Everything else is refused and no code is executed; length, depth and
+    powers are limited. The score is computed in double precision. Rows whose value is not finite, such as the logarithm of 0,
+    rank last.
     """
 
     examples = (
@@ -33,16 +34,16 @@ class Formula(Fusion):
     )
 
     expression: str
-    """The formula, over tasks and weights by name."""
+    """Formula over names of tasks and weights."""
     weights: dict[str, float] = {}
-    """Constants by name, which a search can tune and a request can set."""
+    """Named constants, which a search can tune and a request can override."""
 
     @model_validator(mode="after")
     def _check_expression(self) -> Self:
-        found = names_in(parse(self.expression))
+        names = names_in(parse(self.expression))
         for name in self.weights:
-            if name not in found:
-                raise ValueError(f"the weight {name!r} stands nowhere in {self.expression!r}. {nearest(name, found)}")
+            if name not in names:
+                raise ValueError(f"the weight {name!r} does not occur in {self.expression!r}. {nearest(name, names)}")
         if not self.names():
             raise ValueError(f"the formula {self.expression!r} names no task")
         return self
@@ -53,8 +54,9 @@ class Formula(Fusion):
     def check(self, scalar_tasks: Sequence[str], all_tasks: Sequence[str]) -> None:
         for name in self.weights:
             if name in all_tasks:
-                remedy = "Give the weight another name."
-                raise UserError(f"weight {name!r} of the formula", expected="no task's name", found="one", remedy=remedy)
+                remedy = "Rename the weight."
+                thing = f"weight {name!r} of the formula"
+                raise UserError(thing, expected="a name that no task has", found="the name of a task", remedy=remedy)
         for name in self.names():
             if name not in all_tasks:
                 remedy = nearest(name, [*scalar_tasks, *self.weights, *FUNCTIONS])

@@ -1,14 +1,12 @@
-"""The head of a fusion that learns: a small network whose first layer reads a few numbers, a vector of many, or both.
+"""The head of a fusion that learns: a small network whose first layer reads a few numbers, a long vector, or both.
 
-Between layers stands tanh. What was learned are two frames, which an artifact holds:
+Layers are separated by tanh. The learned state is two frames, which an artifact contains:
+- `head`, one row per unit: `layer`, `bias`, `weights` (on the inputs of the layer; in the first layer on the few numbers only)
+- `vectors`, one row per number of the vector: `of` (the task or feature it belongs to), `mean`, `scale`, `weights` (one for
+  each unit of the first layer); the standardised number is `(x - mean) / scale`, clipped to [-16, 16]
 
-- `head`, a row for each unit: `layer`, `bias`, `weights` (of what the layer reads, in the first one of the few numbers alone)
-- `vectors`, a row for each number of the vector: `of` (what it belongs to), `mean`, `scale`, `weights` (one for each unit of
-  the first layer); the number that counts is `(x - mean) / scale`, cut to [-16, 16]
-
-A row's outputs are the same bits wherever it stands: the few are added term by term, the many exactly.
-
-Shape letters: B rows, N rows to learn from, S numbers of the vector, U units of the first layer, H units of a layer.
+The outputs for a row are bit for bit independent of its position: the few are summed term by term, the vector exactly.
+Shape letters: B rows, N training rows, S numbers of the vector, U units of the first layer, H units of a layer.
 """
 
 from __future__ import annotations
@@ -27,24 +25,24 @@ Layers = Sequence[tuple[Tensor, Tensor]]
 """Weight (H, inputs) and bias (H,) of each layer."""
 
 _SAME = 1e-6
-"""Share of numbers' size below which their deviation is rounding."""
+"""Standard deviation, relative to the mean absolute value, below which numbers are treated as constant."""
 
 _STEPS, _ROWS, _NUMBERS = 200, 100_000, 2**23
-"""Iterations of L-BFGS at most; rows that are learned from at most, and numbers of them."""
+"""Maximum number of L-BFGS iterations, of training rows, and of numbers in all training rows."""
 
 
 def outputs(head: pl.DataFrame, few: Sequence[Tensor], many: Sequence[Tensor] = ()) -> list[Tensor]:
-    """Return the outputs of the last layer, (B,) each, from few numbers a row, (B,) each, and what `weighed` makes of many."""
+    """Return the outputs of the last layer, (B,) each, from the few numbers, (B,) each, and the unit sums of `weighed`."""
     x = list(few)
     for number, layer in itertools.groupby(head.rows(), key=lambda unit: unit[0]):
-        x, more = (x, many) if number == 0 else ([tanh(own_B) for own_B in x], ())
-        read = itertools.zip_longest(layer, more)
-        x = [_sum(bias, weights, x, own_B) for (_, bias, weights), own_B in read]
+        x, more = (x, many) if number == 0 else ([tanh(x_B) for x_B in x], ())
+        units_with_sums = itertools.zip_longest(layer, more)
+        x = [_sum(bias, weights, x, sum_B) for (_, bias, weights), sum_B in units_with_sums]
     return x
 
 
 def weighed(vectors: pl.DataFrame, values: Mapping[str, Tensor]) -> list[Tensor]:
-    """Return the weighted sum (B,) of a row's vectors, (B, its width) by what they belong to, for each unit."""
+    """Return the weighted sum (B,) of a row's vectors, (B, width) by name, for each unit."""
     names = vectors["of"].unique(maintain_order=True)
     x_BS = torch.cat([values[name] for name in names], 1)
     weight_SU = vectors["weights"].explode().to_torch().reshape(vectors.height, -1)
@@ -52,14 +50,14 @@ def weighed(vectors: pl.DataFrame, values: Mapping[str, Tensor]) -> list[Tensor]
 
 
 def standardised(vectors: pl.DataFrame, x_BS: Tensor) -> Tensor:
-    """Return the numbers that count, from single precision to double."""
+    """Return the standardised numbers in double precision, computed in single precision."""
     return rounded((x_BS - vectors["mean"].to_torch().float()).mul_((1 / vectors["scale"].to_torch()).float()))
 
 
 def described(of: Mapping[str, int], x_NS: Tensor, mean_S: Tensor) -> pl.DataFrame:
-    """Return the frame `vectors` without the weights, given the widths of what the numbers belong to, and them, in rows.
+    """Return the frame `vectors` without weights, given the width of each named part and the training rows.
 
-    The scale is their deviation, and 1 where they are the same but for rounding. `mean` is what counts as 0.
+    `scale` is the standard deviation, or 1 for numbers that are constant up to rounding. `mean` is the value that maps to 0.
     """
     x_NS = x_NS.double()
     scale_S = (x_NS - x_NS.mean(0)).square().mean(0).sqrt()
@@ -75,7 +73,7 @@ def with_weights(vectors: pl.DataFrame, weight_US: Tensor) -> pl.DataFrame:
 
 
 def units(layers: Layers) -> pl.DataFrame:
-    """Return the frame `head` of some layers."""
+    """Return the frame `head` for these layers."""
     rows = [
         (number, float(bias), weight.tolist())
         for number, (weight_HT, bias_H) in enumerate(layers)
@@ -86,13 +84,13 @@ def units(layers: Layers) -> pl.DataFrame:
 
 
 def spread(rows: int, width: int) -> Tensor:
-    """Return the rows, evenly spread, that are learned from, given how many numbers each has."""
+    """Return evenly spaced row numbers to train on, given the number of values per row."""
     most = min(_ROWS, max(_NUMBERS // max(width, 1), 1))
     return torch.arange(0, rows, max(rows // most, 1))
 
 
 def seeded(widths: Sequence[int], seed: int) -> list[Tensor]:
-    """Return each layer's weight (H, inputs), drawn at random, and bias (H,) of 0, one after the other, to be learned."""
+    """Return the trainable parameters of all layers in order: a random weight (H, inputs) and a zero bias (H,) each."""
     generator = torch.Generator().manual_seed(seed)
     raw: list[Tensor] = []
     for inputs, width in itertools.pairwise(widths):
@@ -102,7 +100,7 @@ def seeded(widths: Sequence[int], seed: int) -> list[Tensor]:
 
 
 def minimise(raw: Sequence[Tensor], loss: Callable[[], Tensor]) -> None:
-    """Change tensors to where L-BFGS finds the least loss."""
+    """Minimise the loss over these tensors in place by L-BFGS."""
     optimizer = torch.optim.LBFGS(raw, max_iter=_STEPS, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
@@ -116,11 +114,11 @@ def minimise(raw: Sequence[Tensor], loss: Callable[[], Tensor]) -> None:
 
 
 def _sum(bias: float, weights: Sequence[float], x: Sequence[Tensor], more_B: Tensor | None) -> Tensor:
-    """Return `bias + sum_i w_i x_i + more`, term by term: products of matrices give a row other last bits beside other rows."""
-    terms = [weight * own_B for weight, own_B in zip(weights, x, strict=True)] + ([] if more_B is None else [more_B])
+    """Return `bias + sum_i w_i x_i + more`, term by term: the last bits of a matrix product depend on the other rows."""
+    terms = [weight * x_B for weight, x_B in zip(weights, x, strict=True)] + ([] if more_B is None else [more_B])
     return sum(terms[1:], start=bias + terms[0])
 
 
 def tanh(x_B: Tensor) -> Tensor:
-    """Return the hyperbolic tangent, the same bits wherever in a tensor an element stands."""
+    """Return the hyperbolic tangent, bit for bit independent of an element's position in the tensor."""
     return 2 * sigmoid(2 * x_B) - 1

@@ -1,4 +1,4 @@
-"""Rank: a weighted sum of places within the request. Shape letters: B rows, R requests."""
+"""Rank: weighted sum of ranks within the request. Shape letters: B rows, R requests."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from polyrec.fusion.weighted import WeightedFusion
 
 
 class Rank(WeightedFusion):
-    """`s = sum_t w_t u_t`, where `u_t = (#lower + #equal / 2) / n` is the share of the n rows of the request that task t ranks
-    below the row, ties half, the row itself among the equal ones.
+    """`s = sum_t w_t u_t`, where `u_t = (#lower + #equal / 2) / n` is the fraction of the request's n rows that task t ranks
+    below the row; ties, including the row itself, count half.
 
     A weighted Borda count (de Borda 1781; for lists of several rankers Dwork et al., WWW 2001), scaled to (0, 1) so that it
-    does not depend on the length of the list. Only the order of a task's predictions counts, neither their unit nor their
-    spread: calibration and any other map that increases change nothing. A score holds within its request alone; the same
-    row scores otherwise among other candidates.
+    does not depend on the length of the list. Only the order of a task's predictions matters, not their unit or spread:
+    calibration and other increasing maps change nothing. Scores are comparable within a request only; among other candidates
+    the same row has another score.
     """
 
     examples = ({}, {"weights": {"like": 1.0, "stars": 0.5}})
     compares_rows: ClassVar[bool] = True
 
     weights: dict[str, float] = {}
-    """Weight of each task; empty, every task with one number a row weighs 1, and tasks not named do not count."""
+    """Weight of each task. If empty, every task with one number per row has the weight 1; else tasks not named are ignored."""
 
     def score(
         self,
@@ -44,7 +44,7 @@ class Rank(WeightedFusion):
 
 
 def share_below(values_B: Tensor, requests_B: Tensor | None = None) -> Tensor:
-    """Return which share (B,) of the rows of its request each row stands above, ties half, itself among the ties."""
+    """Return the fraction (B,) of the request's rows that each row exceeds; ties, including the row itself, count half."""
     rows = len(values_B)
     if rows == 0:
         return values_B
@@ -63,7 +63,7 @@ def share_below(values_B: Tensor, requests_B: Tensor | None = None) -> Tensor:
 
 
 def _starts(differs: Tensor, rows: int) -> Tensor:
-    """Return for each row where its run of equal rows begins, given which rows differ from the one before."""
+    """Return the start of each row's run of equal rows, given which rows differ from the previous one."""
     is_first_B = torch.ones(rows, dtype=torch.bool)
     is_first_B[1:] = differs
     return torch.where(is_first_B, torch.arange(rows), 0).cummax(0).values

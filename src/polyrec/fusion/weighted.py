@@ -1,4 +1,4 @@
-"""What fusions share that give each task a number: a weight, a power. Shape letters: B rows."""
+"""Base classes of fusions with one number per task: a weight or a power. Shape letters: B rows."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from polyrec.fusion.fusion import Fusion, State, double
 
 
 class WeightedFusion(Fusion, kind=False):
-    """A fusion with a number for each task, in the field that `parts_field` names; tasks not named do not count."""
+    """A fusion with a number for each task, in the field that `parts_field` names; tasks not named are ignored."""
 
     parts_field: ClassVar[str] = "weights"
 
     def parts(self) -> Mapping[str, float]:
-        """The weight or power of each task that is named; empty means 1 for every scalar task."""
+        """Return the weight or power of each named task; empty means 1 for every scalar task."""
         return dict(getattr(self, self.parts_field))
 
     def names(self) -> Sequence[str]:
@@ -32,11 +32,11 @@ class WeightedFusion(Fusion, kind=False):
         return {task: 1 / spread if spread > 0 else 1.0 for task, spread in spreads.items()}
 
     def named(self, predictions: Mapping[str, Tensor]) -> dict[str, float]:
-        """Return the number of each task that counts."""
+        """Return the weight or power of each task that is not ignored."""
         return dict(self.parts()) or dict.fromkeys(predictions, 1.0)
 
     def term(self, prediction_B: Tensor) -> Tensor:
-        """Return what a task's number multiplies, (B,), in double precision."""
+        """Return the term (B,) that a task's weight or power multiplies, in double precision."""
         return double(prediction_B)
 
     def _replaced(self, weights: Mapping[str, float], tasks: Sequence[str]) -> Self:
@@ -44,10 +44,10 @@ class WeightedFusion(Fusion, kind=False):
 
 
 class SummedFusion(WeightedFusion, kind=False):
-    """A fusion whose score rises with the sum over tasks of each one's number and `term`, row by row."""
+    """A fusion whose score increases with the sum over tasks of weight times `term`, row by row."""
 
     def combined(self, weights: Mapping[str, float | Tensor], predictions: Mapping[str, Tensor]) -> Tensor:
-        """Return the score (B,) under numbers by task that are the same for all rows, or (B,) or (1,) of their own."""
+        """Return the score (B,) for weights by task that are common to all rows, or per row: (B,) or (1,)."""
         raise NotImplementedError
 
     def score(

@@ -1,4 +1,4 @@
-"""Which index serves how many vectors, and files that hold one."""
+"""Choose the index for a number of vectors; save and load indices."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from polyrec.index.index import Index
 from polyrec.index.inverted_file import InvertedFile
 
 EXACT_UP_TO = 300_000
-"""Number of vectors that are searched exactly: a query of width 64 takes some 4 ms of a core, and nothing has to be learned."""
+"""Maximum number of vectors for exact search: a query of width 64 takes some 4 ms of a core, and nothing must be learned."""
 
 _KINDS: Mapping[str, type[Exact | InvertedFile]] = {"Exact": Exact, "InvertedFile": InvertedFile}
 
@@ -30,7 +30,7 @@ def build_index(
     seed: int = 0,
     progress: bool = False,
 ) -> Index:
-    """Return an index of vectors, the first of row 0: exact up to 300,000 vectors, an inverted file above.
+    """Return an index of vectors, in which vector n has row n: exact up to 300,000 vectors, else an inverted file.
 
     The arguments are those of `InvertedFile.build`.
     """
@@ -40,25 +40,25 @@ def build_index(
 
 
 def save_index(index: Index, path: Path) -> None:
-    """Write an index, compacted, to a file in safetensors, whole or not at all."""
-    laid = index.compacted()
-    tensors = {"vectors": laid.vectors_ND, "rows": laid.rows_N, **laid.tensors()}
+    """Compact an index and write it atomically to a safetensors file."""
+    compacted = index.compacted()
+    tensors = {"vectors": compacted.vectors_ND, "rows": compacted.rows_N, **compacted.tensors()}
     with replacing(path) as temporary:
-        save_file(tensors, temporary, {"kind": type(laid).__name__, "sha256": _digest(tensors)})
+        save_file(tensors, temporary, {"kind": type(compacted).__name__, "sha256": _digest(tensors)})
 
 
 def load_index(path: Path) -> Index:
-    """Read an index that `save_index` wrote; raise `UserError` where the file is no index or not as it was written."""
+    """Read an index that `save_index` wrote; raise `UserError` if the file is not an index or was altered."""
     if not path.is_file():
         raise _broken(path, "no such file")
     try:
         with safe_open(path, framework="np") as file:
-            told = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no mapping
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
     except SafetensorError as error:
         raise _broken(path, str(error)) from error
-    kind = _KINDS.get(told.get("kind", ""))
-    if kind is None or told.get("sha256") != _digest(tensors):
+    kind = _KINDS.get(metadata.get("kind", ""))
+    if kind is None or metadata.get("sha256") != _digest(tensors):
         raise _broken(path, "another content")
     vectors_ND, rows_N = tensors["vectors"], tensors["rows"]
     if kind is Exact:
@@ -67,7 +67,7 @@ def load_index(path: Path) -> Index:
 
 
 def _digest(tensors: Mapping[str, np.ndarray]) -> str:
-    """Return the SHA-256 of tensors with their names, kinds and shapes."""
+    """Return the SHA-256 of tensors with their names, dtypes and shapes."""
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tensor.shape}\n".encode())

@@ -1,4 +1,4 @@
-"""Spherical k-means: directions, each of which stands for many vectors.
+"""Spherical k-means: centroid directions that represent many vectors.
 
 Shape letters: N vectors, D width of a vector, L centroids.
 """
@@ -10,16 +10,17 @@ from collections.abc import Iterable
 import numpy as np
 
 _CELLS = 2**21
-"""Cosines that are held at a time, so that what they are compared with stays in a core's cache."""
+"""Maximum number of cosines in memory at a time, so that the operands stay in the cache of a core."""
 
 
 def spherical_k_means(
     vectors_ND: np.ndarray, centroids: int, rounds: Iterable[object], generator: np.random.Generator
 ) -> np.ndarray:
-    """Return centroids (L, D) of length one: Lloyd's rounds by cosine (Dhillon & Modha, Machine Learning 2001).
+    """Return centroids (L, D) of length one by Lloyd's algorithm with cosine similarity (Dhillon & Modha, Machine Learning
+    2001).
 
-    It starts at vectors drawn without replacement, and a centroid that stands for no vector is drawn anew. There is one round
-    for each element of `rounds`. There must be as many vectors as centroids.
+    Initial centroids are vectors drawn without replacement; a centroid without vectors is redrawn. There is one iteration per
+    element of `rounds`. There must be at least as many vectors as centroids.
     """
     centroids_LD = vectors_ND[generator.choice(len(vectors_ND), centroids, replace=False)]
     for _ in rounds:
@@ -34,8 +35,8 @@ def spherical_k_means(
 
 
 def nearest(vectors_ND: np.ndarray, centroids_LD: np.ndarray) -> np.ndarray:
-    """Return the number of the centroid of the highest cosine to each vector, (N,); of equal ones the first."""
+    """Return the index of the centroid with the highest cosine to each vector, (N,); ties go to the first."""
     size = max(_CELLS // len(centroids_LD), 1)
     pieces = (vectors_ND[at : at + size] for at in range(0, len(vectors_ND), size))
-    found = [(piece @ centroids_LD.T).argmax(1) for piece in pieces]
-    return np.concatenate([np.zeros(0, dtype=np.int64), *found])
+    numbers = [(piece @ centroids_LD.T).argmax(1) for piece in pieces]
+    return np.concatenate([np.zeros(0, dtype=np.int64), *numbers])

@@ -1,6 +1,6 @@
-"""The tree of codes that name something, and the search for the most probable of them.
+"""Tree of item codes, and beam search for the most probable items.
 
-Shape letters: I items, L levels, N nodes of a level, W nodes kept, E edges looked at, H width of a state.
+Shape letters: I items, L levels, N nodes of a level, W nodes kept, E edges followed, H width of a state.
 """
 
 from __future__ import annotations
@@ -12,19 +12,20 @@ from polyrec.layers.code_decoder import CodeDecoder
 
 
 class CodeTree:
-    """Items by their codes, (I, L): a node is a sequence of first codes that some item has, a leaf all codes of an item.
+    """Items by their codes, (I, L): a node is a prefix of codes that some item has, a leaf is a complete sequence of codes.
 
-    Items stand in the order of their codes, so that the items below a node, and the nodes below a node, are a range.
+    Items are sorted by their codes, so that the items and the nodes below a node are contiguous ranges.
     """
 
     def __init__(self, numbers_IL: Tensor) -> None:
         paths_NL, leaf_I = torch.unique(numbers_IL, dim=0, return_inverse=True)
         self.item_I = torch.argsort(leaf_I, stable=True)
-        """Items in the order of their codes."""
+        """Items sorted by their codes."""
         self.numbers: list[Tensor] = []
         """For each level, the last code of each node, (N,)."""
         self.children: list[Tensor] = []
-        """For each level, where the nodes of the next level below each node start, (N + 1,); for the last, its items."""
+        """For each level, where the children of each node start in the next level, (N + 1,); for the last level, where its
+        items start."""
         self.first_items: list[Tensor] = []
         """For each level, where the items below each node start, (N + 1,)."""
         counts_N = torch.bincount(leaf_I, minlength=len(paths_NL))
@@ -39,7 +40,7 @@ class CodeTree:
         self.children.insert(0, below)
 
     def alive(self, kept_I: Tensor) -> list[Tensor]:
-        """Return for each level which nodes have an item below them that is to be kept, (N,) of booleans."""
+        """Return for each level a mask (N,) of the nodes that have an allowed item below them."""
         before = torch.cat([torch.zeros(1, dtype=torch.long), kept_I[self.item_I].long().cumsum(0)])
         return [before[starts[1:]] > before[starts[:-1]] for starts in self.first_items]
 
@@ -47,11 +48,11 @@ class CodeTree:
 def beam_search(
     decoder: CodeDecoder, state_1H: Tensor, tree: CodeTree, beams: int, kept_I: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Return the items below the most probable leaves, the most probable first, and the log probability of their codes.
+    """Return the items below the most probable leaves, most probable first, and the log probability of their codes.
 
-    Level by level the `beams` most probable nodes are kept, and only codes that lead to an item, one of `kept_I` where that is
-    given, are followed: what is found exists, unlike what a decoder writes freely. With as many beams as the tree has nodes on
-    a level the search is exact. Items of equal codes come together, in their own order.
+    At each level the `beams` most probable nodes are kept. Only codes that lead to an item (in `kept_I` if given) are followed:
+    unlike in free decoding, every result exists. The search is exact if there are as many beams as the tree has nodes on a
+    level. Items with equal codes are adjacent, in ascending order.
     """
     node_W, score_W, state_WH = torch.zeros(1, dtype=torch.long), torch.zeros(1), state_1H
     alive = None if kept_I is None else tree.alive(kept_I)
@@ -72,7 +73,7 @@ def beam_search(
 
 
 def _ranges(starts: Tensor, node_W: Tensor) -> tuple[Tensor, Tensor]:
-    """Return all of the ranges of some nodes, one behind the other: which node each element is of, and the element."""
+    """Return the concatenated child ranges of some nodes: the position of the node of each element, and the element."""
     first_W, count_W = starts[node_W], starts[node_W + 1] - starts[node_W]
     from_E = torch.repeat_interleave(torch.arange(len(node_W)), count_W)
     within_E = torch.arange(len(from_E)) - (count_W.cumsum(0) - count_W)[from_E]

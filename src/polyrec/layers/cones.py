@@ -1,6 +1,6 @@
-"""Small convex problems over the cone of the tasks' gradients, solved exactly for the few tasks of a model.
+"""Small convex problems over the cone of the task gradients, solved exactly for the few tasks of a model.
 
-Shape letters: T tasks. All arrays are float64: a T by T system costs microseconds, and the answers are compared with zero.
+Shape letters: T tasks. All arrays are float64: a T by T system takes microseconds, and the results are compared with zero.
 """
 
 from __future__ import annotations
@@ -8,14 +8,14 @@ from __future__ import annotations
 import numpy as np
 
 NOISE = 1e-7
-"""Smallest eigenvalue that the cosines are given: what single precision leaves of zero."""
+"""Minimum eigenvalue of the cosine matrix: the error of float32 at zero."""
 
 
 def cosines(gramian_TT: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the cosines (T, T) between gradients that are not zero, with eigenvalues of `NOISE` or more, and the norms (T,).
+    """Return the cosines (T, T) between nonzero gradients, with eigenvalues of at least `NOISE`, and the norms (T,).
 
-    Problems stated in cosines are well scaled however unlike the losses are, and have one solution however dependent the
-    gradients are: of the equally good ones about the most even.
+    Problems stated in cosines are well scaled for losses of any scale. They have a unique solution even for linearly dependent
+    gradients: approximately the most uniform of all optimal ones.
     """
     norm_T = np.sqrt(np.diagonal(gramian_TT))
     values_T, vectors_TT = np.linalg.eigh((gramian_TT + gramian_TT.T) / 2 / np.outer(norm_T, norm_T))
@@ -49,14 +49,14 @@ def nonnegative(matrix_TT: np.ndarray, pull_T: np.ndarray) -> np.ndarray:
 
 
 def smallest_mixture(gramian_TT: np.ndarray) -> np.ndarray:
-    """Return `argmin w' G w` over weights w >= 0 that sum to 1: the shortest mixture of the gradients."""
+    """Return `argmin w' G w` over weights w >= 0 that sum to 1: the shortest convex combination of the gradients."""
     cosine_TT, norm_T = cosines(gramian_TT)
     w_T = nonnegative(cosine_TT, norm_T.min() / norm_T) / norm_T
     return w_T / w_T.sum()
 
 
 def into_dual_cone(gramian_TT: np.ndarray, weights_NT: np.ndarray) -> np.ndarray:
-    """Return for each row u `argmin v' G v` over v >= u: the nearest mixture to u's that conflicts with no gradient.
+    """Return for each row u `argmin v' G v` over v >= u: the combination nearest to that of u that conflicts with no gradient.
 
     This is the dual form of the projection of `J' u` on the dual cone of the gradients J (Quinton and Rey, 2024).
     """

@@ -1,4 +1,4 @@
-"""Convolution along a sequence. Shape letters: B rows, L length, K width of an element, C channels of all sizes together."""
+"""Convolution along a sequence. Shape letters: B rows, L length, K width of an element, C channels of all sizes."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from torch.nn import functional
 class Windows(nn.Module):
     """Filters of several sizes over the windows that end at each element (Kim, EMNLP 2014): `relu(W_s x_{l-s+1..l} + b_s)`.
 
-    `forward` maps (B, L, K) to (B, L, C), with `channels` filters of each size. A window that starts before the sequence
-    finds zeros there, so that a sequence shorter than a filter is no special case.
+    `forward` maps (B, L, K) to (B, L, C), with `channels` filters of each size. The sequence is padded with zeros at its start,
+    so that sequences shorter than a filter need no special case.
     """
 
     def __init__(self, inputs: int, channels: int, sizes: Sequence[int]) -> None:
@@ -25,8 +25,8 @@ class Windows(nn.Module):
         return super().__call__(x_BLK)
 
     def forward(self, x_BLK: Tensor) -> Tensor:
-        x_BKL, found = x_BLK.transpose(1, 2), []
+        x_BKL, responses = x_BLK.transpose(1, 2), []
         for convolution in self.filters:
             assert isinstance(convolution, nn.Conv1d)
-            found.append(convolution(functional.pad(x_BKL, (convolution.kernel_size[0] - 1, 0))))
-        return torch.relu(torch.cat(found, 1)).transpose(1, 2)
+            responses.append(convolution(functional.pad(x_BKL, (convolution.kernel_size[0] - 1, 0))))
+        return torch.relu(torch.cat(responses, 1)).transpose(1, 2)

@@ -1,4 +1,4 @@
-"""Explicit feature crosses. Shape letters: B rows, D width of all fields together, R rank."""
+"""Explicit feature crosses. Shape letters: B rows, D total width of the fields, R rank."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Several equal MLPs as one batched product.
 
-Shape letters: B rows, E experts, G groups of experts that share an input, D input width, H hidden width. A `x_GBD` is also
-written x_BD where all experts share one input.
+Shape letters: B rows, E experts, G groups of experts that share an input, D input width, H hidden width. A tensor `x_GBD` may
+also be (B, D) if all experts share one input.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from torch import Tensor, nn
 def batched_linear(x_GBD: Tensor, weight_EDH: Tensor, bias_E1H: Tensor | None = None) -> Tensor:
     """Apply E linear maps at once and return (E, B, H).
 
-    The input is one for all, (B, D), or one for each run of E / G successive maps, (G, B, D); with G = E each has its own.
+    The input is (B, D) for all maps, or (G, B, D) with one input for each run of E / G successive maps; with G = E every map
+    has a separate input.
     """
     experts, width, out = weight_EDH.shape
     if x_GBD.dim() == 2:
@@ -26,7 +27,7 @@ def batched_linear(x_GBD: Tensor, weight_EDH: Tensor, bias_E1H: Tensor | None = 
     if groups == experts:
         return torch.bmm(x_GBD, weight_EDH) if bias_E1H is None else torch.baddbmm(bias_E1H, x_GBD, weight_EDH)
     each = experts // groups
-    assert groups * each == experts, "every input is read by as many experts"
+    assert groups * each == experts, "every input has the same number of experts"
     weight_GDR = weight_EDH.unflatten(0, (groups, each)).transpose(1, 2).reshape(groups, width, each * out)
     h_GBEH = torch.bmm(x_GBD, weight_GDR).view(groups, rows, each, out)
     h_EBH = h_GBEH.transpose(1, 2).reshape(experts, rows, out)
@@ -36,10 +37,10 @@ def batched_linear(x_GBD: Tensor, weight_EDH: Tensor, bias_E1H: Tensor | None = 
 class Experts(nn.Module):
     """E MLPs of one shape, evaluated together: the first layer as one matrix product, deeper ones as one `baddbmm` each.
 
-    `forward` maps (B, D), or (G, B, D) for groups of experts with an input of their own, to (E, B, H). Each expert starts as
-    `nn.Linear` starts: uniform in ±1/sqrt(fan-in). Dropout is drawn anew for each expert. In memory the first weight lies as
-    (D, E, H), as one matrix for an input that all share, and hidden states lie as (E, B, H), which is what the products of
-    deeper layers, and of their gradients, read fastest.
+    `forward` maps (B, D), or (G, B, D) for groups of experts with separate inputs, to (E, B, H). Experts are initialised as in
+    `nn.Linear`: uniform in ±1/sqrt(fan-in). Dropout masks differ between experts. The first weight is stored as (D, E, H), one
+    matrix for a common input. Hidden states are stored as (E, B, H), the fastest layout for the products of deeper layers and
+    of their gradients.
     """
 
     def __init__(self, experts: int, width: int, hidden: Sequence[int], dropout: float = 0.0) -> None:
@@ -65,13 +66,13 @@ class Experts(nn.Module):
         return x_GBD
 
     def layer(self, position: int, x_GBD: Tensor, chosen: Sequence[int] | None = None) -> Tensor:
-        """Return the outputs of one layer, (E, B, H of that layer), for what stands between layers."""
+        """Return the outputs of one layer, (E, B, layer width), for networks that insert operations between layers."""
         weight_EDH, bias_E1H = choose(self.weights[position], chosen), choose(self.biases[position], chosen)
         return self.dropout(torch.relu_(batched_linear(x_GBD, weight_EDH, bias_E1H).contiguous()))
 
 
 def choose(weight: Tensor, chosen: Sequence[int] | None) -> Tensor:
-    """Return some slices of a weight along its first dimension, in the order given; the weight itself where all are meant."""
+    """Return slices of a weight along its first dimension in the given order; the weight itself if all are chosen in order."""
     if chosen is None or list(chosen) == list(range(len(weight))):
         return weight
     return weight.index_select(0, torch.tensor(chosen, dtype=torch.long, device=weight.device))

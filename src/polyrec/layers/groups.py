@@ -1,6 +1,6 @@
-"""Rows of a batch held against the rows of their own group, without a loop over groups.
+"""Comparisons of rows with other rows of the same group, without a loop over groups.
 
-Shape letters: B rows, P pairs. Groups are told apart by a number a row, in any order; a negative number is no group.
+Shape letters: B rows, P pairs. Groups are integers, one per row, in any order; negative integers mean no group.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from torch import Tensor
 
 
 def pairs_within(group_B: Tensor) -> tuple[Tensor, Tensor]:
-    """Return every ordered pair of rows of one group, (P,) and (P,), a row with itself included.
+    """Return every ordered pair of rows of the same group, (P,) and (P,), including pairs of a row with itself.
 
-    P is the sum of the squared sizes of the groups: small groups cost little however large one of them is, unlike groups padded
-    to the largest.
+    P is the sum of the squared group sizes: the cost of small groups does not depend on the size of the largest one, unlike
+    with padding.
     """
     rows = (group_B >= 0).nonzero().flatten()
     rows = rows[torch.argsort(group_B[rows], stable=True)]
@@ -28,16 +28,16 @@ def pairs_within(group_B: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def over_group(value_B: Tensor, group_B: Tensor, how: Literal["amin", "amax", "sum"]) -> Tensor:
-    """Return for each row the least, the greatest or the sum of the values of its group, (B,).
+    """Return for each row the minimum, maximum or sum of the values of its group, (B,).
 
-    Rows of no group are treated as one group of their own.
+    Rows without a group form one group.
     """
     groups, number_B = torch.unique(group_B, return_inverse=True)
-    found = value_B.new_zeros(len(groups)).scatter_reduce(0, number_B, value_B, how, include_self=False)
-    return found[number_B]
+    result = value_B.new_zeros(len(groups)).scatter_reduce(0, number_B, value_B, how, include_self=False)
+    return result[number_B]
 
 
 def log_softmax_within(score_B: Tensor, group_B: Tensor) -> Tensor:
-    """Return the logarithm of the softmax of each row's score over the rows of its group, (B,)."""
+    """Return the log-softmax of each row's score over the rows of its group, (B,)."""
     above_B = score_B - over_group(score_B.detach(), group_B, "amax")
     return above_B - over_group(above_B.exp(), group_B, "sum").log()

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class MLP(nn.Module):
-    """Linear, ReLU and dropout for each width in `hidden`; with no widths it is the identity.
+    """Linear, ReLU and dropout for each width in `hidden`; the identity if `hidden` is empty.
 
     `forward` maps (B, D) to (B, H); `width` is H.
     """
@@ -28,7 +28,7 @@ class MLP(nn.Module):
         return super().__call__(x_BD)
 
     def readers(self) -> tuple[nn.Parameter, ...]:
-        """Return the weight of the first layer, which alone reads the input; none where there is no layer."""
+        """Return the weight of the first layer, the only one that reads the input; empty if there is no layer."""
         first = next(self.steps.children(), None)
         return tuple(first.parameters())[:1] if isinstance(first, nn.Linear) else ()
 

@@ -11,7 +11,7 @@ Kind = TypeVar("Kind", bound=nn.Module)
 
 
 class Named(nn.Module, Generic[Kind]):
-    """A mapping from names to modules that takes any name; `nn.ModuleDict` refuses those of its own methods: items, type."""
+    """Mapping from names to modules that accepts any name; `nn.ModuleDict` rejects those of its methods: items, type."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -22,7 +22,7 @@ class Named(nn.Module, Generic[Kind]):
         self.add_module(f"of_{name}", module)
 
     def replace(self, name: str, module: Kind) -> None:
-        """Set another module in the place of one that is there."""
+        """Replace the module of an existing name."""
         assert name in self.names
         self.add_module(f"of_{name}", module)
 
@@ -34,5 +34,5 @@ class Named(nn.Module, Generic[Kind]):
         return name in self.names
 
     def __iter__(self) -> Iterator[str]:
-        """Go through the names in the order in which they were set."""
+        """Iterate over the names in the order in which they were set."""
         return iter(self.names)

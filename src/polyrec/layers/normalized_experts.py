@@ -1,4 +1,4 @@
-"""Experts whose outputs are of one size.
+"""Experts with normalised outputs.
 
 Shape letters: B rows, E experts, G groups of experts that share an input, D input width, H hidden width.
 """
@@ -17,9 +17,9 @@ from polyrec.layers.experts import batched_linear, choose
 class NormalizedExperts(nn.Module):
     """`Experts` with batch normalisation and Swish after each linear map, `silu(scale * norm(x W) + shift)`, as one product.
 
-    No expert's outputs are larger or more often zero than another's, which would draw a gate to it (Wang et al., KDD 2025). In
-    training the mean and variance are those of the batch, so that a row depends on the others; a batch of one row has none,
-    and takes the running ones. Otherwise the running ones are used. Experts that were not chosen take note of nothing.
+    The outputs of no expert are larger or more often zero than those of another, which would bias a gate (Wang et al., KDD
+    2025). Training uses the mean and variance of the batch, so that a row depends on the others; a batch of one row uses the
+    running statistics, as does evaluation. Experts that are not chosen do not update their running statistics.
     """
 
     def __init__(self, experts: int, width: int, hidden: Sequence[int], dropout: float = 0.0) -> None:
@@ -62,6 +62,6 @@ class NormalizedExperts(nn.Module):
             training=uses_batch,
         )
         if uses_batch:
-            noted = slice(None) if chosen is None else list(chosen)
-            running[0][noted], running[1][noted] = mean_EH, variance_EH
+            updated = slice(None) if chosen is None else list(chosen)
+            running[0][updated], running[1][updated] = mean_EH, variance_EH
         return flat.view(rows, experts, width).transpose(0, 1)

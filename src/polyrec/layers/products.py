@@ -1,4 +1,4 @@
-"""Pairwise products of field vectors. Shape letters: B rows, F fields, K width of a field, D all widths together."""
+"""Pairwise products of field vectors. Shape letters: B rows, F fields, K width of a field, D total width of the fields."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from torch import Tensor, nn
 class FieldProducts(nn.Module):
     """Append to the fields the sum of the elementwise products of all pairs of fields of equal width.
 
-    For each width K that two or more fields have: `sum_{f<g} v_f * v_g = ((sum_f v_f)^2 - sum_f v_f^2) / 2`, K numbers.
-    This is the second-order term of factorisation machines (Rendle, 2010) before its sum, called bi-interaction pooling in
-    neural factorisation machines (He and Chua, 2017). A multilayer perceptron alone learns dot products poorly (Rendle et
-    al., 2020). Fields that are all zero, such as masked ones, drop out of it exactly.
+    For each width K that two or more fields have: `sum_{f<g} v_f * v_g = ((sum_f v_f)^2 - sum_f v_f^2) / 2`, K numbers. This is
+    the second-order term of factorisation machines (Rendle, 2010) before its sum, called bi-interaction pooling in neural
+    factorisation machines (He and Chua, 2017). A multilayer perceptron alone learns dot products poorly (Rendle et al., 2020).
+    Fields that are all zero, such as masked ones, contribute exactly nothing.
 
-    `forward` maps (B, D) to (B, width); not `enabled`, it is the identity.
+    `forward` maps (B, D) to (B, width); it is the identity unless `enabled`.
     """
 
     def __init__(self, widths: Sequence[int], enabled: bool = True) -> None:
         super().__init__()
         starts = [sum(widths[:position]) for position in range(len(widths))]
         self.groups: list[tuple[int, list[int]]] = [
-            (width, [start for start, own in zip(starts, widths, strict=True) if own == width])
+            (width, [start for start, field_width in zip(starts, widths, strict=True) if field_width == width])
             for width, count in sorted(Counter(widths).items())
             if enabled and count > 1
         ]

@@ -1,4 +1,4 @@
-"""Propagation of embeddings along the edges of a two-sided graph.
+"""Propagation of embeddings along the edges of a bipartite graph.
 
 Shape letters: E edges, U nodes on the left, I nodes on the right, K width of an embedding.
 """
@@ -13,7 +13,8 @@ from torch.nn import functional
 
 
 class Compressed(NamedTuple):
-    """A sparse matrix by rows: row r has `weight_E[start_R[r]:start_R[r + 1]]` at the columns `column_E` of the same places."""
+    """Sparse matrix by rows: row r has the weights `weight_E[start_R[r]:start_R[r + 1]]` in the columns `column_E` of that
+    range."""
 
     column_E: Tensor
     start_R: Tensor
@@ -21,12 +22,12 @@ class Compressed(NamedTuple):
 
 
 class Propagation(nn.Module):
-    """Light graph convolution (LightGCN; He et al., SIGIR 2020), without weights of its own.
+    """Light graph convolution (LightGCN; He et al., SIGIR 2020), without parameters.
 
-    `left_{l+1} = A right_l` and `right_{l+1} = A' left_l` with `A_ui = 1 / sqrt(degree_u degree_i)` on the edges; `forward`
-    maps the two tables (U, K) and (I, K), with a row for every node that an edge names, to their means over the layers 0 to
-    `layers`. An edge that is given twice counts once. Unlike products of torch's sparse tensors, forward and backward each
-    read one matrix by rows: A is kept with its transpose, which is its derivative.
+    `left_{l+1} = A right_l` and `right_{l+1} = A' left_l` with `A_ui = 1 / sqrt(degree_u degree_i)` on the edges. `forward`
+    maps the two tables (U, K) and (I, K), with a row for every node that has an edge, to their means over the layers 0 to
+    `layers`. Duplicate edges count once. Unlike with torch's sparse tensors, forward and backward each read one matrix by rows:
+    A is stored together with its transpose, which is its derivative.
     """
 
     def __init__(self, left_E: Tensor, right_E: Tensor, layers: int) -> None:
@@ -58,7 +59,7 @@ class Propagation(nn.Module):
         return sum_UK / (self.layers + 1), sum_IK / (self.layers + 1)
 
     def left_degrees(self, left: int) -> Tensor:
-        """Return the number of edges (U,) of each of so many nodes on the left."""
+        """Return the number of edges (U,) of each of the `left` nodes on the left."""
         return self._compressed("left", left).start_R.diff()
 
     def _compressed(self, side: str, rows: int) -> Compressed:

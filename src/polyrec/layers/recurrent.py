@@ -1,4 +1,4 @@
-"""The last state of a recurrent cell. Shape letters: B rows, L length, K width of an element, H width of the state."""
+"""Last state of a recurrent cell. Shape letters: B rows, L length, K width of an element, H width of the state."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 
 class LastState(nn.Module):
-    """The last state of a GRU (Cho et al., EMNLP 2014) or LSTM (Hochreiter and Schmidhuber, 1997), elements in order.
+    """Last state of a GRU (Cho et al., EMNLP 2014) or LSTM (Hochreiter and Schmidhuber, 1997), elements in order.
 
-    `forward` maps (B, L, K) and, where rows are padded at the front, a mask (B, L) to (B, H). Steps on padding leave the
-    state as it was, so the result does not depend on how far a batch is padded; a row without elements gives zero. Of an
-    LSTM the state is its output, not its memory. Dropout stands between layers.
+    `forward` maps (B, L, K) and, for rows padded at the front, a mask (B, L) to (B, H). Padding does not change the state, so
+    that the result does not depend on the padding of a batch; a row without elements maps to zero. The state of an LSTM is its
+    output, not its memory. Dropout is applied between layers.
     """
 
     def __init__(self, cell: Literal["gru", "lstm"], inputs: int, width: int, layers: int = 1, dropout: float = 0.0) -> None:

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 
 class SharedLinear(nn.Module):
-    """F linear maps of one shape, each on an input of its own, evaluated together: `y_f = x_f W_f + b_f`.
+    """Several linear maps of one shape, each with a separate input, evaluated together: `y_f = x_f W_f + b_f`.
 
-    Each starts as `nn.Linear` starts: uniform in ±1/sqrt(fan-in).
+    Maps are initialised as in `nn.Linear`: uniform in ±1/sqrt(fan-in).
     """
 
     def __init__(self, names: Sequence[str], inputs: int, width: int) -> None:
@@ -28,7 +28,7 @@ class SharedLinear(nn.Module):
         return super().__call__(names, values)
 
     def forward(self, names: Sequence[str], values: Sequence[Tensor]) -> Tensor:
-        """Return what some of the maps, by name, make of inputs (B, D) each, side by side: (B, F K)."""
+        """Return the concatenated outputs (B, F K) of the named maps for inputs (B, D) each."""
         weight_FDK: Tensor = self.weight
         bias_FK: Tensor = self.bias
         if len(names) < len(self.places):

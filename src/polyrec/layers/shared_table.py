@@ -1,6 +1,6 @@
-"""One table for the ids of several features.
+"""One embedding table for the ids of several features.
 
-Shape letters: B rows of a batch, F features asked for, K width of a feature, U rows of one feature.
+Shape letters: B rows of a batch, F requested features, K width of a feature, U rows of one feature.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 
 FIRST_DEVIATION = 0.01
-"""Standard deviation of the first weights of a table: so small that what no batch has taught says next to nothing."""
+"""Standard deviation of the initial weights of a table: small, so that untrained rows have almost no effect."""
 
 
 class SharedTable(nn.Module):
-    """The learned tables of several id features of one width, one below the other in a single `nn.Embedding`.
+    """Embedding tables of several id features of equal width, stacked in a single `nn.Embedding`.
 
-    A feature's number n is row `start + n`. Reading F features of a batch is then one gather, and updating their rows one pass
-    over the distinct rows of the batch, where a table a feature costs F of each. The features share storage, never a row.
+    Number n of a feature is row `start + n`. Reading F features of a batch takes one gather, and updating their rows takes one
+    pass over the distinct rows of the batch; separate tables take F of each. Features share storage but no rows.
     """
 
     def __init__(self, rows: Mapping[str, int], width: int) -> None:
@@ -36,7 +36,7 @@ class SharedTable(nn.Module):
         return super().__call__(names, ids)
 
     def forward(self, names: Sequence[str], ids: Sequence[Tensor]) -> Tensor:
-        """Return the rows of some features for their numbers (B,) each, side by side: (B, F K)."""
+        """Return the concatenated rows (B, F K) of the named features for their numbers (B,) each."""
         starts_F = [self.starts[name] for name in names]
         rows_BF = torch.stack(tuple(ids), 1)
         if any(starts_F):
@@ -44,7 +44,7 @@ class SharedTable(nn.Module):
         return self.table(rows_BF).flatten(1)
 
     def lookup(self, name: str, numbers: Tensor) -> Tensor:
-        """Return the rows of one feature for numbers of any shape (…), (…, K)."""
+        """Return the rows of one feature for numbers of any shape (…), as (…, K)."""
         start = self.starts[name]
         return self.table(numbers + start if start else numbers)
 

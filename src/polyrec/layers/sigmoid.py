@@ -1,4 +1,4 @@
-"""The logistic function, the same bits for a number wherever in a tensor it stands."""
+"""Logistic function, bit for bit independent of an element's position in the tensor."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from torch import Tensor
 
 
 def sigmoid(raw: Tensor) -> Tensor:
-    """Return `1 / (1 + exp(-raw))`; the last bits of `torch.sigmoid` depend on a number's place among the others."""
+    """Return `1 / (1 + exp(-raw))`; the last bits of `torch.sigmoid` depend on an element's position in the tensor."""
     return 1 / (1 + torch.exp(-raw))

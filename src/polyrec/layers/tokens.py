@@ -1,4 +1,4 @@
-"""Fields as tokens of one width. Shape letters: B rows, D width of all fields together, F fields, K width of a token."""
+"""Fields as tokens of equal width. Shape letters: B rows, D total width of the fields, F fields, K width of a token."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from torch import Tensor, nn
 
 
 class FieldTokens(nn.Module):
-    """Cut fields that lie side by side into tokens: `token_f = W_{|v_f|} v_f + identity_f`.
+    """Split concatenated fields into tokens: `token_f = W_{|v_f|} v_f + identity_f`.
 
-    Fields of one width share one linear map; a field that has the width of a token already is taken as it is. The identity
-    vector tells fields apart for what is blind to their order, and is the bias of the map. `forward` maps (B, D) to (B, F, K).
+    Fields of equal width share one linear map; a field with the width of a token is used unchanged. The identity vector
+    distinguishes fields for layers that ignore their order, and is the bias of the map. `forward` maps (B, D) to (B, F, K).
     """
 
     def __init__(self, widths: Sequence[int], width: int) -> None:
         super().__init__()
         self.widths, self.width = tuple(widths), width
         self.groups: list[tuple[int, list[int]]] = [
-            (own, [field for field, other in enumerate(widths) if other == own]) for own in sorted(set(widths))
+            (size, [field for field, field_width in enumerate(widths) if field_width == size]) for size in sorted(set(widths))
         ]
-        self.maps = nn.ModuleDict({str(own): nn.Linear(own, width, bias=False) for own, _ in self.groups if own != width})
+        self.maps = nn.ModuleDict({str(size): nn.Linear(size, width, bias=False) for size, _ in self.groups if size != width})
         self.identity_FK = nn.Parameter(torch.randn(len(widths), width) * width**-0.5)
         order = [field for _, fields in self.groups for field in fields]
         self.register_buffer("place_F", torch.tensor(order).argsort(), persistent=False)
@@ -37,5 +37,5 @@ class FieldTokens(nn.Module):
         return torch.cat(mapped, 1)[:, self.get_buffer("place_F")] + self.identity_FK
 
     def _mapped(self, v_BGD: Tensor) -> Tensor:
-        own = v_BGD.shape[2]
-        return v_BGD if own == self.width else self.maps[str(own)](v_BGD)
+        width = v_BGD.shape[2]
+        return v_BGD if width == self.width else self.maps[str(width)](v_BGD)

@@ -1,6 +1,6 @@
-"""CGC: experts of each task beside shared ones; and the levels of it that `PLE` stacks.
+"""CGC: task experts and shared experts; and the levels that `PLE` stacks.
 
-Shape letters: B rows, D input width, T tasks, E experts that a task reads, O own experts of a task, H hidden width.
+Shape letters: B rows, D input width, T tasks, E experts that a task reads, O experts per task, H hidden width.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from polyrec.layers.experts import Experts, choose
-from polyrec.networks.gates import Gates, mix, mix_own, own_experts
+from polyrec.networks.gates import Gates, mix, mix_private, private_experts
 from polyrec.networks.inputs import Inputs
 from polyrec.networks.levels import Level, LevelsNetwork
 from polyrec.networks.network import Network
@@ -20,19 +20,19 @@ from polyrec.networks.shared_network import SharedNetwork
 
 
 class CGC(Network):
-    """Customized gate control (Tang et al., RecSys 2020): a gate for each task over its own experts and the shared ones.
+    """Customized gate control (Tang et al., RecSys 2020): each task has a gate over its task experts and the shared experts.
 
-    `h_t = sum_e softmax(W_t x)_e expert_e(x)`, e over the experts of t and the shared. It is `PLE` with one level, and with no
-    own experts it is `MMoE`. Unlike ports that loop over experts and tasks, the own experts of all tasks are one batched
-    product, and gates start at equal weights.
+    `h_t = sum_e softmax(W_t x)_e expert_e(x)`, e over the experts of t and the shared ones. It is `PLE` with one level, and
+    `MMoE` without task experts. Unlike implementations that loop over experts and tasks, the experts of all tasks are one
+    batched product, and gates start at equal weights.
     """
 
     examples = ({}, {"own": 1, "shared": 3, "hidden": [16, 8], "products": True, "dropout": 0.1}, {"own": 0, "hidden": [16]})
 
     own: int = Field(default=2, ge=0)
-    """Number of experts of each task, at each level."""
+    """Number of experts per task, at each level."""
     shared: int = Field(default=2, ge=1)
-    """Number of experts of all tasks, at each level."""
+    """Number of experts shared by all tasks, at each level."""
     hidden: tuple[PositiveInt, ...] = Field(default=(256, 128), min_length=1)
     """Widths of the layers of each expert, at each level."""
 
@@ -48,26 +48,26 @@ class CGC(Network):
 
 
 class Extraction(Level):
-    """Own experts, shared experts, a gate for each task and, below the last level, a shared gate over all experts."""
+    """Task experts, shared experts, a gate per task and, below the last level, a shared gate over all experts."""
 
     def __init__(
-        self, tasks: int, width: int, own: int, shared: int, hidden: Sequence[int], dropout: float, last: bool
+        self, tasks: int, width: int, per_task: int, shared: int, hidden: Sequence[int], dropout: float, last: bool
     ) -> None:
         super().__init__()
-        self.each = own
-        self.own = Experts(tasks * own, width, hidden, dropout) if own else None
+        self.each = per_task
+        self.own = Experts(tasks * per_task, width, hidden, dropout) if per_task else None
         self.shared = Experts(shared, width, hidden, dropout)
-        self.gate = Gates(tasks, width, own + shared)
-        self.shared_gate = None if last else Gates(1, width, tasks * own + shared)
+        self.gate = Gates(tasks, width, per_task + shared)
+        self.shared_gate = None if last else Gates(1, width, tasks * per_task + shared)
 
     def forward(self, x_TBD: Tensor, x_BD: Tensor, chosen: Sequence[int]) -> tuple[Tensor, Tensor]:
         gate_TBE, h_EBH = self.weights(x_TBD, chosen), self.shared(x_BD)
         h_TBH = mix(gate_TBE[:, :, self.each :], h_EBH)
         if self.own is not None:
             read_TBD = x_TBD if x_TBD.dim() == 2 else choose(x_TBD, chosen)
-            own_EBH = self.own(read_TBD, own_experts(chosen, self.each))
-            h_TBH = h_TBH + mix_own(gate_TBE[:, :, : self.each], own_EBH)
-            h_EBH = h_EBH if self.shared_gate is None else torch.cat([own_EBH, h_EBH])
+            task_EBH = self.own(read_TBD, private_experts(chosen, self.each))
+            h_TBH = h_TBH + mix_private(gate_TBE[:, :, : self.each], task_EBH)
+            h_EBH = h_EBH if self.shared_gate is None else torch.cat([task_EBH, h_EBH])
         return h_TBH, x_BD if self.shared_gate is None else mix(self.shared_gate(x_BD), h_EBH)[0]
 
     def readers(self) -> tuple[nn.Parameter, ...]:

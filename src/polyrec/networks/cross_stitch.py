@@ -1,4 +1,4 @@
-"""CrossStitch: a multilayer perceptron for each task, mixed after each layer.
+"""CrossStitch: a multilayer perceptron per task, mixed after each layer.
 
 Shape letters: B rows, D input width, T tasks, H hidden width.
 """
@@ -17,16 +17,17 @@ from polyrec.networks.network import Network
 from polyrec.networks.shared_network import SharedNetwork
 
 KEPT = 0.9
-"""What a task keeps of its own layer at the start; the others share the rest (Misra et al. find the start to matter little)."""
+"""Initial weight of a task's layer output; the others share the rest (Misra et al. report little effect of the initial value).
+"""
 
 
 class CrossStitch(Network):
     """Cross-stitch units (Misra et al., CVPR 2016): `h_t = sum_u a_tu relu(W_u h_u)` after each layer, with learned a.
 
-    The weights a of a layer are one number for each pair of tasks and start near the identity: .9 of the task's own, the rest
-    in equal parts of the others. With a at the identity the tasks are apart. Unlike the paper, which has
-    weights for each channel, all units of a layer have the same ones; unlike ports that run a module a task, the layers of
-    all tasks are one batched product.
+    The weights a of a layer are one number per pair of tasks. They start near the identity: .9 for the task itself, the rest in
+    equal parts for the others. If a is the identity, the tasks are independent. Unlike in the paper, which has weights per
+    channel, all units of a layer share the same weights. Unlike implementations with a module per task, the layers of all tasks
+    are one batched product.
     """
 
     examples = ({}, {"hidden": [16, 8], "products": True, "dropout": 0.1})
@@ -39,7 +40,7 @@ class CrossStitch(Network):
 
 
 class CrossStitchNetwork(SharedNetwork):
-    """One perceptron a task, and after each layer a matrix of T by T numbers."""
+    """One perceptron per task, and a T by T matrix after each layer."""
 
     def __init__(self, inputs: Inputs, tasks: Sequence[str], hidden: Sequence[int], dropout: float) -> None:
         super().__init__()
@@ -65,5 +66,5 @@ class CrossStitchNetwork(SharedNetwork):
         return self.inputs.readers(self.own.weights[0])
 
     def last_shared(self) -> tuple[nn.Parameter, ...]:
-        """Return the last layers of all tasks: through the last stitch, every task reads each of them."""
+        """Return the last layers of all tasks: every task reads each of them through the last stitch."""
         return (self.own.weights[-1], self.own.biases[-1])

@@ -1,6 +1,6 @@
-"""What mixes experts: softmax gates, all of a network's at once.
+"""Softmax gates that mix experts, evaluated together for all readers.
 
-Shape letters: B rows, D input width, E experts, O own experts of a task, T tasks (or other readers of experts), H hidden width.
+Shape letters: B rows, D input width, E experts, O private experts per reader, T readers (such as tasks), H hidden width.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from polyrec.layers.experts import batched_linear, choose
 
 
 class Gates(nn.Module):
-    """`softmax(x W_t)` for each of T readers over E experts, as one product; they start at equal weights (W_t = 0).
+    """`softmax(x W_t)` for each of T readers over E experts, as one product. Gates start at equal weights (W_t = 0).
 
-    `forward` maps (B, D), or an input for each reader asked for, (T, B, D), to (T, B, E).
+    `forward` maps (B, D), or one input per requested reader, (T, B, D), to (T, B, E).
     """
 
     def __init__(self, readers: int, width: int, experts: int) -> None:
@@ -32,16 +32,16 @@ class Gates(nn.Module):
 
 
 def mix(gate_TBE: Tensor, h_EBH: Tensor) -> Tensor:
-    """Return for each reader the sum of the experts' outputs, each times its weight, (T, B, H)."""
+    """Return for each reader the weighted sum of the experts' outputs, (T, B, H)."""
     return torch.einsum("tbe,ebh->tbh", gate_TBE, h_EBH)
 
 
-def mix_own(gate_TBO: Tensor, h_EBH: Tensor) -> Tensor:
-    """The same where each reader has experts of its own: E = T * O, those of the first reader first."""
-    readers, _, own = gate_TBO.shape
-    return torch.einsum("tbo,tobh->tbh", gate_TBO, h_EBH.unflatten(0, (readers, own)))
+def mix_private(gate_TBO: Tensor, h_EBH: Tensor) -> Tensor:
+    """Return the same for readers with O private experts each: E = T * O, those of the first reader first."""
+    readers, _, per_reader = gate_TBO.shape
+    return torch.einsum("tbo,tobh->tbh", gate_TBO, h_EBH.unflatten(0, (readers, per_reader)))
 
 
-def own_experts(chosen: Sequence[int], own: int) -> list[int]:
-    """Return where the experts of the chosen readers stand among all readers' own."""
-    return [reader * own + expert for reader in chosen for expert in range(own)]
+def private_experts(chosen: Sequence[int], per_reader: int) -> list[int]:
+    """Return the positions of the chosen readers' experts among the private experts of all readers."""
+    return [reader * per_reader + expert for reader in chosen for expert in range(per_reader)]

@@ -15,23 +15,23 @@ from torch import Tensor, nn
 from polyrec.core.errors import UserError, nearest
 from polyrec.layers.experts import batched_linear, choose
 from polyrec.layers.normalized_experts import NormalizedExperts
-from polyrec.networks.gates import Gates, mix, mix_own, own_experts
+from polyrec.networks.gates import Gates, mix, mix_private, private_experts
 from polyrec.networks.inputs import Inputs
 from polyrec.networks.network import Network
 from polyrec.networks.shared_network import SharedNetwork
 
 
 class HoME(Network):
-    """Hierarchy of multi-gate experts (Wang et al., KDD 2025): a level of groups of tasks below the level of tasks.
+    """Hierarchy of multi-gate experts (Wang et al., KDD 2025): a level of task groups below a level of tasks.
 
-    Below, experts of each group and of all tasks read x, and gates make a mixture z_g for each group and one, z, for all.
-    Above, experts of all read z, those of a group its z_g, those of a task its group's z_g, and the gate of a task, which
-    reads [z_g, z], mixes the three kinds: `h_t = sum_e softmax(W_t [z_g, z])_e expert_e + sum_i s_ti own_ti`. The second sum
-    is that of a self-gate, over the reader's own experts alone, so that these learn from sparse tasks too; each mixture has
-    one. What an expert reads is scaled by a feature gate of low rank, `2 sigmoid((x B_e) A_e) x`, and its outputs are
-    normalised over the batch and go through Swish. Unlike the paper, which mixes feature gates of several ranks, each expert
-    has one, and all gates start at equal weights. Experts that tasks share are normalised over all that they read, also where
-    tasks see different features.
+    At the lower level, experts of each group and shared experts read x, and gates form one mixture z_g per group and one, z,
+    for all. At the upper level, shared experts read z, group experts read the z_g of their group, task experts read the z_g of
+    the task's group, and the gate of a task, which reads [z_g, z], mixes the three kinds: `h_t = sum_e softmax(W_t [z_g, z])_e
+    expert_e + sum_i s_ti expert_ti`. The second sum is a self-gate over the private experts of the reader, so that these learn
+    from sparse tasks too; every mixture has one. The input of each expert is scaled by a low-rank feature gate, `2 sigmoid((x
+    B_e) A_e) x`; its outputs are batch-normalised and pass through Swish. Unlike in the paper, which mixes feature gates of
+    several ranks, each expert has one, and all gates start at equal weights. Shared experts are normalised over all their
+    inputs, even if tasks see different features.
     """
 
     examples = (
@@ -49,13 +49,13 @@ class HoME(Network):
     )
 
     groups: tuple[tuple[str, ...], ...] = ()
-    """Tasks that belong together, by name, each in one group; those that are not named form a group of their own."""
+    """Groups of tasks by name; a task belongs to one group. Tasks that are not named form one more group."""
     own: int = Field(default=1, ge=1)
-    """Number of experts of each task."""
+    """Number of experts per task."""
     grouped: int = Field(default=2, ge=1)
-    """Number of experts of each group, at each level."""
+    """Number of experts per group, at each level."""
     shared: int = Field(default=2, ge=1)
-    """Number of experts of all tasks, at each level."""
+    """Number of experts shared by all tasks, at each level."""
     rank: int = Field(default=8, ge=1)
     """Rank of the feature gates."""
     hidden: tuple[PositiveInt, ...] = Field(default=(256, 128), min_length=1)
@@ -65,7 +65,7 @@ class HoME(Network):
     @classmethod
     def _part(cls, value: tuple[tuple[str, ...], ...]) -> tuple[tuple[str, ...], ...]:
         if not all(value):
-            raise ValueError("a group is empty. Name its tasks, or leave it out.")
+            raise ValueError("a group is empty. Name its tasks, or remove it.")
         names = [name for group in value for name in group]
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
@@ -89,12 +89,12 @@ class HoME(Network):
 
 
 class HoMENetwork(SharedNetwork):
-    """The level of groups and the level of tasks."""
+    """The lower level of groups and the upper level of tasks."""
 
     def __init__(self, inputs: Inputs, tasks: Sequence[str], group_of: Sequence[int], spec: HoME) -> None:
         super().__init__()
         self.inputs, self.tasks, self.group_of = inputs, tuple(tasks), tuple(group_of)
-        self.own_each, self.grouped_each = spec.own, spec.grouped
+        self.per_task, self.per_group = spec.own, spec.grouped
         groups, width = max(group_of) + 1, inputs.width
         self.width = between = spec.hidden[-1]
 
@@ -115,23 +115,23 @@ class HoMENetwork(SharedNetwork):
         groups = [self.group_of[position] for position in chosen]
         z_GBH, z_BH = self._meta(x_BD)
         z_TBH = choose(z_GBH, groups)
-        own_EBH = self.own(z_TBH, own_experts(chosen, self.own_each))
-        grouped_EBH = self.grouped(z_GBH).unflatten(0, (-1, self.grouped_each))
-        own_TBE, grouped_TBE, shared_TBE = self._gate(z_TBH, z_BH, chosen).split(
-            [self.own_each, self.grouped_each, self.shared.count], 2
+        task_EBH = self.own(z_TBH, private_experts(chosen, self.per_task))
+        grouped_EBH = self.grouped(z_GBH).unflatten(0, (-1, self.per_group))
+        task_TBE, grouped_TBE, shared_TBE = self._gate(z_TBH, z_BH, chosen).split(
+            [self.per_task, self.per_group, self.shared.count], 2
         )
         h_TBH = (
-            mix_own(own_TBE, own_EBH)
-            + mix_own(grouped_TBE, choose(grouped_EBH, groups).flatten(0, 1))
+            mix_private(task_TBE, task_EBH)
+            + mix_private(grouped_TBE, choose(grouped_EBH, groups).flatten(0, 1))
             + mix(shared_TBE, self.shared(z_BH))
-            + mix_own(self.own_self(z_TBH, chosen), own_EBH)
+            + mix_private(self.own_self(z_TBH, chosen), task_EBH)
         )
         return dict(zip(tasks, h_TBH, strict=True))
 
     def gates(self, x_BD: Tensor, tasks: Sequence[str]) -> dict[str, Tensor]:
-        """Return the weights at the level of tasks: of the task's own experts, its group's, then the shared ones.
+        """Return the weights at the level of tasks: of the task experts, the group experts, then the shared experts.
 
-        Self-gates are not among them: what they add is no share.
+        Self-gates are excluded: their weights are not shares of the mixture.
         """
         chosen = [self.tasks.index(task) for task in tasks]
         z_GBH, z_BH = self._meta(x_BD)
@@ -143,11 +143,11 @@ class HoMENetwork(SharedNetwork):
         return (experts.weights[-1], experts.scales[-1], experts.shifts[-1])
 
     def _meta(self, x_BD: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the mixture of each group, and that of all."""
+        """Return the mixtures of all groups, and the common one."""
         x_BD = self.inputs(x_BD)
         grouped_EBH, shared_EBH = self.meta_grouped(x_BD), self.meta_shared(x_BD)
-        grouped_GBE, shared_GBE = self.meta_gate(x_BD).split([self.grouped_each, self.meta_shared.count], 2)
-        z_GBH = mix_own(grouped_GBE + self.meta_self(x_BD), grouped_EBH) + mix(shared_GBE, shared_EBH)
+        grouped_GBE, shared_GBE = self.meta_gate(x_BD).split([self.per_group, self.meta_shared.count], 2)
+        z_GBH = mix_private(grouped_GBE + self.meta_self(x_BD), grouped_EBH) + mix(shared_GBE, shared_EBH)
         z_1BH = mix(self.meta_shared_gate(x_BD), torch.cat([grouped_EBH, shared_EBH]))
         return z_GBH, (z_1BH + mix(self.meta_shared_self(x_BD), shared_EBH))[0]
 
@@ -156,7 +156,7 @@ class HoMENetwork(SharedNetwork):
 
 
 class SelfGates(Gates):
-    """Weights of a reader's own experts alone: a softmax over several, a sigmoid for a single one."""
+    """Weights of the private experts of a reader: a softmax over several, a sigmoid for a single one."""
 
     def forward(self, x_TBD: Tensor, chosen: Sequence[int] | None = None) -> Tensor:
         if self.weight.shape[2] > 1:
@@ -165,9 +165,9 @@ class SelfGates(Gates):
 
 
 class GatedExperts(nn.Module):
-    """Normalised experts, each behind a feature gate: what it reads times `2 sigmoid((x B_e) A_e)`, at one to begin with.
+    """Normalised experts with a feature gate on their inputs, `2 sigmoid((x B_e) A_e)`, which starts at one.
 
-    Maps (B, D), or (G, B, D) for groups of experts with an input of their own, to (E, B, H).
+    `forward` maps (B, D), or (G, B, D) for groups of experts with separate inputs, to (E, B, H).
     """
 
     def __init__(self, count: int, width: int, rank: int, hidden: Sequence[int], dropout: float) -> None:

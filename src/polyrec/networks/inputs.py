@@ -1,4 +1,4 @@
-"""What every shared network starts with. Shape letters: B rows, D width of all fields together."""
+"""Input layer of all shared networks. Shape letters: B rows, D width of all fields together."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from polyrec.trunks.trunk import Trunk
 
 
 class Inputs(nn.Module):
-    """The fields, or what a trunk makes of them, with products of field pairs beside. Maps (B, D) to (B, width)."""
+    """The fields, or the output of a trunk over them, followed by products of field pairs. Maps (B, D) to (B, width)."""
 
     def __init__(self, widths: Sequence[int], trunk: Trunk | None, products: bool) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class Inputs(nn.Module):
         return super().__call__(x_BD)
 
     def readers(self, *weights: nn.Parameter) -> tuple[nn.Parameter, ...]:
-        """Return the weights that read the fields, where linear maps alone do: those above, or the trunk's own."""
+        """Return the weights that read the fields if only linear maps do: the given ones, or those of the trunk."""
         if self.products.groups:
             return ()
         return weights if self.trunk is None else self.trunk.readers()

@@ -1,4 +1,4 @@
-"""What networks of several levels of experts share: the order of levels, and what the tasks read at the last.
+"""Base classes of networks with several levels of experts.
 
 Shape letters: B rows, D input width, T tasks, E experts that a task reads, H hidden width.
 """
@@ -16,11 +16,10 @@ from polyrec.networks.shared_network import SharedNetwork
 
 
 class Level(nn.Module):
-    """Base of one level: experts, and a gate for each task.
+    """Base of one level: experts, and a gate per task.
 
-    `forward` maps what every task reads, (T, B, D), or (B, D) where all read the same, and what the shared experts read,
-    (B, D), to the same at the next level, of the chosen tasks alone. At the last level there is nothing for shared experts:
-    what they read comes back as it is.
+    `forward` maps the inputs of the tasks, (T, B, D), or (B, D) if common, and the input of the shared experts, (B, D), to
+    those of the next level, for the chosen tasks only. At the last level the input of the shared experts is returned unchanged.
     """
 
     gate: Gates
@@ -32,20 +31,20 @@ class Level(nn.Module):
         raise NotImplementedError
 
     def weights(self, x_TBD: Tensor, chosen: Sequence[int]) -> Tensor:
-        """Return the weights (T, B, E) that the chosen tasks give the experts."""
+        """Return the gate weights (T, B, E) of the chosen tasks."""
         return self.gate(x_TBD if x_TBD.dim() == 2 else choose(x_TBD, chosen), chosen)
 
     def readers(self) -> tuple[nn.Parameter, ...]:
-        """Return the weights of the linear maps that read what the level is given, were this the first level."""
+        """Return the weights of the linear maps that read the inputs, if this were the first level."""
         raise NotImplementedError
 
     def last_shared(self) -> tuple[nn.Parameter, ...]:
-        """Return the weights of the last layer that every task's loss reaches, were this the last level."""
+        """Return the weights of the last layer that the losses of all tasks reach, if this were the last level."""
         raise NotImplementedError
 
 
 class LevelsNetwork(SharedNetwork):
-    """Levels of experts, one above the other; `level` makes one, given what it reads in width and whether it is the last."""
+    """Stacked levels of experts; `level` builds one, given its input width and whether it is the last."""
 
     def __init__(
         self, inputs: Inputs, tasks: Sequence[str], levels: int, width: int, level: Callable[[int, bool], Level]
@@ -60,7 +59,7 @@ class LevelsNetwork(SharedNetwork):
         return dict(zip(tasks, h_TBH, strict=True))
 
     def gates(self, x_BD: Tensor, tasks: Sequence[str]) -> dict[str, Tensor]:
-        """Return the weights at the last level: of the experts of tasks, in the tasks' order, then of the shared ones."""
+        """Return the weights at the last level: of the task experts, in the order of the tasks, then of the shared experts."""
         x_TBD, _ = self._below(x_BD)
         return dict(zip(tasks, self._last.weights(x_TBD, self._places(tasks)), strict=True))
 
@@ -82,7 +81,7 @@ class LevelsNetwork(SharedNetwork):
         return [self.tasks.index(task) for task in tasks]
 
     def _below(self, x_BD: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what the tasks and what the shared experts read at the last level."""
+        """Return the inputs of the tasks and of the shared experts at the last level."""
         x_TBD = x_BD = self.inputs(x_BD)
         for level in list(self.levels)[:-1]:
             x_TBD, x_BD = level(x_TBD, x_BD, range(len(self.tasks)))

@@ -1,4 +1,4 @@
-"""MMoE: experts shared by all tasks, mixed by a gate for each task.
+"""MMoE: experts shared by all tasks, mixed by a gate per task.
 
 Shape letters: B rows, D input width, T tasks, E experts, H hidden width.
 """
@@ -20,8 +20,8 @@ from polyrec.networks.shared_network import SharedNetwork
 class MMoE(Network):
     """Multi-gate mixture of experts (Ma et al., KDD 2018): `h_t = sum_e softmax(W_t x)_e expert_e(x)`.
 
-    With one expert it is `SharedBottom`. Unlike most ports, the experts and the gates of all tasks are one batched product
-    each, and the gates start at equal weights (W_t = 0), so that no expert is favoured by chance.
+    With one expert it is `SharedBottom`. Unlike in most implementations, the experts and the gates of all tasks are one batched
+    product each, and the gates start at equal weights (W_t = 0), so that initialisation favours no expert.
     """
 
     examples = ({}, {"experts": 3, "hidden": [16, 8], "products": True, "dropout": 0.1})
@@ -38,7 +38,7 @@ class MMoE(Network):
 
 
 class MMoENetwork(SharedNetwork):
-    """Experts and one linear gate a task."""
+    """Experts and one linear gate per task."""
 
     def __init__(self, inputs: Inputs, tasks: Sequence[str], experts: int, hidden: Sequence[int], dropout: float) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""`Network`: what the tasks share."""
+"""`Network`: the layers that tasks share."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from polyrec.trunks.trunk import Trunk
 
 
 class Network(Family, family="networks"):
-    """The shared part between features and tasks: a trunk over the fields, where one is declared, and what tasks share."""
+    """Shared part between features and tasks: an optional trunk over the fields, followed by layers shared by the tasks."""
 
     trunk: Trunk | None = None
-    """What turns the fields into the vector that is shared; unset, the fields side by side."""
+    """Layers that map the fields to the shared representation; if unset, the concatenated fields."""
     products: bool = False
-    """Whether products of field pairs stand beside that vector (see `polyrec.layers.products`)."""
+    """Set `products` to append products of field pairs to that representation (see `polyrec.layers.products`)."""
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
-    """Probability of dropping a unit of a shared layer in training."""
+    """Dropout probability of the shared layers in training."""
     adapters: Adapters | None = None
-    """Features to which each task also listens by itself; unset, tasks have what they share alone."""
+    """Features with additional per-task maps; if unset, tasks read the shared representation only."""
 
     def copies(self, tasks: Sequence[str]) -> int:
-        """Return how many copies of the features' learned tables the network reads, side by side in its input."""
+        """Return the number of copies of the features' embedding tables that the network reads, concatenated in its input."""
         return 1
 
     def among(self, tasks: Collection[str]) -> Self:
-        """Return the declaration for fewer tasks, without the names of others."""
+        """Return the declaration restricted to these tasks, without the names of others."""
         return self
 
     def build(self, fields: Mapping[str, int], tasks: Sequence[str]) -> SharedNetwork:
-        """Make the module for fields of these widths by name, laid side by side in the input, and these tasks.
+        """Build the module for these tasks and for concatenated fields of these widths by name.
 
-        Raises `UserError` where the spec names a field or task that is not among them.
+        Raises `UserError` if the spec names a field or task that is not among them.
         """
         raise NotImplementedError

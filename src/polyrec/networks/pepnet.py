@@ -1,4 +1,4 @@
-"""PEPNet: each task's own layers, scaled for each person.
+"""PEPNet: task layers scaled by personalised gates.
 
 Shape letters: B rows, D input width, P width of the fields of the prior, T tasks, G width of a gate's hidden layer, H hidden
 width.
@@ -23,18 +23,18 @@ from polyrec.networks.shared_network import SharedNetwork
 class PEPNet(Network):
     """Parameter and embedding personalized network (Chang et al., KDD 2023): gates from a prior scale inputs and hidden units.
 
-    `o = 2 sigmoid(MLP([prior, sg(x)])) * x`, and after each layer of each task's own perceptron, which starts from o,
-    `h_t = 2 sigmoid(V_t relu(U [prior, sg(o)])) * relu(W_t h_t)`; sg stops the gradient. At each layer the hidden layer U of
-    the gates is one for all tasks, and only their last, V_t, is the task's. In the paper the prior of the inputs is features
-    of the domain, and that of the layers ids of user, item and author; here one prior serves both. The gates scale, they share
-    out nothing: `gates` is empty. Unlike most ports the tasks are one batched product, and all gates start at one (their last
-    layer at zero), where the tasks' perceptrons are plain.
+    `o = 2 sigmoid(MLP([prior, sg(x)])) * x`, and after each layer of each task's perceptron, whose input is o, `h_t = 2
+    sigmoid(V_t relu(U [prior, sg(o)])) * relu(W_t h_t)`; sg stops the gradient. At each layer the tasks share the hidden layer
+    U of the gates; the last layer V_t is per task. In the paper the prior of the inputs is features of the domain, and that of
+    the layers ids of user, item and author; here one prior serves both. The gates scale but do not mix experts: `gates` is
+    empty. Unlike in most implementations, the tasks are one batched product, and all gates start at one (their last layer at
+    zero), so that training starts from plain perceptrons.
     """
 
     examples = ({}, {"personal": ["user_id"], "gate": 8, "hidden": [16, 8], "products": True, "dropout": 0.1})
 
     personal: tuple[str, ...] = ()
-    """Features whose vectors are the prior, as ids of user, item and author; empty, all features."""
+    """Features whose vectors are the prior, such as ids of user, item and author; if empty, all features."""
     gate: int = Field(default=64, ge=1)
     """Width of the hidden layer of each gate."""
     hidden: tuple[PositiveInt, ...] = Field(default=(256, 128), min_length=1)
@@ -64,7 +64,7 @@ class PEPNet(Network):
 
 
 class PEPNetNetwork(SharedNetwork):
-    """A gate on the inputs, a perceptron a task, and a gate on each of its layers."""
+    """A gate on the inputs, a perceptron per task, and a gate on each of its layers."""
 
     def __init__(
         self, inputs: Inputs, prior: Sequence[range], tasks: Sequence[str], gate: int, hidden: Sequence[int], dropout: float
@@ -94,7 +94,7 @@ class PEPNetNetwork(SharedNetwork):
         return dict(zip(tasks, h_TBH, strict=True))
 
     def last_shared(self) -> tuple[nn.Parameter, ...]:
-        """Return the last layer of the gate on the inputs, which stands between them and every task."""
+        """Return the last layer of the gate on the inputs, which precedes all tasks."""
         return tuple(self.input_gate.parameters())
 
 

@@ -1,4 +1,4 @@
-"""PLE: levels of own and shared experts."""
+"""PLE: stacked levels of task experts and shared experts."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from polyrec.networks.shared_network import SharedNetwork
 
 
 class PLE(CGC):
-    """Progressive layered extraction (Tang et al., RecSys 2020): levels of `CGC`, each reading the mixtures of the one below.
+    """Progressive layered extraction (Tang et al., RecSys 2020): levels of `CGC`, each reading the mixtures of the previous
+    one.
 
-    `h_t' = sum_e softmax(W_t h_t)_e expert_e`, from `h_t = h = x`; e over the own experts of t, which read h_t, and the shared
-    ones, which read h. Below the last level there is one more gate, over the experts of all tasks and the shared:
-    `h' = sum_e softmax(W h)_e expert_e`, which the shared experts of the next level read. With one level it is `CGC`; with one
-    level and no own experts it is `MMoE`. Unlike ports that widen each level apart, all levels have experts of the same
-    widths.
+    `h_t' = sum_e softmax(W_t h_t)_e expert_e`, from `h_t = h = x`; e over the experts of t, which read h_t, and the shared
+    ones, which read h. Every level except the last has one more gate, over all experts: `h' = sum_e softmax(W h)_e expert_e`,
+    which the shared experts of the next level read. With one level it is `CGC`; with one level and no task experts it is
+    `MMoE`. Unlike implementations that set the widths per level, all levels have experts of the same widths.
     """
 
     examples = (

@@ -1,4 +1,4 @@
-"""SharedBottom: one trunk for all tasks. Shape letters: B rows, D input width, H hidden width."""
+"""SharedBottom: one perceptron for all tasks. Shape letters: B rows, D input width, H hidden width."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from polyrec.networks.shared_network import SharedNetwork
 
 
 class SharedBottom(Network):
-    """A multilayer perceptron whose output all tasks read: `h_t = MLP(x)` for each t (Caruana, Machine Learning 1997).
+    """Multilayer perceptron whose output all tasks read: `h_t = MLP(x)` for each t (Caruana, Machine Learning 1997).
 
-    Tasks share every weight below their towers. It is `MMoE` with one expert. Without a layer the tasks share the features
-    alone, as where a language model is all that they share.
+    Tasks share every weight below their towers. It is `MMoE` with one expert. Without layers, tasks share only the features,
+    for example only a language model.
     """
 
     examples = ({}, {"hidden": [32], "products": True, "dropout": 0.1})

@@ -1,4 +1,4 @@
-"""`SharedNetwork`: the module of what the tasks share.
+"""`SharedNetwork`: base of the modules that tasks share.
 
 Shape letters: B rows, D width of all features together (times S copies of their tables), H hidden width, E experts.
 """
@@ -19,21 +19,23 @@ class SharedNetwork(nn.Module):
         return super().__call__(x_BD, tasks)
 
     def forward(self, x_BD: Tensor, tasks: Sequence[str]) -> dict[str, Tensor]:
-        """Return the hidden state (B, H) of each of the tasks asked for."""
+        """Return the hidden state (B, H) of each requested task."""
         raise NotImplementedError
 
     def gates(self, x_BD: Tensor, tasks: Sequence[str]) -> dict[str, Tensor]:
-        """Return the weight (B, E) that each task gives each expert; empty for networks without gates."""
+        """Return the weight (B, E) of each expert for each task; empty for networks without gates."""
         return {}
 
     def readers(self) -> tuple[nn.Parameter, ...]:
-        """Return the weights of the linear maps that alone read the features, with these along dimension 1.
+        """Return the weights of the linear maps that read the features, with the features along dimension 1.
 
-        Empty where something else reads them too, such as a product of fields.
+        Empty if other modules also read the features, such as a product of fields.
         """
         return ()
 
     def last_shared(self) -> tuple[nn.Parameter, ...]:
-        """Return the weights of the last layer that every task's loss reaches: where GradNorm compares gradients. Empty where
-        tasks share no layer."""
+        """Return the weights of the last layer that the losses of all tasks reach, at which GradNorm compares gradients.
+
+        Empty if tasks share no layer.
+        """
         raise NotImplementedError

@@ -1,6 +1,6 @@
 """Convolution: patterns of neighbours in a history.
 
-Shape letters: B rows, L length of a history, K width of an element, C channels of all sizes together.
+Shape letters: B rows, L length of a history, K width of an element, C channels of all sizes.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from polyrec.poolings.pooling import Pooling, PoolingModule
 
 
 class Convolution(Pooling):
-    """Filters over some consecutive elements and the strongest answer of each: `W max_l relu(W_s x_{l-s+1..l} + b_s)`.
+    """Filters over consecutive elements, and the maximum response of each: `W max_l relu(W_s x_{l-s+1..l} + b_s)`.
 
-    These are the horizontal filters of Caser (Tang and Wang, WSDM 2018): unions such as "these two, then that". The vertical
-    filters, weighted sums by position, are left out: `Mean` and `SASRec` do their work. Unlike Caser, a history may be of
-    any length: windows that end on padding are not asked, and before the oldest element there are zeros. The last map has no
-    bias, so that an empty history is zero. Where a pattern stands in the history does not matter.
+    These are the horizontal filters of Caser (Tang and Wang, WSDM 2018): unions such as "these two, then that". Its vertical
+    filters, weighted sums by position, are omitted: `Mean` and `SASRec` cover them. Unlike in Caser, a history may have any
+    length: windows that end on padding are masked, and the oldest element is preceded by zeros. The last map has no bias, so
+    that an empty history maps to zero. The position of a pattern in the history does not matter.
     """
 
     examples = ({}, {"channels": 6, "sizes": [2, 5]})
@@ -28,7 +28,7 @@ class Convolution(Pooling):
     channels: int = Field(default=32, gt=0)
     """Number of filters of each size."""
     sizes: tuple[PositiveInt, ...] = Field(default=(1, 2, 3), min_length=1)
-    """How many consecutive elements a filter sees, one number for each group of filters."""
+    """Number of consecutive elements that a filter sees, one for each group of filters."""
 
     def build(self, width: int, length: int) -> PoolingModule:
         return ConvolutionPooling(width, self.channels, self.sizes)
@@ -44,5 +44,5 @@ class ConvolutionPooling(PoolingModule):
 
     def forward(self, x_BLK: Tensor, mask_BL: Tensor, target_BK: Tensor) -> Tensor:
         padding_BL1 = ~mask_BL.unsqueeze(2)
-        found_BLC = self.windows(x_BLK.masked_fill(padding_BL1, 0.0)).masked_fill(padding_BL1, 0.0)
-        return self.merge(found_BLC.amax(1))
+        response_BLC = self.windows(x_BLK.masked_fill(padding_BL1, 0.0)).masked_fill(padding_BL1, 0.0)
+        return self.merge(response_BLC.amax(1))

@@ -1,4 +1,4 @@
-"""Mean: the average of a history. Shape letters: B rows, L length of a history, K width of an element."""
+"""Mean: average of a history. Shape letters: B rows, L length of a history, K width of an element."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from polyrec.poolings.pooling import Pooling, PoolingModule
 
 
 class Mean(Pooling):
-    """The mean of the earlier elements: `sum_l x_l / L`, as in the YouTube candidate network (Covington et al., RecSys 2016).
+    """Mean of the earlier elements: `sum_l x_l / L`, as in the YouTube candidate network (Covington et al., RecSys 2016).
 
-    It has no parameters, and order does not matter to it. Only real elements are counted, whatever a batch is padded to.
+    It has no parameters and ignores the order. Padding is not counted.
     """
 
     examples = ({},)

@@ -1,4 +1,4 @@
-"""`Pooling`: from a history to one vector. Shape letters: B rows, L length of a history, K width of an element."""
+"""`Pooling`: map a history to one vector. Shape letters: B rows, L length of a history, K width of an element."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ class PoolingModule(nn.Module):
         return super().__call__(x_BLK, mask_BL, target_BK)
 
     def forward(self, x_BLK: Tensor, mask_BL: Tensor, target_BK: Tensor) -> Tensor:
-        """Map elements, oldest first and padded at the front, their mask, and the row's own element to (B, K).
+        """Map elements (oldest first, padded at the front), their mask, and the row's target element to (B, K).
 
-        An empty history gives zero, and what lies in the padding changes nothing.
+        An empty history maps to zero. The values of the padding have no effect.
         """
         raise NotImplementedError
 
 
 class Pooling(Family, family="poolings"):
-    """How a user's earlier rows become one vector."""
+    """Map of a user's earlier rows to one vector."""
 
     sees_target: ClassVar[bool] = False
-    """Whether the vector depends on the row's own element: the item that is being judged."""
+    """Whether the vector depends on the row's target element: the candidate item."""
 
     def build(self, width: int, length: int) -> PoolingModule:
-        """Make the module for elements of this width and histories of at most this length."""
+        """Build the module for elements of this width and histories of at most this length."""
         raise NotImplementedError

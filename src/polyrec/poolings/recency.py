@@ -1,4 +1,4 @@
-"""Recency: the average of a history, the newest weighing most. Shape letters: B rows, L length of a history, K width."""
+"""Recency: average of a history with more weight on recent elements. Shape letters: B rows, L length of a history, K width."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from polyrec.poolings.pooling import Pooling, PoolingModule
 
 
 class Recency(Pooling):
-    """A mean of the earlier elements under weights that fall by a power of their age: `sum_r r^-p x_r / sum_r r^-p`, r = 1 for
-    the newest.
+    """Mean of the earlier elements with weights that decay as a power of age: `sum_r r^-p x_r / sum_r r^-p`, r = 1 for the
+    newest.
 
-    Forgetting by a power of age is what Wixted and Ebbesen (Psychological Science 1991) found in people, and what session-based
-    recommenders use to weigh recent clicks (Ludewig and Jannach, UMUAI 2018). With p = 0 it is `Mean`. Ages are counted in
-    elements, not in time. It has no parameters.
+    Wixted and Ebbesen (Psychological Science 1991) observed that people forget by a power of age; session-based recommenders
+    weight recent clicks in this way (Ludewig and Jannach, UMUAI 2018). With p = 0 it is `Mean`. Age is counted in elements, not
+    in time. It has no parameters.
     """
 
     examples = ({}, {"power": 0.5, "dropout": 0.2})
 
     power: float = Field(default=1.0, ge=0)
-    """The power p: the higher, the sooner elements are forgotten."""
+    """Exponent p: the higher, the faster the weights decay."""
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
-    """Probability of dropping a unit of the mean in training."""
+    """Dropout probability of the mean in training."""
 
     def build(self, width: int, length: int) -> PoolingModule:
         return RecencyPooling(self.power, self.dropout)

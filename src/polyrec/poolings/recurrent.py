@@ -1,4 +1,4 @@
-"""Recurrent: the last state over a history. Shape letters: B rows, L length of a history, K width of an element."""
+"""Recurrent: last state over a history. Shape letters: B rows, L length of a history, K width of an element."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from polyrec.poolings.pooling import Pooling, PoolingModule
 
 
 class Recurrent(Pooling):
-    """The last state of a recurrent cell that reads the history, oldest first: `h_l = cell(x_l, h_{l-1})`, from zero.
+    """Last state of a recurrent cell that reads the history, oldest first: `h_l = cell(x_l, h_{l-1})`, from zero.
 
     This is the session network GRU4Rec (Hidasi et al., ICLR 2016), with its GRU or with an LSTM (Hochreiter and Schmidhuber,
-    Neural Computation 1997). The state is as wide as an element. Unlike a cell that also steps over padding, the state does
-    not move there, so the vector does not depend on which other rows share a batch.
+    Neural Computation 1997). The state has the width of an element. The cell skips padding, so that the vector does not depend
+    on the other rows of the batch.
     """
 
     examples = ({}, {"cell": "lstm"})
 
     cell: Literal["gru", "lstm"] = "gru"
-    """Which cell reads the history."""
+    """Type of the recurrent cell."""
 
     def build(self, width: int, length: int) -> PoolingModule:
         return RecurrentPooling(LastState(self.cell, width, width))
 
 
 class RecurrentPooling(PoolingModule):
-    """The cell, told which elements are real."""
+    """A recurrent cell with a mask of the real elements."""
 
     def __init__(self, reader: LastState) -> None:
         super().__init__()

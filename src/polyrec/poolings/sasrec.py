@@ -12,12 +12,12 @@ from polyrec.poolings.pooling import Pooling, PoolingModule
 
 
 class SASRec(Pooling):
-    """Causal self-attention over the history, read off at its newest element: `norm(blocks(sqrt(K) x_l + position_l))_L`
-    (Kang and McAuley, ICDM 2018).
+    """Causal self-attention over the history, read at its newest element: `norm(blocks(sqrt(K) x_l + position_l))_L` (Kang and
+    McAuley, ICDM 2018).
 
-    An element attends to itself and to older ones; feed-forward layers are as wide as an element, as in the paper. Unlike
-    ports that pad at the end, positions are counted from the NEWEST element, and padding is not attended to: neither the
-    padding of a batch nor the length of a history shifts the meaning of a position. Residuals start before the norm.
+    An element attends to itself and to older ones; feed-forward layers have the width of an element, as in the paper. Unlike in
+    implementations that pad at the end, positions are counted from the newest element, and padding is masked: neither the
+    padding of a batch nor the length of a history changes the meaning of a position. Residuals branch off before the norm.
     """
 
     examples = ({}, {"heads": 1, "layers": 1, "dropout": 0.0})
@@ -25,23 +25,23 @@ class SASRec(Pooling):
     layers: int = Field(default=2, ge=1)
     """Number of blocks."""
     heads: int = Field(default=1, ge=1)
-    """Number of attentions side by side, which share out the width of an element."""
+    """Number of attention heads, among which the width of an element is divided."""
     dropout: float = Field(default=0.2, ge=0.0, lt=1.0)
-    """Probability of dropping a unit in training."""
+    """Dropout probability in training."""
 
     def build(self, width: int, length: int) -> PoolingModule:
         if width % self.heads:
             raise UserError(
                 "pooling SASRec",
-                expected=f"elements whose width its {self.heads} heads share out evenly",
+                expected=f"elements whose width is a multiple of its {self.heads} heads",
                 found=f"the width {width}",
-                remedy="Change `heads`, or the `width` of the feature that the history is of.",
+                remedy="Change `heads`, or the `width` of the feature that the history contains.",
             )
         return SASRecPooling(width, length, self.layers, self.heads, self.dropout)
 
 
 class SASRecPooling(PoolingModule):
-    """Positions, blocks under a causal mask, and the norm of the newest state."""
+    """Position embeddings, blocks with a causal mask, and the norm of the newest state."""
 
     def __init__(self, width: int, length: int, layers: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class SASRecPooling(PoolingModule):
         return newest_BK * mask_BL[:, -1:]
 
     def states(self, x_BLK: Tensor, mask_BL: Tensor) -> Tensor:
-        """Return the state (B, L, K) at each element, which knows it and what is older; on padding it means nothing."""
+        """Return the state (B, L, K) at each element, computed from it and older ones; states at padding are undefined."""
         length = x_BLK.shape[1]
         back_L = torch.arange(length - 1, -1, -1, device=x_BLK.device).clamp(max=self.positions.num_embeddings - 1)
         x_BLK = self.dropout(x_BLK * x_BLK.shape[2] ** 0.5 + self.positions(back_L))

@@ -1,4 +1,4 @@
-"""Integers: any whole number between two."""
+"""Integers: any integer between two bounds."""
 
 from __future__ import annotations
 
@@ -10,29 +10,28 @@ from polyrec.ranges.range import Range, Sampler
 
 
 class Integers(Range):
-    """Whole numbers from low to high, both included, each as likely as another; with `log` small ones more often.
+    """Integers from low to high, both included, with equal probability; with `log`, small ones are more frequent.
 
-    Before there are trials to learn from, each value has the probability `1 / (high - low + 1)`; with `log` it is
-    `round(exp(v))` with v uniform on [log(low - 1/2), log(high + 1/2)] (random search; Bergstra and Bengio, JMLR 2012).
-    Numbers of experts, widths and epochs are searched here. Every value between the ends must make sense: for some widths
-    only, `Choice` is the range.
+    Before any trial is available, each value has the probability `1 / (high - low + 1)`; with `log` it is `round(exp(v))` with
+    v uniform on [log(low - 1/2), log(high + 1/2)] (random search; Bergstra and Bengio, JMLR 2012). Suitable for numbers of
+    experts, widths and epochs. Every integer between the bounds must be valid: use `Choice` for individual widths.
     """
 
     examples = ({"low": 2, "high": 16}, {"low": 8, "high": 256, "log": True})
 
     low: int
-    """Smallest value."""
+    """Minimum value."""
     high: int
-    """Largest value."""
+    """Maximum value."""
     log: bool = False
-    """Whether the logarithm of the value is drawn evenly."""
+    """Whether values are drawn uniformly in their logarithm."""
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
         if not self.low < self.high:
             raise ValueError(f"a range goes from low to high, not from {self.low} to {self.high}")
         if self.log and self.low < 1:
-            raise ValueError(f"a range of whole numbers with `log` starts at 1 or above, not at {self.low}")
+            raise ValueError(f"a range of integers with `log` starts at 1 or above, not at {self.low}")
         return self
 
     def suggest(self, name: str, sampler: Sampler) -> int:

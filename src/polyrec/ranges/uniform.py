@@ -1,4 +1,4 @@
-"""Uniform: any number between two."""
+"""Uniform: any number between two bounds."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from polyrec.ranges.range import Range, Sampler
 
 
 class Uniform(Range):
-    """Numbers in [low, high], each as likely as another; with `log` each order of magnitude as likely as another.
+    """Numbers in [low, high], uniformly; with `log`, uniformly in the logarithm.
 
-    Before there are trials to learn from, a value is `low + (high - low) u` with u uniform on [0, 1], or with `log`
-    `low (high / low)^u`: random search (Bergstra and Bengio, JMLR 2012).
-    Step sizes, penalties and weights of tasks want `log`: between 0.0001 and 0.01 nine tenths of a plain draw lie above 0.001.
+    Before any trial is available, a value is `low + (high - low) u` with u uniform on [0, 1], or with `log` `low (high /
+    low)^u`: random search (Bergstra and Bengio, JMLR 2012). Use `log` for learning rates, penalties and task weights: between
+    0.0001 and 0.01, nine tenths of uniform draws exceed 0.001.
     """
 
     examples = ({"low": 0.0, "high": 0.5}, {"low": 1e-4, "high": 1e-2, "log": True})
 
     low: float
-    """Smallest value."""
+    """Minimum value."""
     high: float
-    """Largest value."""
+    """Maximum value."""
     log: bool = False
-    """Whether the logarithm of the value is drawn evenly."""
+    """Whether values are drawn uniformly in their logarithm."""
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:

@@ -1,6 +1,6 @@
 """CNN: convolution over field tokens.
 
-Shape letters: B rows, D width of all fields together, F fields, K width of a token, C channels of all sizes together.
+Shape letters: B rows, D total width of the fields, F fields, K width of a token, C channels of all sizes.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ from polyrec.trunks.trunk import Trunk, TrunkModule
 
 
 class CNN(Trunk):
-    """Filters of several sizes over neighbouring fields, then their maximum and their mean over all fields:
-    `[max_f c_f, mean_f c_f]` with `c_f = relu(W_s token_{f-s+1..f} + b_s)` for each size s.
+    """Filters of several sizes over neighbouring fields, followed by the maximum and the mean over all fields: `[max_f c_f,
+    mean_f c_f]` with `c_f = relu(W_s token_{f-s+1..f} + b_s)` for each size s.
 
-    Filters over fields are from FGCNN (Liu et al., WWW 2019), several sizes with a maximum over positions from text (Kim,
-    EMNLP 2014). FGCNN recombines what its layers pooled by a dense layer into further fields; here the layers above do
-    that, and the mean beside the maximum lets every field be heard. A filter sees neighbours only, so the order in which
-    fields are declared matters.
+    Filters over fields are from FGCNN (Liu et al., WWW 2019), several sizes with a maximum over positions from text (Kim, EMNLP
+    2014). In FGCNN a dense layer recombines the pooled outputs into further fields; here the layers above do that, and the
+    mean, in addition to the maximum, passes a gradient to every field. A filter sees neighbouring fields only, so the order in
+    which fields are declared matters.
     """
 
     examples = ({}, {"width": 8, "channels": 4, "sizes": [2, 5], "dropout": 0.1})
 
     width: int = Field(default=32, gt=0)
-    """Length of the token that stands for a field."""
+    """Width of the token of a field."""
     channels: int = Field(default=64, gt=0)
-    """Number of filters of each size; the trunk's output holds two numbers for each filter."""
+    """Number of filters of each size; the trunk's output contains two numbers per filter."""
     sizes: tuple[PositiveInt, ...] = Field(default=(1, 2, 3), min_length=1)
-    """How many neighbouring fields a filter sees, one number for each group of filters."""
+    """Number of neighbouring fields that a filter sees, one for each group of filters."""
 
     def build(self, widths: Sequence[int]) -> TrunkModule:
         return CNNTrunk(FieldTokens(widths, self.width), self.channels, self.sizes, self.dropout)
 
 
 class CNNTrunk(TrunkModule):
-    """Tokens, windows that end at each of them, maximum and mean."""
+    """Tokens, the windows that end at each of them, maximum and mean."""
 
     def __init__(self, tokens: FieldTokens, channels: int, sizes: Sequence[int], dropout: float) -> None:
         super().__init__()
@@ -50,5 +50,5 @@ class CNNTrunk(TrunkModule):
         self.width = 2 * self.windows.width
 
     def forward(self, x_BD: Tensor) -> Tensor:
-        found_BFC = self.windows(self.tokens(x_BD))
-        return self.dropout(torch.cat([found_BFC.amax(1), found_BFC.mean(1)], 1))
+        response_BFC = self.windows(self.tokens(x_BD))
+        return self.dropout(torch.cat([response_BFC.amax(1), response_BFC.mean(1)], 1))

@@ -1,4 +1,4 @@
-"""DCNv2: explicit crosses beside a deep part. Shape letters: B rows, D width of all fields together, H trunk width."""
+"""DCNv2: explicit feature crosses next to a deep part. Shape letters: B rows, D total width of the fields, H trunk width."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from polyrec.trunks.trunk import Trunk, TrunkModule
 
 
 class DCNv2(Trunk):
-    """Deep and cross network, version 2 (Wang et al., WWW 2021): `x_{l+1} = x_0 * (W_l x_l + b_l) + x_l`, elementwise
-    product, side by side with a multilayer perceptron of the same input.
+    """Deep and cross network, version 2 (Wang et al., WWW 2021): `x_{l+1} = x_0 * (W_l x_l + b_l) + x_l` with the elementwise
+    product, in parallel with a multilayer perceptron on the same input.
 
-    L cross layers hold products of up to L + 1 numbers of the input. The two parts are parallel; the paper's stacked
-    structure is an empty deep part here, with the layers of the network above it. Unlike the paper's mixture of low-rank
-    experts, a rank is one factorisation, `W = U V`.
+    L cross layers represent products of up to L + 1 input numbers. For the paper's stacked structure, leave the deep part empty
+    and use the layers of the network above. Unlike the paper's mixture of low-rank experts, a rank means a single
+    factorisation, `W = U V`.
     """
 
     examples = ({}, {"layers": 3, "rank": 4, "hidden": [16, 8], "dropout": 0.1}, {"layers": 1, "hidden": []})
@@ -27,9 +27,9 @@ class DCNv2(Trunk):
     layers: int = Field(default=2, ge=1)
     """Number of cross layers."""
     rank: PositiveInt | None = None
-    """Rank of each cross layer's matrix; unset, the matrix is full."""
+    """Rank of each cross layer's matrix; if unset, the matrix is full."""
     hidden: tuple[PositiveInt, ...] = (256, 128)
-    """Widths of the layers of the deep part; empty, there is none."""
+    """Widths of the layers of the deep part; if empty, there is no deep part."""
 
     def build(self, widths: Sequence[int]) -> TrunkModule:
         return DCNv2Trunk(sum(widths), self.layers, self.rank, self.hidden, self.dropout)

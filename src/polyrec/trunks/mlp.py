@@ -1,4 +1,4 @@
-"""MLP: linear layers over all fields at once. Shape letters: B rows, D width of all fields together, H trunk width."""
+"""MLP: linear layers over all fields at once. Shape letters: B rows, D total width of the fields, H trunk width."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from polyrec.trunks.trunk import Trunk, TrunkModule
 
 
 class MLP(Trunk):
-    """A multilayer perceptron over the fields side by side: `h_{l+1} = relu(W_l h_l + b_l)` (Rumelhart et al., Nature 1986).
+    """Multilayer perceptron over the concatenated fields: `h_{l+1} = relu(W_l h_l + b_l)` (Rumelhart et al., Nature 1986).
 
-    Below experts it is a shared representation that all of them read, as in the bottom of the YouTube ranking network (Zhao
-    et al., RecSys 2019); `SharedBottom` needs none, being one itself. It sees no field boundaries.
+    Below experts it is a shared representation that all of them read, as in the bottom of the YouTube ranking network (Zhao et
+    al., RecSys 2019). `SharedBottom` does not need it, because it is a perceptron itself. Field boundaries are not used.
     """
 
     examples = ({}, {"hidden": [32, 16], "dropout": 0.1})

@@ -1,4 +1,4 @@
-"""RNN: a recurrent cell over field tokens. Shape letters: B rows, D width of all fields together, H trunk width."""
+"""RNN: a recurrent cell over field tokens. Shape letters: B rows, D total width of the fields, H trunk width."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from polyrec.trunks.trunk import Trunk, TrunkModule
 
 
 class RNN(Trunk):
-    """The last state of a recurrent cell that reads the fields one after the other: `h_f = cell(token_f, h_{f-1})`.
+    """Last state of a recurrent cell that reads the fields in order: `h_f = cell(token_f, h_{f-1})`.
 
-    The cell is a gated recurrent unit (Cho et al., EMNLP 2014) or a long short-term memory (Hochreiter and Schmidhuber,
-    Neural Computation 1997). Fields are read in the order in which they are declared, so the last ones are nearest to the
-    output. For a user's past, a sequence by nature, see the poolings of a `History`.
+    The cell is a gated recurrent unit (Cho et al., EMNLP 2014) or a long short-term memory (Hochreiter and Schmidhuber, Neural
+    Computation 1997). Fields are read in the order in which they are declared, so the last ones are closest to the output. For
+    sequences such as a user's past, use the poolings of a `History`.
     """
 
     examples = ({}, {"cell": "lstm", "width": 8, "hidden": 12, "layers": 2, "dropout": 0.1})
 
     cell: Literal["gru", "lstm"] = "gru"
-    """Which cell reads the fields."""
+    """Type of the recurrent cell."""
     width: int = Field(default=32, gt=0)
-    """Length of the token that stands for a field."""
+    """Width of the token of a field."""
     hidden: int = Field(default=128, gt=0)
-    """Length of the state, which is the trunk's output."""
+    """Width of the state, which is the trunk's output."""
     layers: int = Field(default=1, ge=1)
-    """Number of cells, one above the other."""
+    """Number of stacked cells."""
 
     def build(self, widths: Sequence[int]) -> TrunkModule:
         tokens = FieldTokens(widths, self.width)
@@ -38,7 +38,7 @@ class RNN(Trunk):
 
 
 class RNNTrunk(TrunkModule):
-    """Tokens, then the last state over them."""
+    """Tokens, and the last state over them."""
 
     def __init__(self, tokens: FieldTokens, reader: LastState, dropout: float) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Transformer: self-attention over field tokens. Shape letters: B rows, D width of all fields together, F fields, K width."""
+"""Transformer: self-attention over field tokens. Shape letters: B rows, D total width of fields, F fields, K token width."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from polyrec.trunks.trunk import Trunk, TrunkModule
 
 
 class Transformer(Trunk):
-    """Self-attention among the fields, read off at a learned summary token: `norm(blocks([summary, token_1..F]))_summary`.
+    """Self-attention among the fields, read at a learned summary token: `norm(blocks([summary, token_1..F]))_summary`.
 
-    Attention as a learner of field crosses is from AutoInt (Song et al., CIKM 2019); pre-norm blocks with feed-forward
-    layers and the summary token are those of FT-Transformer (Gorishniy et al., NeurIPS 2021). Unlike AutoInt, the output
-    is one token and not all of them side by side, so the layers above do not grow with the number of fields; unlike
-    FT-Transformer, whose feed-forward layers are gated, they are of ReLU.
+    Attention to learn field crosses is from AutoInt (Song et al., CIKM 2019); pre-norm blocks with feed-forward layers and the
+    summary token are from FT-Transformer (Gorishniy et al., NeurIPS 2021). Unlike in AutoInt, the output is one token instead
+    of all tokens concatenated, so the layers above do not grow with the number of fields. Feed-forward layers use ReLU, while
+    those of FT-Transformer are gated.
     """
 
     examples = ({}, {"width": 8, "heads": 4, "layers": 1, "feed_forward": 12, "dropout": 0.1})
 
     width: int = Field(default=32, gt=0)
-    """Length of the token that stands for a field, which is the length of the output too."""
+    """Width of the token of a field, and of the output."""
     heads: int = Field(default=2, ge=1)
-    """Number of attentions side by side, which share out the width."""
+    """Number of attention heads, among which the width is divided."""
     layers: int = Field(default=2, ge=1)
     """Number of blocks."""
     feed_forward: int = Field(default=64, gt=0)
@@ -37,7 +37,7 @@ class Transformer(Trunk):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.width % self.heads:
-            raise ValueError(f"width {self.width} cannot be shared out among {self.heads} heads; choose a multiple of them")
+            raise ValueError(f"width {self.width} cannot be divided among {self.heads} heads; choose a multiple of these")
         return self
 
     def build(self, widths: Sequence[int]) -> TrunkModule:
@@ -46,7 +46,7 @@ class Transformer(Trunk):
 
 
 class TransformerTrunk(TrunkModule):
-    """A summary token before the fields' tokens, blocks, and the norm of the summary."""
+    """A summary token before the field tokens, blocks, and the norm of the summary."""
 
     def __init__(self, tokens: FieldTokens, blocks: Sequence[TransformerBlock]) -> None:
         super().__init__()

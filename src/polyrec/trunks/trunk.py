@@ -1,4 +1,4 @@
-"""`Trunk`: from the fields of a row to one vector. Shape letters: B rows, D width of all fields together, H trunk width."""
+"""`Trunk`: map the fields of a row to one vector. Shape letters: B rows, D total width of the fields, H trunk width."""
 
 from __future__ import annotations
 
@@ -19,20 +19,21 @@ class TrunkModule(nn.Module):
         return super().__call__(x_BD)
 
     def readers(self) -> tuple[nn.Parameter, ...]:
-        """Return the weights of the linear maps that alone read the fields, with these along dimension 1, if such there are."""
+        """Return the weights of the linear maps that read the fields, with the fields along dimension 1; empty if other modules
+        also read the fields."""
         return ()
 
     def forward(self, x_BD: Tensor) -> Tensor:
-        """Map fields laid side by side, (B, D), to (B, H)."""
+        """Map concatenated fields, (B, D), to (B, H)."""
         raise NotImplementedError
 
 
 class Trunk(Family, family="trunks"):
-    """What all tasks see of a row: layers over its fields, below experts and gates."""
+    """Representation of a row that all tasks share: layers over its fields, below experts and gates."""
 
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
-    """Probability of dropping a unit in training."""
+    """Dropout probability in training."""
 
     def build(self, widths: Sequence[int]) -> TrunkModule:
-        """Make the module for fields of these widths, laid side by side."""
+        """Build the module for concatenated fields of these widths."""
         raise NotImplementedError
