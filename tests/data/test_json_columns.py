@@ -58,7 +58,7 @@ def test_no_rows_are_none():
 @pytest.mark.parametrize("kind", [pl.Binary(), pl.Object(), pl.List(pl.Binary()), pl.Struct({"a": pl.Array(pl.Binary, 1)})])
 def test_bytes_and_objects_cannot_be_told(kind: pl.DataType):
     assert not can_be_told(kind)
-    with pytest.raises(TypeError, match="which JSON cannot tell"):
+    with pytest.raises(TypeError, match="which JSON cannot represent"):
         read_column("c", [None], kind)
 
 
