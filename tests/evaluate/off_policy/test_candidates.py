@@ -50,7 +50,7 @@ def test_lists_of_one_item_need_no_position():
     ("candidates", "message"),
     [
         (CANDIDATES.filter(pl.col("request") == 1), "none, at 1 of 3 ranks"),
-        (CANDIDATES.with_columns(pl.col("probability") / 2), "add up to 1, found other sums, or none, at 3 of 3"),
+        (CANDIDATES.with_columns(pl.col("probability") / 2), "sum to 1, found other sums, or none, at 3 of 3"),
         (CANDIDATES.with_columns(probability=-pl.col("probability")), "expected probabilities from 0 to 1"),
         (pl.concat([CANDIDATES, CANDIDATES.head(1)]), "expected each item once at a rank"),
         (CANDIDATES.drop("position"), "expected a column 'position'"),

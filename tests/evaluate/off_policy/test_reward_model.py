@@ -53,5 +53,5 @@ def test_nulls_are_at_the_mean_or_of_no_value():
 def test_too_many_values_are_refused():
     frame, reward, cluster = drawn(3000)
     wide = frame.with_columns(genre=pl.int_range(pl.len()).cast(pl.String))
-    with pytest.raises(UserError, match="expected 2000 at most, found 300"):
+    with pytest.raises(UserError, match="expected at most 2000 columns of the design matrix, found 300"):
         cross_fit(wide, wide, reward, cluster, cluster, ("genre",))
