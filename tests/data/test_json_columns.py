@@ -46,9 +46,9 @@ COLUMNS = {
 def test_a_column_comes_back_as_it_was(name: str):
     column = COLUMNS[name].alias("c")
     rows = json.loads(json.dumps(tell_rows(column.to_frame())))
-    found = read_column("c", [row["c"] for row in rows], column.dtype)
-    assert found.dtype == column.dtype
-    assert found.equals(column, null_equal=True)
+    parsed = read_column("c", [row["c"] for row in rows], column.dtype)
+    assert parsed.dtype == column.dtype
+    assert parsed.equals(column, null_equal=True)
 
 
 def test_no_rows_are_none():

@@ -1,4 +1,4 @@
-"""Labels from SQL expressions, and the guard against features that hold them."""
+"""Labels from SQL expressions, and the check that no feature leaks a label."""
 
 import polars as pl
 import pytest

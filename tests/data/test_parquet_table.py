@@ -1,4 +1,4 @@
-"""Tables in Parquet files that hand out columns: the same values as the files read whole."""
+"""Tables in Parquet files whose columns are read on demand have the same values as the files read at once."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Which fits read nothing but files, and what their content is."""
+"""Which fits read only files, and the digests of the files."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Times become comparable numbers; what cannot be compared is refused."""
+"""Times become comparable numbers; times that cannot be compared are refused."""
 
 from datetime import UTC, date, datetime
 
@@ -24,8 +24,8 @@ NOON = datetime(2026, 1, 1, 12)
     ],
 )
 def test_order_is_kept_and_the_clock_is_told(series: pl.Series, clock: str):
-    values, found = read_times(series)
-    assert found == clock
+    values, column_clock = read_times(series)
+    assert column_clock == clock
     assert values[0] < values[1]
     assert values.dtype == pl.Int64
 

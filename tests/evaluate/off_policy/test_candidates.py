@@ -1,4 +1,4 @@
-"""Candidates are joined to their ranks, and refused where they say too little."""
+"""Candidates are joined to their ranks, and refused if they are incomplete."""
 
 import polars as pl
 import pytest
@@ -29,9 +29,9 @@ def test_an_item_shown_finds_its_candidate_and_one_that_is_none_has_nulls():
 
 
 def test_the_expected_value_is_by_the_targets_probabilities():
-    found = read(CANDIDATES)
+    candidates = read(CANDIDATES)
     rows = read_log(LOG, LogColumns(), "click", None)
-    assert found.expected(rows, found.rows["gain"]).to_list() == [0.25 * 4 + 0.75 * 8, 2.0, 2.0]
+    assert candidates.expected(rows, candidates.rows["gain"]).to_list() == [0.25 * 4 + 0.75 * 8, 2.0, 2.0]
 
 
 def test_what_the_log_cannot_show_is_told_where_its_own_propensities_are():

@@ -1,4 +1,4 @@
-"""Logs are read as they are meant, and refused where no estimate can be made of them."""
+"""Logs are read into lists and ranks, and refused if they allow no estimate."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The cross-fitted reward model against scikit-learn, and that no user's rows speak of themselves."""
+"""The cross-fitted reward model against scikit-learn; no user's rows affect their predictions."""
 
 import numpy as np
 import polars as pl
@@ -24,8 +24,8 @@ def drawn(rows: int = 300, users: int = 40) -> tuple[pl.DataFrame, np.ndarray, n
 
 def test_equals_ridge_regression_on_the_other_folds():
     frame, reward, cluster = drawn()
-    shown, said = cross_fit(frame, frame, reward, cluster, cluster, ("price", "genre"))
-    np.testing.assert_allclose(shown, said)
+    shown, of_candidates = cross_fit(frame, frame, reward, cluster, cluster, ("price", "genre"))
+    np.testing.assert_allclose(shown, of_candidates)
     price = (frame["price"] - frame["price"].mean()) / pl.concat([frame, frame])["price"].std()
     flags = [frame[name] == value for name, values in (("rank", (0, 1)), ("genre", ("war", "drama"))) for value in values]
     design = np.column_stack([price, *flags]).astype(float)
