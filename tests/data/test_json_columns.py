@@ -46,9 +46,9 @@ COLUMNS = {
 def test_a_column_comes_back_as_it_was(name: str):
     column = COLUMNS[name].alias("c")
     rows = json.loads(json.dumps(tell_rows(column.to_frame())))
-    found = read_column("c", [row["c"] for row in rows], column.dtype)
-    assert found.dtype == column.dtype
-    assert found.equals(column, null_equal=True)
+    parsed = read_column("c", [row["c"] for row in rows], column.dtype)
+    assert parsed.dtype == column.dtype
+    assert parsed.equals(column, null_equal=True)
 
 
 def test_no_rows_are_none():
@@ -58,7 +58,7 @@ def test_no_rows_are_none():
 @pytest.mark.parametrize("kind", [pl.Binary(), pl.Object(), pl.List(pl.Binary()), pl.Struct({"a": pl.Array(pl.Binary, 1)})])
 def test_bytes_and_objects_cannot_be_told(kind: pl.DataType):
     assert not can_be_told(kind)
-    with pytest.raises(TypeError, match="which JSON cannot tell"):
+    with pytest.raises(TypeError, match="which JSON cannot represent"):
         read_column("c", [None], kind)
 
 

@@ -1,4 +1,4 @@
-"""Where keys stand."""
+"""Positions and canonical texts of keys."""
 
 from datetime import date
 
@@ -11,12 +11,12 @@ from polyrec.data.keys import Keys, key_text, key_texts
 
 class TestKeys:
     @pytest.mark.parametrize(
-        "asked",
+        "keys",
         [[30, 10, 30], ["30", "10", "30"], pl.Series([30, 10, 30], dtype=pl.Int8), np.array([30, 10, 30])],
         ids=["integers", "text", "series", "array"],
     )
-    def test_are_found_whatever_type_they_are_asked_in(self, asked):
-        assert Keys(pl.Series([10, 20, 30])).find(asked) == [2, 0, 2]
+    def test_are_found_whatever_type_they_are_asked_in(self, keys):
+        assert Keys(pl.Series([10, 20, 30])).find(keys) == [2, 0, 2]
 
     def test_that_are_not_there_have_no_place(self):
         keys = Keys(pl.Series([10, 20, 30]))
@@ -37,7 +37,7 @@ class TestKeys:
 
 class TestTexts:
     @pytest.mark.parametrize(
-        ("kind", "told", "text"),
+        ("kind", "keys", "text"),
         [
             (pl.Int64(), ["101", "0101", "+101"], "101"),
             (pl.Int64(), ["0", "-0", "+0"], "0"),
@@ -48,14 +48,14 @@ class TestTexts:
             (pl.Float32(), ["3", "3.0"], "3"),
         ],
     )
-    def test_of_a_key_are_one_however_it_is_written(self, kind: pl.DataType, told: list[str], text: str):
-        assert set(key_texts(pl.Series(told), kind)) == {text}
-        assert {key_text(own, kind) for own in told} == {text}
+    def test_of_a_key_are_one_however_it_is_written(self, kind: pl.DataType, keys: list[str], text: str):
+        assert set(key_texts(pl.Series(keys), kind)) == {text}
+        assert {key_text(key, kind) for key in keys} == {text}
 
     @pytest.mark.parametrize("kind", [pl.Int64(), pl.Float64(), pl.String(), pl.Date(), pl.Boolean(), pl.Categorical()])
     def test_of_what_is_no_such_key_are_as_they_were(self, kind: pl.DataType):
-        told = ["x101", "a/b", "ü", "0x10", "1_0"]
-        assert key_texts(pl.Series(told), kind).to_list() == told
+        keys = ["x101", "a/b", "ü", "0x10", "1_0"]
+        assert key_texts(pl.Series(keys), kind).to_list() == keys
 
     def test_of_keys_of_another_type_are_those_of_the_kind(self):
         assert key_texts(pl.Series([100.0, 100.5]), pl.Int64()).to_list() == ["100", "100.5"]
@@ -65,6 +65,6 @@ class TestTexts:
 
     @pytest.mark.parametrize("kind", [pl.Int64(), pl.Float64(), pl.Float32(), pl.String()])
     def test_stay_when_they_are_read_again(self, kind: pl.DataType):
-        told = pl.Series(["0101", "1e2", "2.50", "-0", "nan", "99999999999999999999", "0.1", "x"])
-        once = key_texts(told, kind)
+        keys = pl.Series(["0101", "1e2", "2.50", "-0", "nan", "99999999999999999999", "0.1", "x"])
+        once = key_texts(keys, kind)
         assert key_texts(once, kind).equals(once)

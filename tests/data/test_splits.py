@@ -1,4 +1,4 @@
-"""Splits hold out the rows they say, and never leave a side empty."""
+"""Splits hold out the documented rows, and never leave a side empty."""
 
 import polars as pl
 import pytest

@@ -36,12 +36,12 @@ def test_ids_above_32_bits_and_in_unicode():
             r"'item_id' of the item table: expected each key once, found \[10\]",
         ),
         (pl.DataFrame({"item_id": [10, None], "title": ["a", "b"]}), "expected a key in every row, found nulls"),
-        (pl.DataFrame({"item_id": ["10"], "title": ["a"]}), "expected one type, found String there and Int64"),
+        (pl.DataFrame({"item_id": ["10"], "title": ["a"]}), "expected Int64, its type in the interactions, found String"),
         (
             pl.DataFrame({"item": [10], "title": ["a"]}),
             "item table: expected a column 'item_id', found no such column. Did you mean 'item'",
         ),
-        (pl.DataFrame({"item_id": [10], "rating": [1]}), "column 'rating': expected one table to hold it"),
+        (pl.DataFrame({"item_id": [10], "rating": [1]}), "column 'rating': expected a column of one table only"),
     ],
 )
 def test_item_tables_that_do_not_fit_are_refused(items: pl.DataFrame, message: str):

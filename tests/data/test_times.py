@@ -1,4 +1,4 @@
-"""Times become comparable numbers; what cannot be compared is refused."""
+"""Times become comparable numbers; times that cannot be compared are refused."""
 
 from datetime import UTC, date, datetime
 
@@ -24,8 +24,8 @@ NOON = datetime(2026, 1, 1, 12)
     ],
 )
 def test_order_is_kept_and_the_clock_is_told(series: pl.Series, clock: str):
-    values, found = read_times(series)
-    assert found == clock
+    values, column_clock = read_times(series)
+    assert column_clock == clock
     assert values[0] < values[1]
     assert values.dtype == pl.Int64
 
@@ -39,7 +39,11 @@ def test_zones_are_read_as_the_instants_they_mean():
 @pytest.mark.parametrize(
     ("series", "expected", "found"),
     [
-        (pl.Series("t", ["2026-01-01T12:00:00+01:00", "2026-01-01T12:00:00"]), "all carry a zone, or none", "1 values with"),
+        (
+            pl.Series("t", ["2026-01-01T12:00:00+01:00", "2026-01-01T12:00:00"]),
+            "all have a zone, or all have none",
+            "1 values with",
+        ),
         (pl.Series("t", ["yesterday"]), "ISO 8601", "do not parse"),
         (pl.Series("t", [1, None]), "a time in every row", "null in 1 rows"),
         (pl.Series("t", [1.0, float("nan")]), "finite times", "NaN or infinity"),

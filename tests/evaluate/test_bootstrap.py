@@ -1,4 +1,4 @@
-"""Intervals cover what they should, and users are drawn whole."""
+"""Intervals have their nominal coverage, and all rows of a drawn user count."""
 
 import tracemalloc
 
@@ -32,8 +32,8 @@ def test_covers_the_truth_at_about_its_level_where_rows_alone_do_not():
     hits = {"users": 0, "rows": 0}
     for seed in range(150):
         observed = clustered(seed)
-        for name, own in (("users", observed), ("rows", Observed(observed.prediction, observed.target))):
-            low, high = interval(mean, own, 200, seed)
+        for name, sample in (("users", observed), ("rows", Observed(observed.prediction, observed.target))):
+            low, high = interval(mean, sample, 200, seed)
             hits[name] += low <= 0 <= high
     assert 0.87 <= hits["users"] / 150 <= 0.99
     assert hits["rows"] / 150 < 0.5

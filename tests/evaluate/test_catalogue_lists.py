@@ -33,7 +33,7 @@ def test_novelty_and_popularity_count_the_users_of_the_training_rows(fitted: Fit
     assert found.beyond_accuracy["popularity_lift@5"] == pytest.approx(lift)
     low, high = found.intervals["beyond_accuracy"]["novelty@5"]
     assert low < bits < high
-    assert "its lists" in str(found)
+    assert "recommended lists" in str(found)
 
 
 def test_exposure_is_by_the_columns_of_the_catalogue(fitted: Fitted, split, lists):

@@ -1,4 +1,4 @@
-"""What an evaluation tells people and programs."""
+"""An evaluation as text and as JSON."""
 
 import json
 import math
@@ -7,8 +7,8 @@ from polyrec.evaluate.evaluation import Evaluation, Slice
 
 
 def test_json_has_no_nan():
-    told = Evaluation({"like": {"auc": math.nan}}, {"ndcg@10": 0.5}, 3, {"like": 0}).to_dict()
-    assert json.loads(json.dumps(told, allow_nan=False)) == {
+    document = Evaluation({"like": {"auc": math.nan}}, {"ndcg@10": 0.5}, 3, {"like": 0}).to_dict()
+    assert json.loads(json.dumps(document, allow_nan=False)) == {
         "tasks": {"like": {"auc": None}},
         "fusion": {"ndcg@10": 0.5},
         "rows": 3,
@@ -31,10 +31,10 @@ def test_text_holds_values_intervals_and_slices():
 
 
 def test_text_of_the_data_is_shown_as_it_is():
-    told = ("[/b]", "[red]", ":smile:", "[bold]x[/bold]")
-    for value in told:
-        own = {value: {"auc": 0.75}}
-        evaluation = Evaluation(own, {}, 3, {value: 2}, slices={value: (Slice(value, 2, own),)})
+    values = ("[/b]", "[red]", ":smile:", "[bold]x[/bold]")
+    for value in values:
+        metrics = {value: {"auc": 0.75}}
+        evaluation = Evaluation(metrics, {}, 3, {value: 2}, slices={value: (Slice(value, 2, metrics),)})
         assert str(evaluation).count(value) == 4
 
 
@@ -49,6 +49,6 @@ def test_json_holds_intervals_and_slices_only_where_asked_for():
         {"like": {"auc": (math.nan, math.inf)}},
         {"city": (Slice("Ulm", 2, {"like": {"auc": math.nan}}),)},
     ).to_dict()
-    told = json.loads(json.dumps(full, allow_nan=False))
-    assert told["intervals"] == {"like": {"auc": [None, None]}}
-    assert told["slices"] == {"city": [{"value": "Ulm", "rows": 2, "tasks": {"like": {"auc": None}}}]}
+    document = json.loads(json.dumps(full, allow_nan=False))
+    assert document["intervals"] == {"like": {"auc": [None, None]}}
+    assert document["slices"] == {"city": [{"value": "Ulm", "rows": 2, "tasks": {"like": {"auc": None}}}]}

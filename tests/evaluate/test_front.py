@@ -14,10 +14,10 @@ VALUES = st.tuples(st.integers(1, 25), st.integers(1, 3)).flatmap(
 
 @given(VALUES)
 def test_the_front_is_what_no_other_trial_dominates(values: np.ndarray):
-    def dominates(other: np.ndarray, own: np.ndarray) -> bool:
-        return all(a >= b for a, b in zip(other, own, strict=True)) and any(a > b for a, b in zip(other, own, strict=True))
+    def dominates(rival: np.ndarray, trial: np.ndarray) -> bool:
+        return all(a >= b for a, b in zip(rival, trial, strict=True)) and any(a > b for a, b in zip(rival, trial, strict=True))
 
-    expected = [not any(dominates(other, own) for other in values) for own in values]
+    expected = [not any(dominates(rival, trial) for rival in values) for trial in values]
     assert pareto_front(values).tolist() == expected
 
 

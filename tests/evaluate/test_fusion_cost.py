@@ -1,4 +1,4 @@
-"""The cost of a fusion against loops over users, scikit-learn and the metrics that exist."""
+"""The cost of a fusion against loops over users, scikit-learn and other metrics."""
 
 import math
 
@@ -16,7 +16,7 @@ ROWS = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3), st.integers(0, 3
 
 
 def drawn(seed: int, users: int = 40, rows: int = 15) -> tuple[np.ndarray, ...]:
-    """Return fused scores, own predictions, labels of 0 and 1 and users; the predictions know more than the scores."""
+    """Return fused scores, predictions, labels of 0 and 1 and users; the predictions are more accurate than the scores."""
     generator = np.random.default_rng(seed)
     user = generator.permutation(np.repeat(np.arange(users), rows))
     target = (generator.random(len(user)) < 0.3).astype(int)
@@ -26,9 +26,9 @@ def drawn(seed: int, users: int = 40, rows: int = 15) -> tuple[np.ndarray, ...]:
 def loop_of_ndcg(score: np.ndarray, target: np.ndarray, user: np.ndarray, k: int) -> float:
     values = []
     for person in np.unique(user):
-        own = user == person
-        if target[own].max() > 0:
-            values.append(ndcg_score([target[own]], [score[own]], k=k) if own.sum() > 1 else 1.0)
+        of_person = user == person
+        if target[of_person].max() > 0:
+            values.append(ndcg_score([target[of_person]], [score[of_person]], k=k) if of_person.sum() > 1 else 1.0)
     return float(np.mean(values)) if values else math.nan
 
 
@@ -36,14 +36,14 @@ def loop_of_ndcg(score: np.ndarray, target: np.ndarray, user: np.ndarray, k: int
 @given(rows=ROWS)
 def test_grades_with_ties_equal_loops(rows):
     user, score, prediction, target = (np.array(column) for column in zip(*rows, strict=True))
-    found = fusion_cost(score / 3, prediction / 3, target, user * 10**15, (2,), 0, 0)
+    costs = fusion_cost(score / 3, prediction / 3, target, user * 10**15, (2,), 0, 0)
     for name, order in (("fused", score), ("own", prediction)):
-        assert getattr(found["ndcg@2"], name) == pytest.approx(loop_of_ndcg(order, target, user, 2), nan_ok=True)
+        assert getattr(costs["ndcg@2"], name) == pytest.approx(loop_of_ndcg(order, target, user, 2), nan_ok=True)
     single = [np.flatnonzero(user == person) for person in np.unique(user)]
-    accuracies = [METRICS["pair_accuracy"](Observed(score[own], target[own], user[own])) for own in single]
-    sizes = [0 if math.isnan(value) else len(own) for value, own in zip(accuracies, single, strict=True)]
+    accuracies = [METRICS["pair_accuracy"](Observed(score[rows], target[rows], user[rows])) for rows in single]
+    sizes = [0 if math.isnan(value) else len(rows) for value, rows in zip(accuracies, single, strict=True)]
     expected = np.average(np.nan_to_num(accuracies), weights=sizes) if sum(sizes) else math.nan
-    assert found["gauc"].fused == pytest.approx(expected, nan_ok=True)
+    assert costs["gauc"].fused == pytest.approx(expected, nan_ok=True)
 
 
 def test_labels_of_zero_and_one_give_the_gauc_of_the_metrics_and_of_scikit_learn():
@@ -78,5 +78,5 @@ def test_the_paired_interval_covers_the_truth_and_is_narrower_than_an_unpaired_o
 
 
 def test_a_score_that_is_no_number_has_no_cost():
-    found = fusion_cost(np.array([math.nan, 1]), np.array([0.0, 1]), np.array([0, 1]), np.zeros(2), (1,), 10, 0)
-    assert all(math.isnan(cost.fused) and math.isnan(cost.low) for cost in found.values())
+    costs = fusion_cost(np.array([math.nan, 1]), np.array([0.0, 1]), np.array([0, 1]), np.zeros(2), (1,), 10, 0)
+    assert all(math.isnan(cost.fused) and math.isnan(cost.low) for cost in costs.values())

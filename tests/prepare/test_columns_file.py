@@ -1,4 +1,4 @@
-"""Columns in a file: what is mapped, and what is read block by block, is what was written."""
+"""Columns in a file: mapped rows and rows read in blocks equal the rows written."""
 
 from pathlib import Path
 
@@ -46,7 +46,7 @@ def same(first: Input, second: Input) -> bool:
 
 
 def write(path: Path) -> tuple[Prepared, Prepared, BlockReader]:
-    """Write a table; return it, the one mapped from the file, and what reads blocks of it."""
+    """Write a table; return it, the table mapped from the file, and a reader of its blocks."""
     targets = {"like": torch.rand(ROWS), "pair": torch.rand(ROWS, 2).double()}
     masks = {name: torch.rand(ROWS) > 0.5 for name in targets}
     items = Items(torch.tensor([4, 2]), {"like": torch.zeros(2), "pair": torch.ones(2, 2)})

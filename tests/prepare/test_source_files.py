@@ -1,4 +1,4 @@
-"""Which fits read nothing but files, and what their content is."""
+"""Which fits read only files, and the digests of the files."""
 
 from pathlib import Path
 
@@ -51,5 +51,5 @@ def test_a_change_is_seen(folder: Path):
     assert files.digests
     files.check_unchanged()
     FRAME.reverse().write_parquet(folder / "rows.parquet")
-    with pytest.raises(UserError, match=r"data '.*rows\.parquet': expected files that stay as they are"):
+    with pytest.raises(UserError, match=r"data '.*rows\.parquet': expected files that do not change while they are read"):
         files.check_unchanged()

@@ -308,7 +308,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(
     path = tmp_path / "a.parquet"
     world.write_parquet(path)
     asked = spec.replace(features=(meddling(name="again", column="user_id", path=str(path)),))
-    with pytest.raises(UserError, match="expected files that stay as they are, found a change while it was read"):
+    with pytest.raises(UserError, match="expected files that do not change while they are read, found a change"):
         asked.prepare(path)
     assert folders(cache) == []
 

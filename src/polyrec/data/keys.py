@@ -1,19 +1,18 @@
-"""Keys: where each user or item stands, found one by one without a join; and the one text of a key, however it is written."""
+"""Keys of users and items: their positions, looked up without a join; and the canonical text of a key."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
 
-import numpy as np
 import polars as pl
 
 _EXACT = 2**53
-"""Up to here floats tell whole numbers apart."""
+"""Largest magnitude up to which floats distinguish all whole numbers."""
 
 
 class Keys:
-    """The places of distinct keys. A key of another type is cast first: the user "42" of a request is the user 42."""
+    """The positions of distinct keys. A key of another type is cast first: the user "42" of a request is the user 42."""
 
     def __init__(self, keys: pl.Series) -> None:
         self.kind = keys.dtype
@@ -21,18 +20,18 @@ class Keys:
         self._places.pop(None, None)
 
     def find(self, keys: Sequence[object] | pl.Series) -> list[int | None]:
-        """Return the place of each key, None where there is none."""
-        found = self._found(keys.to_list() if isinstance(keys, pl.Series) else keys)
-        if None not in found:
-            return found
+        """Return the position of each key, or None for an unknown one."""
+        places = self._look_up(keys.to_list() if isinstance(keys, pl.Series) else keys)
+        if None not in places:
+            return places
         try:
-            cast = self._found(pl.Series(keys).cast(self.kind, strict=False).to_list())
+            places_after_cast = self._look_up(pl.Series(keys).cast(self.kind, strict=False).to_list())
         except (pl.exceptions.PolarsError, TypeError):
-            return found
-        return [own if own is not None else other for own, other in zip(found, cast, strict=True)]
+            return places
+        return [place if place is not None else cast for place, cast in zip(places, places_after_cast, strict=True)]
 
-    def _found(self, keys: Sequence[object]) -> list[int | None]:
-        """Return the places of keys of the very type; none at all where one is a list or the like."""
+    def _look_up(self, keys: Sequence[object]) -> list[int | None]:
+        """Return the positions of keys without a cast; None for all of them if one is not hashable, such as a list."""
         try:
             return [self._places.get(key) for key in keys]
         except TypeError:
@@ -40,34 +39,34 @@ class Keys:
 
 
 def key_texts(keys: pl.Series, kind: pl.DataType) -> pl.Series:
-    """Return the one text of each key, read as a key of a kind: "0101" and "+101" are the whole number 101, and so is 101.0.
+    """Return the canonical text of each key, read as a key of type `kind`: "0101", "+101" and 101.0 are the whole number 101.
 
-    A key that is none of that kind stays as it is.
+    The text of a key that is not of that type stays unchanged.
     """
-    told = _texts(keys)
+    texts = _texts(keys)
     try:
-        return _texts(told.cast(kind, strict=False)).fill_null(told)
+        return _texts(texts.cast(kind, strict=False)).fill_null(texts)
     except pl.exceptions.PolarsError:
-        return told
+        return texts
 
 
 @lru_cache(100_000)
 def key_text(key: str, kind: pl.DataType) -> str:
-    """Return the one text of a key; see `key_texts`. The last keys are remembered: a series of one costs what a search does."""
+    """Return the canonical text of a key; see `key_texts`. Keys are cached: a series of one costs as much as a search."""
     text: str = key_texts(pl.Series([key], dtype=pl.String), kind)[0]
     return text
 
 
 def _texts(keys: pl.Series) -> pl.Series:
-    """Return keys as text, whole numbers without a point."""
+    """Return keys as text, whole numbers without a decimal point."""
     if not keys.dtype.is_float():
         return keys.cast(pl.String)
     key = pl.col(keys.name)
     is_whole = (key == key.floor()) & (key.abs() <= _EXACT)
-    whole = key.cast(pl.Int64, strict=False).cast(pl.String)
-    return keys.to_frame().select(pl.when(is_whole).then(whole).otherwise(key.cast(pl.String))).to_series()
+    integer = key.cast(pl.Int64, strict=False).cast(pl.String)
+    return keys.to_frame().select(pl.when(is_whole).then(integer).otherwise(key.cast(pl.String))).to_series()
 
 
 def number_groups(series: pl.Series) -> np.ndarray:
-    """Return a number for each distinct value, null included."""
+    """Return a number for each distinct value, (N,), null included."""
     return series.rank("dense").fill_null(0).to_numpy().astype(np.int64)

@@ -1,4 +1,4 @@
-"""Splits: which rows of a table are held out. One idea each, so they share this file."""
+"""Splits: which rows of a table are held out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from polyrec.core.spec import Family
 
 @dataclass(frozen=True)
 class Rows:
-    """What a split may look at: how many rows, and whose and when they are (None where not declared)."""
+    """What a split may look at: the number of rows, and their users and times (None if not declared)."""
 
     count: int
     users: pl.Series | None
@@ -23,10 +23,10 @@ class Rows:
 
 
 class Split(Family, family="splits"):
-    """A way to hold rows out."""
+    """A rule that selects the held-out rows."""
 
     def held_out(self, rows: Rows, seed: int) -> pl.Series:
-        """Return true for the rows that are held out; raises `UserError` where either side would be empty."""
+        """Return a mask of the held-out rows; raise `UserError` if either side would be empty."""
         mask = self.choose(rows, seed)
         held = int(mask.sum())
         if held == 0 or held == rows.count:
@@ -34,16 +34,16 @@ class Split(Family, family="splits"):
                 f"the split {self!r}",
                 expected="rows on both sides",
                 found=f"{rows.count - held} kept and {held} held out of {rows.count}",
-                remedy="Give more rows, another fraction, or a validation table of your own.",
+                remedy="Provide more rows, another fraction, or a separate validation table.",
             )
         return mask
 
     def choose(self, rows: Rows, seed: int) -> pl.Series:
-        """Return true for the rows that are held out."""
+        """Return a mask of the held-out rows."""
         raise NotImplementedError
 
     def needed(self, series: pl.Series | None, what: str) -> pl.Series:
-        """Return a column that the split cannot do without."""
+        """Return a column that the split requires; raise `UserError` if it is not declared."""
         if series is None:
             remedy = f"Declare the {what}, or use RandomSplit."
             raise UserError(f"the split {self!r}", expected=f"a {what} column", found="none declared", remedy=remedy)
@@ -56,7 +56,7 @@ _fraction: Any = Field(default=0.1, gt=0.0, lt=1.0)
 class RandomSplit(Split):
     """Hold out a random share of the rows.
 
-    Rows of one user stand on both sides, so it judges how well known users are predicted, not how well the future is.
+    Rows of one user fall on both sides, so it measures predictions for known users, not predictions of the future.
     """
 
     examples = ({}, {"fraction": 0.2})
@@ -71,15 +71,15 @@ class RandomSplit(Split):
 
 
 class TimeSplit(Split):
-    """Hold out the latest rows: the closest to how a recommender is used.
+    """Hold out the latest rows, the split closest to how a recommender is used.
 
-    Rows of the instant at the boundary are all held out, so that no instant stands on both sides.
+    All rows at the boundary's time are held out, so that rows of equal time are on one side.
     """
 
     examples = ({}, {"fraction": 0.2})
 
     fraction: float = _fraction
-    """Share of the rows that is held out, at least."""
+    """Minimum share of the rows that is held out."""
 
     def choose(self, rows: Rows, seed: int) -> pl.Series:
         times = self.needed(rows.times, "time")
@@ -88,15 +88,15 @@ class TimeSplit(Split):
 
 
 class LastSplit(Split):
-    """Hold out the last rows of each user: leave-last-out.
+    """Hold out the last rows of each user (leave-last-out).
 
-    Users with no more rows than that are kept whole.
+    Users with at most `count` rows have none held out.
     """
 
     examples = ({}, {"count": 2})
 
     count: int = Field(default=1, ge=1)
-    """How many of each user's last rows are held out; of rows at one instant, those further down the table."""
+    """Number of last rows held out per user; rows of equal time are ordered as in the table."""
 
     def choose(self, rows: Rows, seed: int) -> pl.Series:
         users, times = self.needed(rows.users, "user"), self.needed(rows.times, "time")

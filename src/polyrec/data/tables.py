@@ -15,10 +15,10 @@ from polyrec.data.read.wide import WideTable
 
 @dataclass(frozen=True)
 class Tables:
-    """A table of interactions, with what is known of users and items in tables of their own.
+    """A table of interactions, with optional side tables of users and of items.
 
-    Each side table has one row a key; its other columns are added to the interactions by key. An interaction whose key is
-    not in the side table keeps nulls there.
+    A side table has one row per key; its other columns are joined to the interactions by key. An interaction with a key that
+    the side table lacks has nulls in these columns.
     """
 
     interactions: Source
@@ -28,7 +28,7 @@ class Tables:
 
 @dataclass(frozen=True)
 class Joined:
-    """The wide table, and the side tables as they were given."""
+    """The wide table, and the side tables as given."""
 
     wide: WideTable
     users: pl.DataFrame | None
@@ -42,13 +42,13 @@ class Joined:
 
 @dataclass(frozen=True)
 class Looked:
-    """A table with the columns of a side table, looked up by key when they are asked for."""
+    """A table with the columns of a side table, which are looked up by key when they are selected."""
 
     wide: WideTable
     side: pl.DataFrame
     key: str
     places: dict[str, pl.Series] = field(default_factory=dict)
-    """The row of the side table for each row, once it is known."""
+    """Row of the side table for each row, stored under "row" after the first lookup."""
 
     @property
     def columns(self) -> list[str]:
@@ -63,15 +63,14 @@ class Looked:
         return self.wide.height
 
     def select(self, names: Sequence[str], /) -> pl.DataFrame:
-        own = [name for name in names if name in self.wide.columns]
-        frame = self.wide.select(own) if own else pl.DataFrame()
-        looked = [self.side[name].gather(self._place()) for name in names if name not in own]
-        return pl.DataFrame([*frame.get_columns(), *looked]).select(names)
+        wide_names = [name for name in names if name in self.wide.columns]
+        frame = self.wide.select(wide_names) if wide_names else pl.DataFrame()
+        side_columns = [self.side[name].gather(self._place()) for name in names if name not in wide_names]
+        return pl.DataFrame([*frame.get_columns(), *side_columns]).select(names)
 
     def filter(self, mask: pl.Series, /) -> Looked:
-        return Looked(
-            self.wide.filter(mask), self.side, self.key, {name: own.filter(mask) for name, own in self.places.items()}
-        )
+        places = {name: rows.filter(mask) for name, rows in self.places.items()}
+        return Looked(self.wide.filter(mask), self.side, self.key, places)
 
     def clear(self) -> pl.DataFrame:
         return self.wide.clear().hstack(self.side.clear().drop(self.key))
@@ -87,10 +86,10 @@ class Looked:
 def join(
     data: Source | Tables, user: str | None, item: str | None, read_wide: Callable[[Source, str], WideTable] | None = None
 ) -> Joined:
-    """Read the tables and join the side tables by their keys; `read_wide` may open the interactions another way than `read`.
+    """Read the tables and join the side tables by their keys; `read_wide` replaces `read` for the interactions.
 
-    Raises `UserError` where a key is absent, null, doubled or of another type than in the interactions, or where a column
-    stands in two tables.
+    Raises `UserError` if a key is absent, null, repeated or of another type than in the interactions, or if two tables have a
+    column in common.
     """
     read_wide = read_wide or (lambda source, what: read(source, what=what))
     if not isinstance(data, Tables):
@@ -106,7 +105,7 @@ def join(
 
 def _join(frame: WideTable, side: pl.DataFrame, key: str | None, what: str) -> WideTable:
     if key is None:
-        remedy = "Declare a Categorical for the key on that side, or leave the table out."
+        remedy = "Declare a Categorical feature of that side for the key, or omit the table."
         raise UserError(what, expected="a key to join it by", found="no key in the declaration", remedy=remedy)
     require_columns(frame, (key,), "interactions")
     require_columns(side, (key,), what)
@@ -116,21 +115,21 @@ def _join(frame: WideTable, side: pl.DataFrame, key: str | None, what: str) -> W
             f"column {key!r} of the {what}", expected="a key in every row", found="nulls", remedy="Drop these rows."
         )
     if keys.is_duplicated().any():
-        twice = keys.filter(keys.is_duplicated()).unique(maintain_order=True).head(3).to_list()
-        remedy = f"Keep one row a key: `unique(subset={key!r})`."
+        repeated = keys.filter(keys.is_duplicated()).unique(maintain_order=True).head(3).to_list()
+        remedy = f"Keep one row per key: `unique(subset={key!r})`."
         raise UserError(
-            f"column {key!r} of the {what}", expected="each key once", found=f"{twice} more than once", remedy=remedy
+            f"column {key!r} of the {what}", expected="each key once", found=f"{repeated} more than once", remedy=remedy
         )
     if keys.dtype != frame.schema[key]:
-        found = f"{keys.dtype} there and {frame.schema[key]} in the interactions"
-        raise UserError(f"column {key!r} of the {what}", expected="one type", found=found, remedy="Cast one of the two.")
+        expected, found = f"{frame.schema[key]}, its type in the interactions", f"{keys.dtype}"
+        raise UserError(f"column {key!r} of the {what}", expected=expected, found=found, remedy="Cast one of the two columns.")
     both = [column for column in side.columns if column in frame.columns and column != key]
     if both:
         remedy = "Drop the column from one of the two tables, or rename it."
         raise UserError(
             f"column {both[0]!r}",
-            expected="one table to hold it",
-            found=f"it in the interactions and the {what}",
+            expected="a column of one table only",
+            found=f"it in the interactions and in the {what}",
             remedy=remedy,
         )
     if isinstance(frame, pl.DataFrame):

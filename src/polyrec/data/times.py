@@ -1,4 +1,4 @@
-"""Time as numbers that can be compared: epoch numbers as they are, dates and times as microseconds."""
+"""Times as comparable numbers: epoch numbers unchanged, dates and times as microseconds."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from polars.exceptions import PolarsError
 from polyrec.core.errors import UserError
 
 NUMBER, NAIVE, ZONED = "number", "naive", "zoned"
-"""The three ways to tell time, which must not be mixed: a number, a time without zone, a time with zone (read as UTC)."""
+"""The three clocks, which must not be mixed: a number, a time without a zone, a time with a zone (read as UTC)."""
 
 _LARGEST = 2.0**63
-"""Whole numbers from here on have no 64 bits: they are compared as floats."""
+"""Whole numbers of this magnitude or more do not fit into 64 bits: they are compared as floats."""
 
 _OFFSET = r"(Z|[+-]\d{2}:?\d{2})$"
 
@@ -19,17 +19,17 @@ _OFFSET = r"(Z|[+-]\d{2}:?\d{2})$"
 def read_times(series: pl.Series, clock: str | None = None) -> tuple[pl.Series, str]:
     """Return a column of times as numbers, and its clock: `number`, `naive` or `zoned`.
 
-    Where `clock` is given, such as that of the training table, another one is refused. Nulls, NaN and strings of which only
-    some carry a zone are refused too.
+    Raises `UserError` for nulls, NaN, and strings of which only some have a zone. If `clock` is given, such as that of the
+    training table, it raises `UserError` for any other clock.
     """
-    found, values = _read(series)
+    column_clock, values = _read(series)
     if series.null_count():
         raise _problem(series, "a time in every row", f"null in {series.null_count()} rows", "Drop or fill these rows.")
-    if clock is not None and found != clock:
+    if clock is not None and column_clock != clock:
         described = {NUMBER: "numbers", NAIVE: "times without a time zone", ZONED: "times with a time zone"}
-        remedy = "Give both tables the same kind of time (`dt.replace_time_zone` adds a zone)."
-        raise _problem(series, f"{described[clock]}, as in training", described[found], remedy)
-    return values, found
+        remedy = "Use the same kind of time in both tables (`dt.replace_time_zone` adds a zone)."
+        raise _problem(series, f"{described[clock]}, as in training", described[column_clock], remedy)
+    return values, column_clock
 
 
 def _read(series: pl.Series) -> tuple[str, pl.Series]:
@@ -44,17 +44,19 @@ def _read(series: pl.Series) -> tuple[str, pl.Series]:
         return NUMBER, series.cast(pl.Int64)
     if series.dtype.is_float():
         if not series.is_finite().fill_null(True).all():
-            raise _problem(series, "finite times", "NaN or infinity", "Drop these rows or mend the times.")
-        whole = ((series == series.round()) & (series.abs() < _LARGEST)).all()
-        return NUMBER, series.cast(pl.Int64) if whole else series.cast(pl.Float64)
-    raise _problem(series, "numbers, dates or times", f"the type {series.dtype}", "Name the right column as `time`.")
+            raise _problem(series, "finite times", "NaN or infinity", "Drop these rows or fix the times.")
+        is_whole = ((series == series.round()) & (series.abs() < _LARGEST)).all()
+        return NUMBER, series.cast(pl.Int64) if is_whole else series.cast(pl.Float64)
+    raise _problem(series, "numbers, dates or times", f"the type {series.dtype}", "Declare the right column as `time`.")
 
 
 def _parse(series: pl.Series) -> pl.Series:
     zoned = series.str.contains(_OFFSET).drop_nulls()
     if zoned.any() and not zoned.all():
         found = f"{int(zoned.sum())} values with a time zone and {int((~zoned).sum())} without"
-        raise _problem(series, "times that all carry a zone, or none", found, "Write the zone in every row, such as +00:00.")
+        raise _problem(
+            series, "times that all have a zone, or all have none", found, "Write the zone in every row, such as +00:00."
+        )
     try:
         return series.str.to_datetime(time_zone="UTC") if zoned.any() else series.str.to_datetime()
     except PolarsError as error:

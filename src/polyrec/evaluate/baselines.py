@@ -1,17 +1,17 @@
-"""Predictions without a model: what every model must beat. Shape letters: N rows, I items, C classes."""
+"""Predictions without a model, which every model must beat. Shape letters: N rows, I items, C classes."""
 
 from __future__ import annotations
 
 import numpy as np
 
 SHRINKAGE = 10.0
-"""Rows at the global mean that each item's mean is mixed with."""
+"""Number of rows at the global mean that are added to each item."""
 
 
 def item_means(targets: np.ndarray, item_N: np.ndarray, items: int) -> np.ndarray:
     """Return the mean label of each item, (I,) or (I, C), shrunk to the global mean m: `(sum + 10 m) / (n + 10)`.
 
-    For a binary label this is popularity by rate; an item without rows has the global mean.
+    For a binary label, this is the item's rate; an item without rows has the global mean.
     """
     flat = targets.reshape(len(targets), -1).astype(float)
     mean_C = flat.mean(0)

@@ -1,4 +1,4 @@
-"""`Evaluation`: the figures of a model on labelled rows, for people and for programs."""
+"""`Evaluation`: the metrics of a model on labelled rows, as printed tables and as JSON."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from polyrec.evaluate.metrics.exposure import Exposure
 from polyrec.evaluate.printed import Printed, numbers
 
 _MOST_VALUES = 20
-"""Values of a column that are printed."""
+"""Maximum number of values of a column that are printed."""
 
 Interval = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Slice:
-    """The rows of one value of a column, judged apart."""
+    """Metrics on the rows with one value of a column."""
 
     value: str
     rows: int
@@ -33,46 +33,48 @@ class Slice:
 
 @dataclass(frozen=True)
 class Evaluation(Printed):
-    """Metrics by task and of the fused ranking. `print` shows tables; `to_dict` is for JSON."""
+    """Metrics by task and of the fused ranking. `print` shows tables; `to_dict` returns JSON values."""
 
     tasks: Mapping[str, Mapping[str, float]]
     """Metric values by task."""
     fusion: Mapping[str, float]
-    """Ranking metrics of the fused score over the whole catalogue; empty where nothing is ranked."""
+    """Ranking metrics of the fused score over the entire catalogue; empty if nothing is ranked."""
     rows: int
     """Rows of the table."""
     observed: Mapping[str, int]
     """Rows with an observed label, by task."""
     intervals: Mapping[str, Mapping[str, Interval]] = field(default_factory=dict)
-    """95 % bootstrap intervals by task, and under `fusion`; empty unless asked for."""
+    """95 % bootstrap intervals by task, and under `fusion`; empty unless requested."""
     slices: Mapping[str, tuple[Slice, ...]] = field(default_factory=dict)
-    """Metrics for the values of columns; empty unless asked for."""
+    """Metrics by column and value; empty unless requested."""
     fusion_cost: Mapping[str, Mapping[str, Cost]] = field(default_factory=dict)
-    """What the fused order of each user's rows costs a task, by task and metric; empty without users or a score."""
+    """Cost of the fused order of each user's rows, by task and metric; empty without users or a score."""
     beyond_accuracy: Mapping[str, float] = field(default_factory=dict)
-    """What the lists by the fused score are like: diversity, novelty, popularity; empty where nothing is ranked."""
+    """Diversity, novelty and popularity of the lists by the fused score; empty if nothing is ranked."""
     exposure: Mapping[str, tuple[Exposure, ...]] = field(default_factory=dict)
-    """Who is shown, by column of the items; empty unless asked for."""
+    """Exposure of item groups, by column of the items; empty unless requested."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the figures as JSON values; an undefined metric is None."""
-        told: dict[str, Any] = {"tasks": self.tasks, "fusion": self.fusion, "rows": self.rows, "observed": self.observed}
+        """Return the metrics as JSON values; an undefined metric is None."""
+        document: dict[str, Any] = {"tasks": self.tasks, "fusion": self.fusion, "rows": self.rows, "observed": self.observed}
         if self.intervals:
-            told["intervals"] = self.intervals
+            document["intervals"] = self.intervals
         if self.fusion_cost:
-            told["fusion_cost"] = {
-                task: {name: asdict(cost) for name, cost in own.items()} for task, own in self.fusion_cost.items()
+            document["fusion_cost"] = {
+                task: {name: asdict(cost) for name, cost in costs.items()} for task, costs in self.fusion_cost.items()
             }
         if self.beyond_accuracy:
-            told["beyond_accuracy"] = self.beyond_accuracy
+            document["beyond_accuracy"] = self.beyond_accuracy
         if self.exposure:
-            told["exposure"] = {column: [asdict(own) for own in found] for column, found in self.exposure.items()}
-        if self.slices:
-            told["slices"] = {
-                column: [{"value": s.value, "rows": s.rows, "tasks": s.tasks} for s in found]
-                for column, found in self.slices.items()
+            document["exposure"] = {
+                column: [asdict(exposure) for exposure in exposures] for column, exposures in self.exposure.items()
             }
-        plain = as_json(told)
+        if self.slices:
+            document["slices"] = {
+                column: [{"value": s.value, "rows": s.rows, "tasks": s.tasks} for s in slices]
+                for column, slices in self.slices.items()
+            }
+        plain = as_json(document)
         assert isinstance(plain, dict)
         return plain
 
@@ -88,11 +90,11 @@ class Evaluation(Printed):
         if self.fusion:
             yield self._ranking_table("fused ranking", self.fusion, "fusion")
         if self.beyond_accuracy:
-            yield self._ranking_table("its lists", self.beyond_accuracy, "beyond_accuracy")
-        yield from (_exposure_table(column, found) for column, found in self.exposure.items())
+            yield self._ranking_table("recommended lists", self.beyond_accuracy, "beyond_accuracy")
+        yield from (_exposure_table(column, exposures) for column, exposures in self.exposure.items())
         if self.fusion_cost:
             yield self._cost_table()
-        yield Group(*(self._slice_table(column, found) for column, found in self.slices.items()))
+        yield Group(*(self._slice_table(column, slices) for column, slices in self.slices.items()))
 
     def _interval(self, task: str, name: str) -> tuple[str, ...]:
         if not self.intervals:
@@ -108,7 +110,7 @@ class Evaluation(Printed):
 
     def _cost_table(self) -> Table:
         interval = "95 % interval" if self.intervals else None
-        table = Table("cost of the fusion", "metric", *numbers("fused order", "own order", "difference", interval))
+        table = Table("cost of the fusion", "metric", *numbers("fused order", "task order", "difference", interval))
         for task, costs in self.fusion_cost.items():
             for position, (name, cost) in enumerate(costs.items()):
                 bounds = (_range(cost.low, cost.high),) if self.intervals else ()
@@ -119,9 +121,9 @@ class Evaluation(Printed):
     def _slice_table(self, column: str, slices: tuple[Slice, ...]) -> Table:
         heads = [(task, next(iter(metrics))) for task, metrics in self.tasks.items() if metrics]
         table = Table(Column(Text(column)), *numbers("rows", *(f"{task} {metric}" for task, metric in heads)))
-        for found in slices:
-            values = (found.tasks.get(task, {}).get(metric, math.nan) for task, metric in heads)
-            table.add_row(Text(found.value), f"{found.rows:,}", *map(_number, values))
+        for part in slices:
+            values = (part.tasks.get(task, {}).get(metric, math.nan) for task, metric in heads)
+            table.add_row(Text(part.value), f"{part.rows:,}", *map(_number, values))
         return table
 
 
@@ -129,10 +131,10 @@ def _number(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.4f}"
 
 
-def _exposure_table(column: str, found: tuple[Exposure, ...]) -> Table:
+def _exposure_table(column: str, exposures: tuple[Exposure, ...]) -> Table:
     table = Table(Column(Text(column)), *numbers("exposure", "of the catalogue", "of the training rows"))
-    for own in found[:_MOST_VALUES]:
-        table.add_row(Text(own.value), *(f"{share:.1%}" for share in (own.exposure, own.catalogue, own.training)))
+    for row in exposures[:_MOST_VALUES]:
+        table.add_row(Text(row.value), *(f"{share:.1%}" for share in (row.exposure, row.catalogue, row.training)))
     return table
 
 

@@ -1,6 +1,6 @@
-"""The Pareto front: trials that none beats in everything, and which of them to take.
+"""The Pareto front: trials that no other trial dominates, and a choice among them.
 
-Shape letters: N trials, M objectives; all values are such that higher is better.
+Shape letters: N trials, M objectives; for all values, higher is better.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def pareto_front(values_NM: np.ndarray) -> np.ndarray:
-    """Return which trials (N,) none dominates: another is at least as good in every objective and better in one."""
+    """Return a mask (N,) of the non-dominated trials: a dominating one is as good in all objectives and better in one."""
     as_good_NN = (values_NM[:, None] >= values_NM[None]).all(2)
     better_NN = (values_NM[:, None] > values_NM[None]).any(2)
     dominated_N: np.ndarray = np.any(as_good_NN & better_NN, axis=0)
@@ -17,10 +17,10 @@ def pareto_front(values_NM: np.ndarray) -> np.ndarray:
 
 
 def compromise(values_NM: np.ndarray) -> int:
-    """Return the trial of the front that lies nearest to the best value of every objective at once.
+    """Return the trial of the front that is nearest to the point with the best value of every objective.
 
     Distances are Euclidean, each objective in units of its range over the front, so that no unit outweighs another (the
-    compromise solution of Yu, Management Science 1973). Of equally near ones the first.
+    compromise solution of Yu, Management Science 1973). Among equally near trials, the first is returned.
     """
     front = np.flatnonzero(pareto_front(values_NM))
     best_M, worst_M = values_NM[front].max(0), values_NM[front].min(0)

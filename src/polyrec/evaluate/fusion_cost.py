@@ -1,4 +1,4 @@
-"""What a fusion costs a task: each user's rows ordered by the fused score, beside the order by the task's own prediction.
+"""Cost of a fusion for a task: metrics of each user's rows ordered by the fused score, and by the task's prediction.
 
 Shape letters: N rows, U users.
 """
@@ -21,13 +21,13 @@ class Cost:
     fused: float
     """Under the order by the fused score."""
     own: float
-    """Under the order by the task's own prediction."""
+    """Under the order by the task's prediction."""
     difference: float
-    """The former minus the latter: below 0 the fusion gives this task's order up for those of others."""
+    """`fused - own`: below 0, the fusion sacrifices the order of this task to those of other tasks."""
     low: float
-    """Lower end of the difference's 95 % interval, users drawn with replacement for both orders at once; NaN without one."""
+    """Lower end of the 95 % bootstrap interval of the difference, both orders on the same resampled users; NaN without one."""
     high: float
-    """Its upper end."""
+    """Upper end of the interval."""
 
 
 def fusion_cost(
@@ -39,26 +39,27 @@ def fusion_cost(
     resamples: int,
     seed: int,
 ) -> dict[str, Cost]:
-    """Return the cost in `gauc` and in `ndcg@k`, both by the task's label, of ordering users' rows by the fused score.
+    """Return the cost of ordering each user's rows by the fused score, in `gauc` and `ndcg@k` of the task's label.
 
-    `gauc` is the share of a user's pairs of rows with different labels that are in order, ties half, averaged over users
-    weighted by their rows: GAUC (Zhou et al., KDD 2018) where labels are 0 and 1, and the same for grades and numbers. The gain
-    of `ndcg@k` is the label itself; it is averaged over users who have a label above 0. Both are NaN where no user counts, or
-    where a score or prediction is no number.
+    `gauc` is the share of a user's pairs of rows with different labels that are in order, ties counting half, averaged over
+    users weighted by their rows: GAUC (Zhou et al., KDD 2018) for labels 0 and 1, and its analogue for grades and numbers. The
+    gain of `ndcg@k` is the label itself; the mean is over users with a label above 0. Both are NaN if no user counts, or if a
+    score or prediction is NaN.
     """
     names = ("gauc", *(f"ndcg@{k}" for k in ks))
     if np.isnan(score_N).any() or np.isnan(prediction_N).any():
         return dict.fromkeys(names, Cost(*[float("nan")] * 5))
     user = np.unique(user_N, return_inverse=True)[1]
     rows_U = np.bincount(user).astype(float)
-    found = {}
+    costs = {}
     for name in names:
-        fused_U, own_U = (_values(name, order_N, target_N, user) for order_N in (score_N, prediction_N))
+        fused_U, predicted_U = (_values(name, order_N, target_N, user) for order_N in (score_N, prediction_N))
         weight_U = rows_U if name == "gauc" else np.ones(len(rows_U))
-        low, high = mean_interval(fused_U - own_U, resamples, seed, weight_U) if resamples else (float("nan"), float("nan"))
-        fused, own = _mean(fused_U, weight_U), _mean(own_U, weight_U)
-        found[name] = Cost(fused, own, fused - own, low, high)
-    return found
+        difference_U = fused_U - predicted_U
+        low, high = mean_interval(difference_U, resamples, seed, weight_U) if resamples else (float("nan"), float("nan"))
+        fused, predicted = _mean(fused_U, weight_U), _mean(predicted_U, weight_U)
+        costs[name] = Cost(fused, predicted, fused - predicted, low, high)
+    return costs
 
 
 def _values(name: str, order_N: np.ndarray, target_N: np.ndarray, user: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What is printed as tables: in a terminal by rich, and as plain text everywhere else."""
+"""Results that print as tables: by rich in a terminal, and as plain text everywhere else."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.text import Text
 
 
 class Printed:
-    """Figures whose text is what `__rich_console__` renders."""
+    """A result whose text is the output of `__rich_console__`."""
 
     def __str__(self) -> str:
         """Return the tables as plain text."""
@@ -25,5 +25,5 @@ class Printed:
 
 
 def numbers(*titles: str | None) -> list[Any]:
-    """Return columns of numbers, those alone that have a title."""
+    """Return columns of numbers, one per title that is not None."""
     return [Column(Text(title), justify="right") for title in titles if title is not None]

@@ -1,6 +1,6 @@
-"""Blocks of rows, read from a file of columns into memory of their own: how a table that is too large for memory is met.
+"""Reads blocks of rows from a file of columns into separate memory, for a table that is too large for memory.
 
-Mapping them instead would bring in far more than was asked for, where the system keeps files in large pages.
+Memory mapping would load far more than requested on systems that cache files in large pages.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from polyrec.prepare.columns_file import Place
 
 
 class BlockReader:
-    """Reads blocks of prepared rows. What all rows share (texts, the elements of histories) stays mapped.
+    """Reads blocks of prepared rows. Data that all rows share (texts, the elements of histories) stays mapped.
 
-    The file is held open, so that it can be read even when its folder has been removed.
+    The file stays open, so that it can be read even after its folder has been removed.
     """
 
     def __init__(self, path: Path, tree: Mapping[str, Any], mapped: Prepared) -> None:
@@ -33,18 +33,19 @@ class BlockReader:
         weakref.finalize(self, os.close, self.file)
 
     def __call__(self, ranges: Ranges, before: Prepared | None) -> Prepared:
-        """Return the rows of some ranges, one below the other, after some rows that are in memory already."""
+        """Return the rows of some ranges, concatenated, after the rows `before`, which are already in memory."""
         tree, mapped = self.tree, self.mapped
         columns = {
-            name: self._column(own, mapped.columns[name], ranges, None if before is None else before.columns[name])
-            for name, own in tree["columns"].items()
+            name: self._column(column, mapped.columns[name], ranges, None if before is None else before.columns[name])
+            for name, column in tree["columns"].items()
         }
         targets = {
-            name: self._rows(own, ranges, None if before is None else before.targets[name])
-            for name, own in tree["targets"].items()
+            name: self._rows(place, ranges, None if before is None else before.targets[name])
+            for name, place in tree["targets"].items()
         }
         masks = {
-            name: self._rows(own, ranges, None if before is None else before.masks[name]) for name, own in tree["masks"].items()
+            name: self._rows(place, ranges, None if before is None else before.masks[name])
+            for name, place in tree["masks"].items()
         }
         group_N = None
         if tree["group"] is not None:
@@ -74,28 +75,28 @@ class BlockReader:
 
     def _ragged(self, tree: Mapping[str, Any], ranges: Ranges, before: batch.Ragged | None) -> batch.Ragged:
         offsets = [self._rows(tree["offsets"], [(start, stop + 1)], None) for start, stop in ranges]
-        inside = [(int(own[0]), int(own[-1])) for own in offsets]
-        values = self._rows(tree["values"], inside, None if before is None else before.values)
-        lengths = [own.diff() for own in ([] if before is None else [before.offsets]) + offsets]
+        value_ranges = [(int(part[0]), int(part[-1])) for part in offsets]
+        values = self._rows(tree["values"], value_ranges, None if before is None else before.values)
+        lengths = [part.diff() for part in ([] if before is None else [before.offsets]) + offsets]
         return batch.Ragged(values, torch.cat([torch.zeros(1, dtype=torch.int64), torch.cumsum(torch.cat(lengths), 0)]))
 
     def _rows(self, place: Place, ranges: Sequence[tuple[int, int]], before: Tensor | None) -> Tensor:
         offset, kind, shape = place
         head = 0 if before is None else len(before)
-        found = np.empty((head + sum(stop - start for start, stop in ranges), *shape[1:]), kind)
+        rows = np.empty((head + sum(stop - start for start, stop in ranges), *shape[1:]), kind)
         if before is not None:
-            found[:head] = before.numpy()
+            rows[:head] = before.numpy()
         for start, stop in ranges:
-            own = found[head : head + stop - start]
+            block = rows[head : head + stop - start]
             head += stop - start
-            if own.nbytes:
-                self._fill(own.reshape(-1).view(np.uint8).data, offset + start * (own.nbytes // len(own)))
-        return torch.from_numpy(found)
+            if block.nbytes:
+                self._fill(block.reshape(-1).view(np.uint8).data, offset + start * (block.nbytes // len(block)))
+        return torch.from_numpy(rows)
 
-    def _fill(self, place: memoryview, offset: int) -> None:
-        """Read bytes from the file until the place is full; one reading gives 2 GiB at most."""
-        while len(place):
-            count = os.preadv(self.file, [place], offset)
+    def _fill(self, buffer: memoryview, offset: int) -> None:
+        """Read bytes from the file until the buffer is full; one system call reads at most 2 GiB."""
+        while len(buffer):
+            count = os.preadv(self.file, [buffer], offset)
             if count == 0:
-                raise OSError("a prepared table ends too early; it was changed while it was read")
-            place, offset = place[count:], offset + count
+                raise OSError("a prepared table ends too early: its file changed while it was read")
+            buffer, offset = buffer[count:], offset + count

@@ -1,4 +1,4 @@
-"""Tensors in a file, one below the other, mapped into memory; and prepared rows as a tree of places in such a file."""
+"""Tensors in one file, mapped into memory; and prepared rows as a tree of tensor positions in such a file."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from polyrec.core.batch import Column
 from polyrec.data.prepared import Items, Prepared
 
 ALIGNMENT = 64
-"""Bytes at a multiple of which every tensor starts."""
+"""Alignment in bytes of the start of every tensor."""
 
 Place = list[Any]
-"""Where a tensor lies: offset in bytes, type, shape."""
+"""Position of a tensor in the file: offset in bytes, type, shape."""
 
 _COLUMNS: dict[str, Callable[..., Column]] = {
     kind.__name__: kind for kind in (batch.Dense, batch.Indexed, batch.Lookup, batch.Paired, batch.Ragged, batch.Sequence)
@@ -30,7 +30,7 @@ _COLUMNS: dict[str, Callable[..., Column]] = {
 
 
 class ColumnsWriter:
-    """Writes tensors to a file and hands them back mapped, so that no tensor need stay in memory."""
+    """Writes tensors to a file and returns them mapped from it, so that no tensor has to stay in memory."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.file = path, path.open("wb")
@@ -50,12 +50,12 @@ class ColumnsWriter:
         return mapped
 
     def _mapped(self, tensor: Tensor, offset: int) -> Tensor:
-        """Map what was just written, without holding a file open for each tensor; a private mapping would ask for memory."""
+        """Map the tensor just written, without an open file per tensor; a private mapping would reserve memory."""
         if tensor.numel() == 0:
             return tensor.clone()
         end = self.file.tell()
-        whole = torch.from_file(str(self.path), shared=True, size=end, dtype=torch.uint8)
-        return whole[offset:end].view(tensor.dtype).view(tensor.shape)
+        bytes_of_file = torch.from_file(str(self.path), shared=True, size=end, dtype=torch.uint8)
+        return bytes_of_file[offset:end].view(tensor.dtype).view(tensor.shape)
 
     def __enter__(self) -> ColumnsWriter:
         return self
@@ -65,7 +65,7 @@ class ColumnsWriter:
         self.places.clear()
 
     def tree(self, prepared: Prepared) -> dict[str, Any]:
-        """Return where all parts of prepared rows lie; every tensor of them was written here."""
+        """Return the positions of all tensors of prepared rows; this writer must have written each of them."""
         parts = {
             "columns": {name: self._column(column) for name, column in prepared.columns.items()},
             "targets": {name: self.place(target) for name, target in prepared.targets.items()},
@@ -79,24 +79,24 @@ class ColumnsWriter:
         return parts
 
     def place(self, tensor: Tensor) -> Place:
-        """Return where a tensor lies that was written here."""
+        """Return the position of a tensor that this writer wrote."""
         return self.places[id(tensor)][1]
 
     def _column(self, column: Column) -> dict[str, Any]:
         assert type(column).__name__ in _COLUMNS, f"a column of the kind {type(column).__name__} cannot be written"
-        own = {part.name: getattr(column, part.name) for part in fields(column)}  # type: ignore[arg-type]
-        places = {name: self.place(part) if isinstance(part, Tensor) else self._column(part) for name, part in own.items()}
+        parts = {field.name: getattr(column, field.name) for field in fields(column)}  # type: ignore[arg-type]
+        places = {name: self.place(part) if isinstance(part, Tensor) else self._column(part) for name, part in parts.items()}
         return {"kind": type(column).__name__, **places}
 
 
 def read_tree(file: IO[bytes], tree: Mapping[str, Any]) -> Prepared:
-    """Map prepared rows from a file, never to be written to; pages are read when they are met."""
-    whole = _map(file)
+    """Map prepared rows from a file, read-only; pages are loaded on first access."""
+    bytes_of_file = _map(file)
 
     def tensor(place: Place) -> Tensor:
         offset, kind, shape = place
         end = offset + int(np.prod(shape)) * np.dtype(kind).itemsize
-        return whole[offset:end].view(getattr(torch, kind)).view(shape)
+        return bytes_of_file[offset:end].view(getattr(torch, kind)).view(shape)
 
     prepared = Prepared(
         _each(tree["columns"], lambda column: _read_column(column, tensor)),
@@ -111,7 +111,7 @@ def read_tree(file: IO[bytes], tree: Mapping[str, Any]) -> Prepared:
 
 
 def _map(file: IO[bytes]) -> Tensor:
-    """Map a whole file as bytes, for reading alone: where it might be written to, the system sets memory aside for it."""
+    """Map an entire file as bytes, read-only: the system reserves memory for a writable mapping."""
     if os.fstat(file.fileno()).st_size == 0:
         return torch.zeros(0, dtype=torch.uint8)
     with warnings.catch_warnings():
@@ -121,8 +121,8 @@ def _map(file: IO[bytes]) -> Tensor:
 
 def _read_column(tree: Mapping[str, Any], tensor: Callable[[Place], Tensor]) -> Column:
     parts = {name: part for name, part in tree.items() if name != "kind"}
-    read = {name: tensor(part) if isinstance(part, list) else _read_column(part, tensor) for name, part in parts.items()}
-    return _COLUMNS[tree["kind"]](**read)
+    values = {name: tensor(part) if isinstance(part, list) else _read_column(part, tensor) for name, part in parts.items()}
+    return _COLUMNS[tree["kind"]](**values)
 
 
 def _each(tree: Mapping[str, Any], read: Callable[[Any], Any]) -> dict[str, Any]:

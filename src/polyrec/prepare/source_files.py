@@ -1,4 +1,4 @@
-"""`SourceFiles`: the files that a fit reads, where it reads nothing but files, and what their content is."""
+"""`SourceFiles`: the files that a fit reads, if it reads only files, and the digests of their content."""
 
 from __future__ import annotations
 
@@ -20,46 +20,45 @@ _DATA, _VALIDATION = "data", "validation"
 
 @dataclass(frozen=True)
 class SourceFiles:
-    """The files of each table of a fit, by the table's role; rows are Parquet, side tables may be any files."""
+    """The files of each table of a fit, by the table's role; rows are Parquet files, side tables files of any type."""
 
     files: Mapping[str, list[Path]]
 
     @staticmethod
     def of(data: Source | Tables, validation: Source | None) -> SourceFiles | None:
-        """Return the files of some tables; None where one of them is no file, or rows are not Parquet."""
+        """Return the files of some tables; None if one of them is not a file, or if rows are not Parquet."""
         sides = {"users": data.users, "items": data.items} if isinstance(data, Tables) else {}
         rows = {_DATA: data.interactions if isinstance(data, Tables) else data, _VALIDATION: validation}
         files = {role: parquet_files(source) for role, source in rows.items() if source is not None}
         files |= {role: plain_files(source) for role, source in sides.items() if source is not None}
-        found = {role: paths for role, paths in files.items() if paths}
-        return SourceFiles(found) if len(found) == len(files) else None
+        known = {role: paths for role, paths in files.items() if paths}
+        return SourceFiles(known) if len(known) == len(files) else None
 
     @property
     def size(self) -> int:
-        """Bytes of the rows."""
+        """Total bytes of the files of rows."""
         return sum(path.stat().st_size for role in (_DATA, _VALIDATION) for path in self.files.get(role, []))
 
     @cached_property
     def digests(self) -> dict[str, str]:
-        """SHA-256 of each table."""
+        """SHA-256 of each table, by its role."""
         return {role: digest(paths) for role, paths in self.files.items()}
 
     @property
     def of_data(self) -> str:
         """SHA-256 of all but the validation table."""
-        found = {role: own for role, own in self.digests.items() if role != _VALIDATION}
-        return found[_DATA] if len(found) == 1 else hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
+        parts = {role: sha256 for role, sha256 in self.digests.items() if role != _VALIDATION}
+        return parts[_DATA] if len(parts) == 1 else hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     @property
     def of_validation(self) -> str | None:
-        """SHA-256 of the validation table, where there is one."""
+        """SHA-256 of the validation table; None without one."""
         return self.digests.get(_VALIDATION)
 
     def check_unchanged(self) -> None:
-        """Raise `UserError` where a file is no longer what it was when its digest was asked for first."""
+        """Raise `UserError` if a file has changed since its digest was first computed."""
         for role, paths in self.files.items():
             if digest(paths) != self.digests[role]:
-                thing, remedy = f"{role} '{paths[0]}'", "Try again once it is written."
-                raise UserError(
-                    thing, expected="files that stay as they are", found="a change while it was read", remedy=remedy
-                )
+                thing, remedy = f"{role} '{paths[0]}'", "Try again once the files are completely written."
+                expected = "files that do not change while they are read"
+                raise UserError(thing, expected=expected, found="a change", remedy=remedy)

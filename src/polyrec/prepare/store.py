@@ -1,4 +1,4 @@
-"""The store of prepared tables: one folder a stage, named by all that it depends on, the least recently used removed first."""
+"""The store of prepared tables: one folder per stage, named by a hash of its inputs; the least recently used go first."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from polyrec.prepare.stage import Stage
 from polyrec.prepare.stage_folder import Prepare, read_stage, write_stage
 
 FORMAT = 1
-"""Part of every key: raised when the layout of a folder changes, or what a feature or task makes of a table."""
+"""Part of every key: incremented when the layout of a folder changes, or the way that a feature or task encodes a table."""
 
 LIMIT = 64
-"""Size in GiB that all prepared tables together may have, unless POLYREC_PREPARED_GIB says otherwise."""
+"""Maximum total size of all prepared tables in GiB, unless POLYREC_PREPARED_GIB sets another."""
 
 _USED_FILE = "used"
 _ABANDONED = 86_400
-"""Seconds after which a folder that was never finished is removed."""
+"""Age in seconds from which an unfinished folder is removed."""
 
 
 def prepared_folder() -> Path:
@@ -35,24 +35,24 @@ def prepared_folder() -> Path:
 
 
 def limit() -> int:
-    """Return how many bytes all prepared tables together may have; 0 where none are to be kept."""
-    told = os.environ.get(PREPARED_VARIABLE, "")
+    """Return the maximum total size of all prepared tables in bytes; 0 if none are kept."""
+    setting = os.environ.get(PREPARED_VARIABLE, "")
     try:
-        return int(float(told or LIMIT) * 2**30)
+        return int(float(setting or LIMIT) * 2**30)
     except ValueError as error:
-        expected, remedy = "a size in GiB, 0 for none", f"Set it to a number, or unset it for {LIMIT}."
+        expected, remedy = "a size in GiB, or 0 to keep none", f"Set it to a number, or unset it for {LIMIT} GiB."
         raise UserError(
-            f"environment variable {PREPARED_VARIABLE}", expected=expected, found=repr(told), remedy=remedy
+            f"environment variable {PREPARED_VARIABLE}", expected=expected, found=repr(setting), remedy=remedy
         ) from error
 
 
-def key_of(told: Mapping[str, Any]) -> str:
-    """Return the key of a stage, from all that it depends on."""
-    return hashlib.sha256(json.dumps([FORMAT, told], sort_keys=True).encode()).hexdigest()
+def key_of(inputs: Mapping[str, Any]) -> str:
+    """Return the key of a stage, a hash of all its inputs."""
+    return hashlib.sha256(json.dumps([FORMAT, inputs], sort_keys=True).encode()).hexdigest()
 
 
 def find_stage(key: str) -> Stage | None:
-    """Return a stage that was prepared earlier; None where there is none, or none that is whole."""
+    """Return a stage that was prepared earlier; None if there is none, or if it is incomplete."""
     folder = prepared_folder() / key
     try:
         stage = read_stage(folder)
@@ -63,9 +63,9 @@ def find_stage(key: str) -> Stage | None:
 
 
 def make_stage(key: str, prepare: Prepare) -> Stage:
-    """Prepare a stage in the store. Where another process has prepared the same meanwhile, either of the two stays.
+    """Prepare a stage in the store. If another process prepares the same stage meanwhile, either of the two is kept.
 
-    Raises `OSError` where the store cannot be written.
+    Raises `OSError` if the store cannot be written.
     """
     folder = prepared_folder() / key
     try:
@@ -79,24 +79,24 @@ def make_stage(key: str, prepare: Prepare) -> Stage:
     remove_least_used(keep=key)
     stage = find_stage(key)
     if stage is None:
-        raise OSError(f"'{folder}' was written and cannot be read")
+        raise OSError(f"'{folder}' was written but cannot be read")
     return stage
 
 
 def remove_least_used(keep: str) -> None:
-    """Remove the least recently used tables beyond the limit, all but one that is in use now; and what was never finished."""
-    found = []
+    """Remove the least recently used tables beyond the limit, except `keep`, and abandoned unfinished folders."""
+    tables = []
     for folder in prepared_folder().iterdir():
         try:
             if (folder / MANIFEST_FILE).exists() and not folder.name.startswith("."):
                 size = sum(path.stat().st_size for path in folder.iterdir())
-                found.append(((folder / _USED_FILE).stat().st_mtime, size, folder))
+                tables.append(((folder / _USED_FILE).stat().st_mtime, size, folder))
             elif time.time() - folder.stat().st_mtime > _ABANDONED:
                 shutil.rmtree(folder, ignore_errors=True)
         except OSError:
             continue
-    total = sum(size for _, size, _ in found)
-    for _, size, folder in sorted(found):
+    total = sum(size for _, size, _ in tables)
+    for _, size, folder in sorted(tables):
         if total > limit() and folder.name != keep:
             shutil.rmtree(folder, ignore_errors=True)
             total -= size

@@ -128,7 +128,7 @@ class TestRefused:
         ],
     )
     def test_what_is_too_much(self, sql: str, most: int):
-        with pytest.raises(UserError, match=f"{most:,} .* at most"):
+        with pytest.raises(UserError, match=f"expected an expression of at most {most:,} "):
             evaluate(FRAME, sql, "condition")
 
     @pytest.mark.parametrize("joint", [" AND ", " OR ", "-", "/", " = "])
@@ -216,8 +216,8 @@ class TestAllowed:
         ],
     )
     def test_values(self, sql: str, values: list):
-        found = evaluate(FRAME, sql, "expression").to_list()
-        assert found == (pytest.approx(values) if isinstance(values[0], float) else values)
+        result = evaluate(FRAME, sql, "expression").to_list()
+        assert result == (pytest.approx(values) if isinstance(values[0], float) else values)
 
     @pytest.mark.parametrize("sql", ["n", "n + 1 >= 2", "s LIKE 'a%'", "CASE WHEN yes THEN n END", "CAST(n AS VARCHAR)", "- n"])
     def test_what_is_read_means_what_was_written(self, sql: str):
@@ -228,11 +228,11 @@ class TestAllowed:
         assert columns_of("lower(s) = 'n' AND \"like\" IN (n, 1)", "it") == ("s", "like", "n")
 
     def test_every_function_and_type_is_one_of_polars(self):
-        told = {"cast": "CAST(n AS int)", "try_cast": "TRY_CAST(n AS int)", "extract": "EXTRACT(year FROM day)"}
-        told["position"] = "POSITION('a' IN s)"
+        calls = {"cast": "CAST(n AS int)", "try_cast": "TRY_CAST(n AS int)", "extract": "EXTRACT(year FROM day)"}
+        calls["position"] = "POSITION('a' IN s)"
         for name in FUNCTIONS:
             arguments = ("", "n", "n, 1", "s, 'a'", "s, '%Y'", "yes, 1, 2", "'year', day")
-            assert any(_is_known(told.get(name, f"{name}({own})")) for own in arguments), name
+            assert any(_is_known(calls.get(name, f"{name}({argument})")) for argument in arguments), name
         for name in TYPES:
             assert _is_known(f"n::{name}"), name
 

@@ -1,4 +1,4 @@
-"""Digests of files: what hashlib says, read once."""
+"""Digests of files equal those of hashlib, and unchanged files are read once."""
 
 import hashlib
 import json

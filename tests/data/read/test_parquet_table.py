@@ -1,4 +1,4 @@
-"""Tables in Parquet files that hand out columns: the same values as the files read whole."""
+"""Tables in Parquet files whose columns are read on demand have the same values as the files read at once."""
 
 from pathlib import Path
 
@@ -61,7 +61,7 @@ def test_files_that_differ_or_are_broken_are_refused(folder: Path):
     with pytest.raises(UserError, match=r"column 'id': expected one type in all files, found Int64 in .*1\.parquet"):
         ParquetTable.open(parquet_files(folder))
     (folder / "3.parquet").write_bytes(b"PAR1 and then nothing of it")
-    with pytest.raises(UserError, match=r"3\.parquet.*expected a whole Parquet file"):
+    with pytest.raises(UserError, match=r"3\.parquet.*expected a complete Parquet file"):
         ParquetTable.open(parquet_files(folder))
 
 
@@ -81,7 +81,7 @@ def test_a_file_that_has_fewer_rows_by_now_is_refused(folder: Path):
     table = ParquetTable.open(parquet_files(folder))
     table.select(["id"])
     FRAME[:1].write_parquet(folder / "1.parquet")
-    with pytest.raises(UserError, match=r"1\.parquet': expected its 6 rows, found 3 later"):
+    with pytest.raises(UserError, match=r"1\.parquet': expected 6 rows, as when it was opened, found 3"):
         table.select(["word"])
 
 

@@ -54,16 +54,19 @@ class TestFrames:
     @pytest.mark.parametrize(
         ("source", "message"),
         [
-            (pd.DataFrame({"n": [1, 2], "mixed": ["one", 2]}), "expected columns that fit Arrow, found .*column mixed"),
-            (pd.DataFrame([[1, 2]], columns=[1, "1"]), "column '1' of the data: expected it once"),
-            (pa.table([[1], [2], [3]], names=["a", "a", "a"]), "column 'a' of the data: expected it once, found it 3 times"),
+            (pd.DataFrame({"n": [1, 2], "mixed": ["one", 2]}), "expected columns that convert to Arrow, found .*column mixed"),
+            (pd.DataFrame([[1, 2]], columns=[1, "1"]), "column '1' of the data: expected one column of this name"),
+            (
+                pa.table([[1], [2], [3]], names=["a", "a", "a"]),
+                "column 'a' of the data: expected one column of this name, found 3",
+            ),
             (pl.LazyFrame({"a": [1]}).select("b"), 'found unable to find column "b"'),
             (pl.scan_csv("nowhere.csv"), "expected a lazy frame that can be collected, found No such file"),
             (pl.DataFrame(), "expected a table with rows, found 0 rows and 0 columns"),
             (FRAME.clear(), "found 0 rows and 3 columns"),
             (pa.table({"id": pa.array([], pa.int64())}), "found 0 rows"),
-            (pd.DataFrame({"id": [1, "one"]}), "expected columns that fit Arrow"),
-            (pd.DataFrame([[1, 2]], columns=["a", "a"]), "column 'a' of the data: expected it once"),
+            (pd.DataFrame({"id": [1, "one"]}), "expected columns that convert to Arrow"),
+            (pd.DataFrame([[1, 2]], columns=["a", "a"]), "column 'a' of the data: expected one column of this name"),
             ({"id": [1]}, "expected a path, a Query, or a frame .* found a dict"),
             (3, "found a int"),
         ],
@@ -157,7 +160,7 @@ class TestFiles:
             read("id,stars\n" + "1,2\n" * 2000)
 
     def test_a_uri_in_place_of_a_path_is_not_shown(self):
-        with pytest.raises(UserError, match=r"found a URI of 'postgresql'\. Read a database with Query") as caught:
+        with pytest.raises(UserError, match=r"found a URI with the scheme 'postgresql'\. Read a database with Query") as caught:
             read("postgresql://reader:s3cret@localhost/shop")
         assert "s3cret" not in str(caught.value)
 
@@ -209,14 +212,14 @@ class TestFiles:
     @pytest.mark.parametrize(
         ("name", "content", "message"),
         [
-            ("a.csv", b"a,b,a\n1,2,3\n", "expected it once, found it twice"),
-            ("a.csv", b"caf\xe9,b\n1,2\n", "expected a whole .csv file.*UTF-8"),
-            ("a.csv", "a,b\n1,2\n".encode("utf-16"), "expected a whole .csv file.*UTF-8"),
+            ("a.csv", b"a,b,a\n1,2,3\n", "expected one column of this name, found 2"),
+            ("a.csv", b"caf\xe9,b\n1,2\n", "expected a complete .csv file.*UTF-8"),
+            ("a.csv", "a,b\n1,2\n".encode("utf-16"), "expected a complete .csv file.*UTF-8"),
             ("a.parquet", b"PAR1 and then nothing of it", "expected a whole Parquet file"),
-            ("a.arrow", b"not arrow", "expected a whole .arrow file"),
-            ("a.csv", b"a,b\n\xff\xfe,2\n", "expected a whole .csv file"),
-            ("a.csv", b"", "expected a whole .csv file"),
-            ("a.xlsx", b"x", "expected one of .parquet, .csv.*found the ending '.xlsx'"),
+            ("a.arrow", b"not arrow", "expected a complete .arrow file"),
+            ("a.csv", b"a,b\n\xff\xfe,2\n", "expected a complete .csv file"),
+            ("a.csv", b"", "expected a complete .csv file"),
+            ("a.xlsx", b"x", "expected a name that ends in one of .parquet, .csv.*found the ending '.xlsx'"),
         ],
     )
     def test_what_cannot_be_read_is_named(self, tmp_path: Path, name: str, content: bytes, message: str):

@@ -15,7 +15,7 @@ ROWS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 1), st.integers(0, 3
 
 
 def columns(rows: list[tuple[int, int, int]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    user, label, score = (np.array(own) for own in zip(*rows, strict=True))
+    user, label, score = (np.array(column) for column in zip(*rows, strict=True))
     return user, label, score.astype(float)
 
 
@@ -25,8 +25,8 @@ def test_gauc_is_the_auc_within_each_user_and_their_mean_is_that_of_evaluate(row
     metric = ListMetric.of("gauc", label, np.arange(len(user)), user, 6)
     values = metric.values(score)
     for number in range(6):
-        own = user == number
-        expected = roc_auc_score(label[own], score[own]) if len(set(label[own])) == 2 else np.nan
+        of_user = user == number
+        expected = roc_auc_score(label[of_user], score[of_user]) if len(set(label[of_user])) == 2 else np.nan
         np.testing.assert_allclose(values[number], expected, rtol=1e-12)
     np.testing.assert_allclose(metric.mean(values), METRICS["gauc"](Observed(score, label, user)), rtol=1e-12)
 
@@ -37,11 +37,11 @@ def test_ndcg_is_that_of_scikit_learn_with_ties_shared(rows: list, k: int):
     grade = label * (1 + np.arange(len(label)) % 3)
     values = ListMetric.of(f"ndcg@{k}", grade, np.arange(len(user)), user, 6).values(score)
     for number in range(6):
-        own = user == number
-        if own.sum() < 2 or not grade[own].any():
-            assert np.isnan(values[number]) or (own.sum() == 1 and values[number] == pytest.approx(1))
+        of_user = user == number
+        if of_user.sum() < 2 or not grade[of_user].any():
+            assert np.isnan(values[number]) or (of_user.sum() == 1 and values[number] == pytest.approx(1))
         else:
-            np.testing.assert_allclose(values[number], ndcg_score([grade[own]], [score[own]], k=k), rtol=1e-12)
+            np.testing.assert_allclose(values[number], ndcg_score([grade[of_user]], [score[of_user]], k=k), rtol=1e-12)
 
 
 @given(rows=ROWS, k=st.integers(1, 6))
@@ -49,13 +49,15 @@ def test_the_mean_of_the_first_is_the_mean_over_all_orders_of_ties(rows: list, k
     user, label, score = columns(rows)
     values = ListMetric.of(f"mean@{k}", label, np.arange(len(user)), user, 6).values(score)
     for number in range(6):
-        own = user == number
-        if not own.any():
+        of_user = user == number
+        if not of_user.any():
             assert np.isnan(values[number])
             continue
-        places = {value: np.flatnonzero(np.sort(-score[own]) == -value) for value in score[own]}
-        counts = [float((places[value] < k).mean()) for value in score[own]]
-        np.testing.assert_allclose(values[number], np.dot(label[own], counts) / min(k, own.sum()), rtol=1e-12, atol=1e-15)
+        places = {value: np.flatnonzero(np.sort(-score[of_user]) == -value) for value in score[of_user]}
+        counts = [float((places[value] < k).mean()) for value in score[of_user]]
+        np.testing.assert_allclose(
+            values[number], np.dot(label[of_user], counts) / min(k, of_user.sum()), rtol=1e-12, atol=1e-15
+        )
 
 
 @given(rows=ROWS)

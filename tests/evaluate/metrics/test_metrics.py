@@ -45,7 +45,7 @@ def quantiles(rows: int = 200) -> Observed:
 
 
 def durations(rows: int = 200) -> Observed:
-    """Whole numbers, so that there are ties, of which a third were cut."""
+    """Return whole-number durations, so that there are ties; a third are censored."""
     target = np.column_stack([GENERATOR.integers(1, 60, rows), GENERATOR.integers(0, 3, rows) == 0]).astype(float)
     return Observed(GENERATOR.integers(1, 60, rows).astype(float), target)
 
@@ -69,59 +69,64 @@ def test_every_metric_of_every_task_exists():
     assert set(OF_METRIC) == set(METRICS)
 
 
-def as_predicted(own: Observed) -> np.ndarray:
-    """Return what a perfect prediction would say."""
-    if own.prediction.ndim > own.target.ndim:
-        return own.target[:, None].repeat(len(own.levels), 1) if own.levels else np.eye(4)[own.target]
-    return own.target[:, 0] if own.target.ndim > own.prediction.ndim else own.target
+def as_predicted(observed: Observed) -> np.ndarray:
+    """Return a perfect prediction."""
+    if observed.prediction.ndim > observed.target.ndim:
+        return observed.target[:, None].repeat(len(observed.levels), 1) if observed.levels else np.eye(4)[observed.target]
+    return observed.target[:, 0] if observed.target.ndim > observed.prediction.ndim else observed.target
 
 
 class TestAgainstScikitLearn:
     def test_auc(self):
-        own = binary()
-        assert METRICS["auc"](own) == pytest.approx(reference.roc_auc_score(own.target, own.prediction))
+        observed = binary()
+        assert METRICS["auc"](observed) == pytest.approx(reference.roc_auc_score(observed.target, observed.prediction))
 
     def test_log_loss(self):
-        own = binary()
-        clipped = own.prediction.clip(1e-7)
-        assert METRICS["log_loss"](own) == pytest.approx(reference.log_loss(own.target, clipped))
+        observed = binary()
+        clipped = observed.prediction.clip(1e-7)
+        assert METRICS["log_loss"](observed) == pytest.approx(reference.log_loss(observed.target, clipped))
         many = classes()
         assert METRICS["log_loss"](many) == pytest.approx(reference.log_loss(many.target, many.prediction, labels=range(4)))
 
     def test_regression(self):
-        own = number()
-        assert METRICS["rmse"](own) == pytest.approx(reference.root_mean_squared_error(own.target, own.prediction))
-        assert METRICS["mae"](own) == pytest.approx(reference.mean_absolute_error(own.target, own.prediction))
-        assert METRICS["r2"](own) == pytest.approx(reference.r2_score(own.target, own.prediction))
+        observed = number()
+        assert METRICS["rmse"](observed) == pytest.approx(
+            reference.root_mean_squared_error(observed.target, observed.prediction)
+        )
+        assert METRICS["mae"](observed) == pytest.approx(reference.mean_absolute_error(observed.target, observed.prediction))
+        assert METRICS["r2"](observed) == pytest.approx(reference.r2_score(observed.target, observed.prediction))
 
     def test_classes(self):
-        own = classes()
-        said = own.prediction.argmax(1)
-        assert METRICS["accuracy"](own) == pytest.approx(reference.accuracy_score(own.target, said))
-        assert METRICS["macro_f1"](own) == pytest.approx(reference.f1_score(own.target, said, average="macro"))
+        observed = classes()
+        predicted = observed.prediction.argmax(1)
+        assert METRICS["accuracy"](observed) == pytest.approx(reference.accuracy_score(observed.target, predicted))
+        assert METRICS["macro_f1"](observed) == pytest.approx(reference.f1_score(observed.target, predicted, average="macro"))
 
     def test_grades(self):
-        own = grades()
-        said = own.prediction.round().clip(1, 5)
-        expected = reference.cohen_kappa_score(own.target, said, weights="quadratic")
-        assert METRICS["quadratic_kappa"](own) == pytest.approx(expected)
+        observed = grades()
+        predicted = observed.prediction.round().clip(1, 5)
+        expected = reference.cohen_kappa_score(observed.target, predicted, weights="quadratic")
+        assert METRICS["quadratic_kappa"](observed) == pytest.approx(expected)
 
     def test_counts(self):
-        own = counts()
-        assert METRICS["poisson_deviance"](own) == pytest.approx(reference.mean_poisson_deviance(own.target, own.prediction))
+        observed = counts()
+        assert METRICS["poisson_deviance"](observed) == pytest.approx(
+            reference.mean_poisson_deviance(observed.target, observed.prediction)
+        )
 
     def test_quantiles(self):
-        own = quantiles()
+        observed = quantiles()
         expected = [
-            reference.mean_pinball_loss(own.target, own.prediction[:, q], alpha=level) for q, level in enumerate(own.levels)
+            reference.mean_pinball_loss(observed.target, observed.prediction[:, q], alpha=level)
+            for q, level in enumerate(observed.levels)
         ]
-        assert METRICS["pinball"](own) == pytest.approx(np.mean(expected))
+        assert METRICS["pinball"](observed) == pytest.approx(np.mean(expected))
 
     def test_labels(self):
-        own = labels()
+        observed = labels()
         for average in ("micro", "macro"):
-            expected = reference.roc_auc_score(own.target, own.prediction, average=average)
-            assert METRICS[f"{average}_auc"](own) == pytest.approx(expected)
+            expected = reference.roc_auc_score(observed.target, observed.prediction, average=average)
+            assert METRICS[f"{average}_auc"](observed) == pytest.approx(expected)
 
 
 class TestGauc:
@@ -131,12 +136,12 @@ class TestGauc:
         group, prediction, target = (np.array(column) for column in zip(*rows, strict=True))
         total, weight = 0.0, 0
         for user in set(group):
-            own = group == user
-            if 0 < target[own].sum() < own.sum():
-                total += own.sum() * reference.roc_auc_score(target[own], prediction[own])
-                weight += own.sum()
-        found = METRICS["gauc"](Observed(prediction, target.astype(float), group))
-        assert (np.isnan(found) and weight == 0) or found == pytest.approx(total / weight)
+            of_user = group == user
+            if 0 < target[of_user].sum() < of_user.sum():
+                total += of_user.sum() * reference.roc_auc_score(target[of_user], prediction[of_user])
+                weight += of_user.sum()
+        value = METRICS["gauc"](Observed(prediction, target.astype(float), group))
+        assert (np.isnan(value) and weight == 0) or value == pytest.approx(total / weight)
 
     def test_does_not_see_how_users_compare(self):
         target, group = np.array([1, 0, 1, 0]), np.array([0, 0, 1, 1])
@@ -156,13 +161,13 @@ class TestConcordance:
                 if duration[i] < duration[j] and not cut[i]:
                     pairs += weight[i] * weight[j]
                     wins += weight[i] * weight[j] * ((prediction[i] < prediction[j]) + (prediction[i] == prediction[j]) / 2)
-        found = METRICS["concordance"](Observed(prediction, np.column_stack([duration, cut]), weight=weight))
-        assert (np.isnan(found) and pairs == 0) or found == pytest.approx(wins / pairs)
+        value = METRICS["concordance"](Observed(prediction, np.column_stack([duration, cut]), weight=weight))
+        assert (np.isnan(value) and pairs == 0) or value == pytest.approx(wins / pairs)
 
     def test_of_two_durations_is_the_area_under_the_curve(self):
-        own = binary()
-        durations = Observed(own.prediction, np.column_stack([own.target, np.zeros(len(own.target))]))
-        assert METRICS["concordance"](durations) == pytest.approx(METRICS["auc"](own))
+        observed = binary()
+        durations = Observed(observed.prediction, np.column_stack([observed.target, np.zeros(len(observed.target))]))
+        assert METRICS["concordance"](durations) == pytest.approx(METRICS["auc"](observed))
 
     def test_nothing_follows_from_a_row_that_was_cut_first(self):
         target = np.array([[1.0, 1.0], [2.0, 0.0], [3.0, 1.0]])
@@ -205,24 +210,24 @@ def test_uncensored_mae_leaves_out_what_was_cut():
 
 
 def test_auc_knows_only_the_order_of_predictions():
-    own = binary()
-    stretched = Observed(np.exp(3 * own.prediction), own.target)
-    assert METRICS["auc"](stretched) == pytest.approx(METRICS["auc"](own))
-    assert METRICS["auc"](Observed(-own.prediction, own.target)) == pytest.approx(1 - METRICS["auc"](own))
+    observed = binary()
+    stretched = Observed(np.exp(3 * observed.prediction), observed.target)
+    assert METRICS["auc"](stretched) == pytest.approx(METRICS["auc"](observed))
+    assert METRICS["auc"](Observed(-observed.prediction, observed.target)) == pytest.approx(1 - METRICS["auc"](observed))
 
 
 def test_macro_auc_leaves_out_labels_of_one_value():
-    own = labels()
-    constant = own.target.copy()
+    observed = labels()
+    constant = observed.target.copy()
     constant[:, 1] = 1
-    expected = np.mean([reference.roc_auc_score(own.target[:, c], own.prediction[:, c]) for c in (0, 2)])
-    assert METRICS["macro_auc"](Observed(own.prediction, constant)) == pytest.approx(expected)
+    expected = np.mean([reference.roc_auc_score(observed.target[:, c], observed.prediction[:, c]) for c in (0, 2)])
+    assert METRICS["macro_auc"](Observed(observed.prediction, constant)) == pytest.approx(expected)
 
 
 def test_log_loss_of_several_labels_equals_the_mean_over_labels():
-    own = labels()
-    expected = np.mean([reference.log_loss(own.target[:, c], own.prediction[:, c]) for c in range(3)])
-    assert METRICS["log_loss"](own) == pytest.approx(expected)
+    observed = labels()
+    expected = np.mean([reference.log_loss(observed.target[:, c], observed.prediction[:, c]) for c in range(3)])
+    assert METRICS["log_loss"](observed) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("rows", [1, 3, 6, 7, 1000])
@@ -238,8 +243,8 @@ def test_r2_of_a_label_that_is_constant_where_rows_count_is_undefined():
 @pytest.mark.parametrize("name", ["auc", "gauc", "micro_auc", "macro_auc"])
 @pytest.mark.parametrize("value", [0, 1])
 def test_an_area_needs_both_values(name: str, value: int):
-    own = OF_METRIC[name]()
-    assert np.isnan(METRICS[name](Observed(own.prediction, np.full_like(own.target, value), own.group)))
+    observed = OF_METRIC[name]()
+    assert np.isnan(METRICS[name](Observed(observed.prediction, np.full_like(observed.target, value), observed.group)))
 
 
 def test_ece_by_hand():
@@ -250,36 +255,38 @@ def test_ece_by_hand():
 @pytest.mark.parametrize("name", sorted(METRICS))
 class TestEveryMetric:
     def test_a_weight_is_a_repetition_of_rows(self, name: str):
-        own = OF_METRIC[name]()
-        weight = GENERATOR.integers(0, 4, len(own.target))
-        if own.group is not None:
-            weight = GENERATOR.integers(0, 4, 12)[own.group]
-        repeated = own.take(np.repeat(np.arange(len(weight)), weight))
-        if own.group is not None:
+        observed = OF_METRIC[name]()
+        weight = GENERATOR.integers(0, 4, len(observed.target))
+        if observed.group is not None:
+            weight = GENERATOR.integers(0, 4, 12)[observed.group]
+        repeated = observed.take(np.repeat(np.arange(len(weight)), weight))
+        if observed.group is not None:
             repeated = replace(repeated, group=repeated.group + 12 * np.concatenate([np.arange(times) for times in weight]))
-        assert METRICS[name](own.weighted(weight)) == pytest.approx(METRICS[name](repeated))
+        assert METRICS[name](observed.weighted(weight)) == pytest.approx(METRICS[name](repeated))
 
     def test_the_order_of_rows_does_not_matter(self, name: str):
-        own = OF_METRIC[name]()
-        assert METRICS[name](own.take(GENERATOR.permutation(len(own.target)))) == pytest.approx(METRICS[name](own))
+        observed = OF_METRIC[name]()
+        assert METRICS[name](observed.take(GENERATOR.permutation(len(observed.target)))) == pytest.approx(
+            METRICS[name](observed)
+        )
 
     def test_no_rows_and_one_value_are_nan_or_a_number_without_a_warning(self, name: str):
-        own = OF_METRIC[name]()
+        observed = OF_METRIC[name]()
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            assert np.isnan(METRICS[name](own.take(np.array([], dtype=int))))
-            same = replace(own, target=np.zeros_like(own.target))
+            assert np.isnan(METRICS[name](observed.take(np.array([], dtype=int))))
+            same = replace(observed, target=np.zeros_like(observed.target))
             assert isinstance(METRICS[name](same), float)
 
     def test_a_prediction_that_is_no_number_makes_it_undefined(self, name: str):
-        own = OF_METRIC[name]()
+        observed = OF_METRIC[name]()
         for value in (np.nan, np.inf):
-            broken = own.prediction.copy()
+            broken = observed.prediction.copy()
             broken[3] = value
-            assert np.isnan(METRICS[name](replace(own, prediction=broken)))
+            assert np.isnan(METRICS[name](replace(observed, prediction=broken)))
 
     def test_better_predictions_are_better(self, name: str):
-        own = OF_METRIC[name]()
-        better = replace(own, prediction=own.prediction * 0.4 + as_predicted(own) * 0.6)
-        gain = METRICS[name](better) - METRICS[name](own)
+        observed = OF_METRIC[name]()
+        better = replace(observed, prediction=observed.prediction * 0.4 + as_predicted(observed) * 0.6)
+        gain = METRICS[name](better) - METRICS[name](observed)
         assert (gain > 0) == METRICS[name].higher_is_better

@@ -54,9 +54,9 @@ def test_ndcg_equals_scikit_learn():
     scores, relevant = generator.random((30, 50)), generator.random((30, 50)) < 0.1
     relevant[:, 0] = True
     users, items = relevant.nonzero()
-    found = ranking_values(np.argsort(-scores, axis=1), users, items, (10,))["ndcg@10"]
+    values = ranking_values(np.argsort(-scores, axis=1), users, items, (10,))["ndcg@10"]
     expected = [ndcg_score(relevant[[u]], scores[[u]], k=10) for u in range(30)]
-    np.testing.assert_allclose(found, expected)
+    np.testing.assert_allclose(values, expected)
 
 
 def test_a_perfect_list_has_one_of_everything():

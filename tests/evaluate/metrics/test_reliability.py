@@ -1,4 +1,4 @@
-"""Reliability curves: their bins, their intervals, and what they say of several probabilities a row."""
+"""Reliability curves: their bins, their intervals, and several probabilities per row."""
 
 import json
 
@@ -33,7 +33,7 @@ def test_by_hand():
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.booleans()), min_size=1, max_size=80), st.integers(1, 20))
 def test_every_row_counts_once_and_rows_of_one_prediction_stay_together(rows: list[tuple[int, bool]], bins: int):
-    prediction, target = (np.array(own, dtype=float) for own in zip(*rows, strict=True))
+    prediction, target = (np.array(column, dtype=float) for column in zip(*rows, strict=True))
     curve = reliability(prediction / 6, target, bins)
     assert curve.count_B.sum() == len(rows)
     assert (curve.count_B > 0).all()
@@ -62,21 +62,21 @@ def test_intervals_of_calibrated_predictions_hold_the_prediction_nineteen_times_
 
 def test_no_rows_give_no_bins():
     curve = reliability(np.array([]), np.array([]))
-    assert [len(own) for own in vars(curve).values()] == [0] * 5
+    assert [len(values) for values in vars(curve).values()] == [0] * 5
 
 
 def test_classes_are_judged_by_the_most_probable_one():
     prediction, target = np.array([[0.7, 0.2, 0.1], [0.1, 0.4, 0.5]]), np.array([0, 1])
-    told, came_true = pairs(prediction, target)
-    assert told.tolist() == [0.7, 0.5]
+    probabilities, came_true = pairs(prediction, target)
+    assert probabilities.tolist() == [0.7, 0.5]
     assert came_true.tolist() == [1.0, 0.0]
     assert calibration_error(prediction, target) == pytest.approx((0.3 + 0.5) / 2)
 
 
 def test_labels_are_judged_each_for_itself():
     prediction, target = np.array([[0.7, 0.2], [0.1, 0.5]]), np.array([[1, 0], [0, 1]])
-    told, came_true = pairs(prediction, target)
-    assert told.tolist() == [0.7, 0.2, 0.1, 0.5]
+    probabilities, came_true = pairs(prediction, target)
+    assert probabilities.tolist() == [0.7, 0.2, 0.1, 0.5]
     assert came_true.tolist() == [1.0, 0.0, 0.0, 1.0]
 
 
@@ -88,5 +88,5 @@ def test_the_error_of_single_probabilities_is_the_metric():
 def test_json_gives_the_curve_back():
     curve = reliability(*calibrated())
     again = Reliability.from_dict(json.loads(json.dumps(curve.to_dict(), allow_nan=False)))
-    for name, own in vars(curve).items():
-        assert np.array_equal(own, getattr(again, name))
+    for name, values in vars(curve).items():
+        assert np.array_equal(values, getattr(again, name))

@@ -1,4 +1,4 @@
-"""Candidates are joined to their ranks, and refused where they say too little."""
+"""Candidates are joined to their ranks, and refused if they are incomplete."""
 
 import polars as pl
 import pytest
@@ -29,9 +29,9 @@ def test_an_item_shown_finds_its_candidate_and_one_that_is_none_has_nulls():
 
 
 def test_the_expected_value_is_by_the_targets_probabilities():
-    found = read(CANDIDATES)
+    candidates = read(CANDIDATES)
     rows = read_log(LOG, LogColumns(), "click", None)
-    assert found.expected(rows, found.rows["gain"]).to_list() == [0.25 * 4 + 0.75 * 8, 2.0, 2.0]
+    assert candidates.expected(rows, candidates.rows["gain"]).to_list() == [0.25 * 4 + 0.75 * 8, 2.0, 2.0]
 
 
 def test_what_the_log_cannot_show_is_told_where_its_own_propensities_are():
@@ -50,7 +50,7 @@ def test_lists_of_one_item_need_no_position():
     ("candidates", "message"),
     [
         (CANDIDATES.filter(pl.col("request") == 1), "none, at 1 of 3 ranks"),
-        (CANDIDATES.with_columns(pl.col("probability") / 2), "add up to 1, found other sums, or none, at 3 of 3"),
+        (CANDIDATES.with_columns(pl.col("probability") / 2), "sum to 1, found other sums, or none, at 3 of 3"),
         (CANDIDATES.with_columns(probability=-pl.col("probability")), "expected probabilities from 0 to 1"),
         (pl.concat([CANDIDATES, CANDIDATES.head(1)]), "expected each item once at a rank"),
         (CANDIDATES.drop("position"), "expected a column 'position'"),

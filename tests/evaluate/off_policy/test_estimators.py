@@ -1,4 +1,4 @@
-"""Estimators against loops over requests, and what must hold of them whatever the log."""
+"""Estimators against loops over requests, and properties that hold for every log."""
 
 from dataclasses import replace
 
@@ -27,7 +27,7 @@ def drawn(seed: int, requests: int = 30, ranks: int = 3) -> Lists:
 
 
 def weight(lists: Lists, request: int, rank: int, interaction: str) -> float:
-    """Return the product of ratios that an interaction asks for, as a loop."""
+    """Return the product of ratios that an interaction requires, computed by a loop."""
     length = int(lists.exists_JK[request].sum())
     of = {"cascade": range(rank + 1), "independent": [rank], "list": range(length)}[interaction]
     product = 1.0
@@ -44,9 +44,9 @@ def loop(name: str, lists: Lists, interaction: str) -> float:
     if name == "snips":
         total = 0.0
         for rank in range(lists.reward_JK.shape[1]):
-            own = [j for j, k in rows if k == rank]
-            weights = [weight(lists, j, rank, interaction) for j in own]
-            total += len(own) / requests * np.average(lists.reward_JK[own, rank], weights=weights)
+            requests_of_rank = [j for j, k in rows if k == rank]
+            weights = [weight(lists, j, rank, interaction) for j in requests_of_rank]
+            total += len(requests_of_rank) / requests * np.average(lists.reward_JK[requests_of_rank, rank], weights=weights)
         return total
     total = 0.0
     for j, k in rows:
@@ -92,8 +92,8 @@ class TestEstimators:
             lists.predicted_JK,
             lists.predicted_JK,
         )
-        for found, expected in zip(ESTIMATORS[name](same, importance(same, interaction)), on_policy(same), strict=True):
-            np.testing.assert_allclose(found, expected, atol=1e-12)
+        for result, expected in zip(ESTIMATORS[name](same, importance(same, interaction)), on_policy(same), strict=True):
+            np.testing.assert_allclose(result, expected, atol=1e-12)
 
 
 @settings(max_examples=30)

@@ -1,4 +1,4 @@
-"""Standard errors by clusters against the textbook, and against what repeated samples do."""
+"""Clustered standard errors against the textbook formula, and against the spread of repeated samples."""
 
 import numpy as np
 import pytest
@@ -16,9 +16,9 @@ def test_one_request_a_user_is_the_usual_standard_error():
 
 def test_copies_of_a_request_under_one_user_tell_nothing_new():
     values = np.random.default_rng(1).normal(size=40)
-    own = standard_error(values - values.mean(), np.arange(40))
+    single = standard_error(values - values.mean(), np.arange(40))
     twice = np.repeat(values, 3)
-    assert standard_error(twice - twice.mean(), np.repeat(np.arange(40), 3)) == pytest.approx(own)
+    assert standard_error(twice - twice.mean(), np.repeat(np.arange(40), 3)) == pytest.approx(single)
 
 
 def test_it_is_the_deviation_of_the_mean_over_samples_of_unequal_users():

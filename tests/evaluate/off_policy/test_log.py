@@ -1,4 +1,4 @@
-"""Logs are read as they are meant, and refused where no estimate can be made of them."""
+"""Logs are read into lists and ranks, and refused if they allow no estimate."""
 
 import math
 
@@ -54,15 +54,15 @@ def test_only_the_first_ranks_are_kept_where_asked_for():
     ("log", "message"),
     [
         (with_column("propensity", [0.0, 0.25, 1.0, 0.1]), "expected probabilities above 0 and up to 1, found 0.0"),
-        (with_column("propensity", [1.5, 0.25, 1.0, 0.1]), "found 1.5 and others like it in 1 of 4 rows"),
+        (with_column("propensity", [1.5, 0.25, 1.0, 0.1]), "found 1.5 and similar values in 1 of 4 rows"),
         (with_column("propensity", [None, 0.25, 1.0, 0.1]), "found None"),
         (with_column("propensity", [math.nan, 0.25, 1.0, 0.1]), "found nan"),
         (with_column("propensity", ["x", "y", "z", "w"]), "expected numbers, found String"),
         (with_column("click", [None, 1.0, 1.0, 0.0]), "reward 'click': expected a number in every row"),
         (with_column("click", [math.inf, 1.0, 1.0, 0.0]), "reward 'click': expected a number in every row"),
-        (with_column("position", [1, 3, 1, 1]), "found others in 1 lists"),
-        (with_column("position", [1, 1, 1, 1]), "found others in 1 lists"),
-        (with_column("position", [None, 2, 1, 1]), "found others in 1 lists"),
+        (with_column("position", [1, 3, 1, 1]), "found other ranks in 1 lists"),
+        (with_column("position", [1, 1, 1, 1]), "found other ranks in 1 lists"),
+        (with_column("position", [None, 2, 1, 1]), "found other ranks in 1 lists"),
         (with_column("request", [None, "a", "a", "c"]), "column 'request' of the log: expected a key in every row"),
         (LOG.drop("propensity"), "expected a column 'propensity'"),
     ],

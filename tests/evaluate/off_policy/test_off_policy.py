@@ -190,7 +190,7 @@ class TestReport:
         assert own["gain"] == pytest.approx(own["value"] - told["logged"]["value"])
         assert own["ess"] == min(rank["ess"] for rank in told["ranks"]) < 400
         text = str(result)
-        for part in ("click a request", "logged", "snips", "cascade", "top 1 %"):
+        for part in ("click per request", "logged", "snips", "cascade", "top 1 %"):
             assert part in text
         assert "Caution: " in str(off_policy(log.head(20), "p_new"))
 

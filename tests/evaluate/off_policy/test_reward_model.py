@@ -1,4 +1,4 @@
-"""The cross-fitted reward model against scikit-learn, and that no user's rows speak of themselves."""
+"""The cross-fitted reward model against scikit-learn; no user's rows affect their predictions."""
 
 import numpy as np
 import polars as pl
@@ -24,8 +24,8 @@ def drawn(rows: int = 300, users: int = 40) -> tuple[pl.DataFrame, np.ndarray, n
 
 def test_equals_ridge_regression_on_the_other_folds():
     frame, reward, cluster = drawn()
-    shown, said = cross_fit(frame, frame, reward, cluster, cluster, ("price", "genre"))
-    np.testing.assert_allclose(shown, said)
+    shown, of_candidates = cross_fit(frame, frame, reward, cluster, cluster, ("price", "genre"))
+    np.testing.assert_allclose(shown, of_candidates)
     price = (frame["price"] - frame["price"].mean()) / pl.concat([frame, frame])["price"].std()
     flags = [frame[name] == value for name, values in (("rank", (0, 1)), ("genre", ("war", "drama"))) for value in values]
     design = np.column_stack([price, *flags]).astype(float)
@@ -53,5 +53,5 @@ def test_nulls_are_at_the_mean_or_of_no_value():
 def test_too_many_values_are_refused():
     frame, reward, cluster = drawn(3000)
     wide = frame.with_columns(genre=pl.int_range(pl.len()).cast(pl.String))
-    with pytest.raises(UserError, match="expected 2000 at most, found 300"):
+    with pytest.raises(UserError, match="expected at most 2000 columns of the design matrix, found 300"):
         cross_fit(wide, wide, reward, cluster, cluster, ("genre",))

@@ -1,4 +1,4 @@
-"""Weights and their worth, by hand."""
+"""Importance weights and their diagnostics, computed by hand."""
 
 import math
 
@@ -27,16 +27,16 @@ LISTS = Lists(
     ],
 )
 def test_products_of_ratios_by_interaction(interaction, weight, before):
-    found = importance(LISTS, interaction)
-    np.testing.assert_allclose(found.weight_JK, weight)
-    np.testing.assert_allclose(found.before_JK, before)
-    assert not found.clipped_JK.any()
+    weights = importance(LISTS, interaction)
+    np.testing.assert_allclose(weights.weight_JK, weight)
+    np.testing.assert_allclose(weights.before_JK, before)
+    assert not weights.clipped_JK.any()
 
 
 def test_a_bound_is_kept_and_told():
-    found = importance(LISTS, "cascade", clip=2.0)
-    np.testing.assert_allclose(found.weight_JK, [[0.5, 2.0], [2.0, 0.0]])
-    assert found.clipped_JK.tolist() == [[False, False], [True, False]]
+    weights = importance(LISTS, "cascade", clip=2.0)
+    np.testing.assert_allclose(weights.weight_JK, [[0.5, 2.0], [2.0, 0.0]])
+    assert weights.clipped_JK.tolist() == [[False, False], [True, False]]
 
 
 def test_effective_size():

@@ -1,7 +1,7 @@
-"""SQL conditions, read before polars sees them: only columns, values, operators and the functions listed here pass.
+"""Checks SQL expressions before polars sees them: only columns, values, operators and the functions listed here pass.
 
-Polars' SQL plans subqueries, reads files and makes texts of any length. What is written here comes with requests and models
-that others made, so it is taken apart into words and put together again: every word that is not in these lists is a column.
+The SQL of polars plans subqueries, reads files and creates text of any length. Expressions arrive in requests and in models
+from other people, so each is split into words and rebuilt: every word that is not in these lists is a column.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from itertools import pairwise
 from polyrec.core.errors import UserError, nearest
 
 LONGEST, MOST_WORDS, MOST_SUMS, DEEPEST = 4000, 500, 16, 16
-"""Characters of an expression, words and signs in it, plus signs (a sum of texts is as long as all of them), and parentheses
-within one another."""
+"""Limits of an expression: characters, words and signs, plus signs (a sum of texts is as long as all of them together), and
+nested parentheses."""
 
 
 def _words(text: str) -> frozenset[str]:
@@ -29,8 +29,8 @@ FUNCTIONS = _words(
     substring tan timestamp trim trunc truncate try_cast upper week year
     """
 )
-"""What may be called: of one row, without a look at files, and no text is longer after than before. `atan2` ends the process
-where a column is no float, in polars 2.1."""
+"""Functions that may be called. Each works on one row, reads no file, and returns no text longer than its arguments. `atan2` is
+left out: in polars 2.1 it ends the process if a column is not float."""
 
 TYPES = _words(
     """
@@ -38,7 +38,7 @@ TYPES = _words(
     uint16 uint32 uint64 float float4 float8 real double decimal numeric char varchar text string date time timestamp datetime
     """
 )
-"""What a value may be cast to."""
+"""Types that a value may be cast to."""
 
 _QUERIES = _words(
     """
@@ -46,13 +46,13 @@ _QUERIES = _words(
     create drop copy over
     """
 )
-"""Words that make queries of expressions."""
+"""Words that turn an expression into a query."""
 
 _OPERATORS = _words("and or xor in between like ilike then else when is end")
-"""Words that stand behind a value."""
+"""Words that may follow a value."""
 
 _LITERALS = _words("date time timestamp datetime interval")
-"""Words that say what a text in quotes right behind them is."""
+"""Words that give the type of the quoted text right after them."""
 
 _EXAMPLE = "Write a column or an expression such as 'rating >= 4'."
 
@@ -65,10 +65,10 @@ _WORD = re.compile(
 
 
 def read_sql(sql: str, thing: str) -> str:
-    """Return a SQL expression in which every column stands in quotes; `thing` names it in errors.
+    """Return a SQL expression with every column in quotes; `thing` names it in errors.
 
-    Raises `UserError` where it holds anything else than columns, values, operators and what `FUNCTIONS` and `TYPES` list, or
-    too much of it.
+    Raises `UserError` if it holds anything but columns, values, operators and the entries of `FUNCTIONS` and `TYPES`, or if it
+    exceeds a limit.
     """
     _check_size(thing, len(sql), LONGEST, "characters")
     words = [(match.lastgroup or "", match[match.lastgroup or 0]) for match in _WORD.finditer(sql.rstrip())]
@@ -81,20 +81,20 @@ def read_sql(sql: str, thing: str) -> str:
 
 
 class _Reading:
-    """An expression while it is read: what was made of it, and whether a value must come next."""
+    """The state of reading an expression: the words written so far, and whether a value must come next."""
 
     def __init__(self, thing: str) -> None:
         self.thing = thing
-        self.made: list[str] = []
+        self.written: list[str] = []
         self.open: list[str] = []
-        """What each open parenthesis is of: a function, or nothing."""
+        """The function of each open parenthesis; empty for a plain parenthesis."""
         self.before, self.needs_value = "", True
 
     def take(self, kind: str, word: str, after: str) -> None:
-        """Read a word; `after` is the one behind it."""
+        """Read a word; `after` is the next one."""
         lower = word.lower()
         if kind in ("other", "rest"):
-            remedy = "Write columns, values, operators and functions such as LOWER; no comments, no brackets, no ||."
+            remedy = "Use columns, values, operators and functions such as LOWER; comments, brackets and || are not allowed."
             raise self._error("columns, values and operators", word, remedy)
         if self.before in ("as", "::"):
             if lower not in TYPES:
@@ -109,24 +109,24 @@ class _Reading:
         elif lower == "from" and self.before in ("part", "distinct"):
             self._put(lower, lower, needs_value=True)
         elif lower in _QUERIES:
-            remedy = "An expression only computes over columns. A column of that name stands in double quotes."
-            raise self._error("no query", word, remedy)
+            remedy = "An expression only computes over columns. Put a column of that name in double quotes."
+            raise self._error("an expression without a query", word, remedy)
         elif self.needs_value:
             self._take_operand(word, lower, after)
         else:
             self._take_operator(word, lower, after)
 
     def end(self) -> str:
-        """Return what was made of the expression."""
+        """Return the rebuilt expression; raise `UserError` if it is incomplete."""
         if self.needs_value or self.open:
             raise self._odd("")
-        return " ".join(self.made)
+        return " ".join(self.written)
 
     def _take_operand(self, word: str, lower: str, after: str) -> None:
         is_start = lower in ("not", "case") or (lower == "when" and self.before == "case")
         if after == "(" and not is_start:
             if lower not in FUNCTIONS:
-                raise self._error("a function that is allowed", word, nearest(word, FUNCTIONS))
+                raise self._error("an allowed function", word, nearest(word, FUNCTIONS))
             self._put(lower, lower, needs_value=True)
         elif is_start or (lower in _LITERALS and after.startswith("'")) or (lower == "distinct" and after.lower() == "from"):
             self._put(lower, lower, needs_value=True)
@@ -149,7 +149,7 @@ class _Reading:
         if sign == "(":
             called = self.before if self.before in FUNCTIONS else ""
             self.open.append(called)
-            _check_size(self.thing, len(self.open), DEEPEST, "parentheses within one another")
+            _check_size(self.thing, len(self.open), DEEPEST, "nested parentheses")
             self._put(sign, f"{called}(", needs_value=True)
         elif sign == ")":
             if not self.open:
@@ -165,22 +165,22 @@ class _Reading:
         self._put(word, "value", needs_value=False)
 
     def _put(self, word: str, what: str, *, needs_value: bool) -> None:
-        self.made.append(word)
+        self.written.append(word)
         self.before, self.needs_value = what, needs_value
 
     def _odd(self, found: str) -> UserError:
         if self.needs_value:
-            return self._error("a SQL expression with a value here", found, _EXAMPLE)
+            return self._error("a SQL expression with a value at this point", found, _EXAMPLE)
         what = "an operator or the end" if not self.open else "an operator or a closing parenthesis"
-        return self._error(f"a SQL expression with {what} here", found, _EXAMPLE)
+        return self._error(f"a SQL expression with {what} at this point", found, _EXAMPLE)
 
     def _error(self, expected: str, found: str, remedy: str) -> UserError:
-        told = f"{found!r:.80}" if found else "the end"
-        place = f" after {' '.join(self.made[-4:])!r:.80}" if self.made else ""
-        return UserError(self.thing, expected=expected, found=told + place, remedy=remedy)
+        word = f"{found!r:.80}" if found else "the end"
+        place = f" after {' '.join(self.written[-4:])!r:.80}" if self.written else ""
+        return UserError(self.thing, expected=expected, found=word + place, remedy=remedy)
 
 
 def _check_size(thing: str, size: int, most: int, what: str) -> None:
     if size > most:
-        remedy = "Write a smaller one."
-        raise UserError(thing, expected=f"an expression of {most:,} {what} at most", found=f"{size:,}", remedy=remedy)
+        expected, remedy = f"an expression of at most {most:,} {what}", "Write a shorter expression."
+        raise UserError(thing, expected=expected, found=f"{size:,}", remedy=remedy)

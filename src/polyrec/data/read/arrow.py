@@ -1,4 +1,4 @@
-"""Arrow tables, whatever library or file they come from, as polars frames."""
+"""Arrow tables of any library or file, as polars frames."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from polyrec.core.errors import UserError
 
 
 class ArrowFrame(Protocol):
-    """Any frame that hands its columns over as Arrow: pandas, pyarrow, polars, DuckDB relations, Ibis tables."""
+    """Any frame that exports its columns as Arrow: pandas, pyarrow, polars, DuckDB relations, Ibis tables."""
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
         """Return the frame as an Arrow stream (the Arrow PyCapsule interface)."""
@@ -23,10 +23,10 @@ class ArrowFrame(Protocol):
 
 
 def from_any(source: Any, what: str) -> pl.DataFrame:
-    """Return any `ArrowFrame` as a polars frame; the index of pandas is dropped and its NaN becomes null."""
+    """Return any `ArrowFrame` as a polars frame; the index of a pandas frame is dropped and its NaN becomes null."""
     if not hasattr(source, "__arrow_c_stream__"):
-        expected = "a path, a Query, or a frame of polars, pandas, pyarrow or any library that speaks Arrow"
-        remedy = "Turn it into one of these."
+        expected = "a path, a Query, or a frame of polars, pandas, pyarrow or another library that supports Arrow"
+        remedy = "Convert it to one of these."
         raise UserError(what, expected=expected, found=f"a {type(source).__name__}", remedy=remedy)
     if hasattr(source, "reset_index"):
         names = [str(name) for name in source.columns]
@@ -36,12 +36,12 @@ def from_any(source: Any, what: str) -> pl.DataFrame:
         return from_table(pa.RecordBatchReader.from_stream(source).read_all(), what)
     except (pa.ArrowException, PolarsError, TypeError) as error:
         found = "; ".join(str(part) for part in error.args)
-        remedy = "Give every column values of one type."
-        raise UserError(what, expected="columns that fit Arrow", found=found, remedy=remedy) from error
+        remedy = "Use values of one type in every column."
+        raise UserError(what, expected="columns that convert to Arrow", found=found, remedy=remedy) from error
 
 
 def from_table(table: pa.Table, what: str) -> pl.DataFrame:
-    """Return an Arrow table as a polars frame: extension types as what they are stored in, a database's numeric as floats."""
+    """Return an Arrow table as a polars frame; extension types become storage types, a database's numeric becomes float."""
     refuse_repeated(table.schema.names, what)
     schema = table.schema
     for place, field in enumerate(schema):
@@ -60,12 +60,13 @@ def _to_float(numeric: pl.Series, what: str) -> pl.Series:
     if (floats.is_finite() & (floats.abs() >= 2**53)).any():
         thing = f"column {numeric.name!r} of the {what}"
         remedy = "Cast it in the query, to bigint or text."
-        raise UserError(thing, expected="numeric that a float holds, below 2^53", found="larger", remedy=remedy)
+        expected = "numeric values below 2^53, which a float represents exactly"
+        raise UserError(thing, expected=expected, found="larger values", remedy=remedy)
     return floats
 
 
 def read_ipc(path: Path) -> pl.DataFrame:
-    """Read an Arrow file or stream; what its bytes claim is checked, so that a broken file cannot crash the process."""
+    """Read an Arrow file or stream and validate its contents, so that a broken file cannot crash the process."""
     with pa.OSFile(str(path)) as file:
         is_file = file.read(6) == b"ARROW1"
         file.seek(0)
@@ -75,8 +76,8 @@ def read_ipc(path: Path) -> pl.DataFrame:
 
 
 def refuse_repeated(names: Iterable[str], what: str) -> None:
-    """Raise `UserError` where two columns have one name."""
+    """Raise `UserError` if two columns share a name."""
     for name, count in Counter(names).items():
         if count > 1:
-            found = f"it {'twice' if count == 2 else f'{count} times'}"
-            raise UserError(f"column {name!r} of the {what}", expected="it once", found=found, remedy="Rename the others.")
+            thing, expected = f"column {name!r} of the {what}", "one column of this name"
+            raise UserError(thing, expected=expected, found=f"{count}", remedy="Rename the others.")

@@ -1,4 +1,4 @@
-"""`ParquetTable`: a table in Parquet files whose columns are read when they are asked for."""
+"""`ParquetTable`: a table in Parquet files whose columns are read when they are selected."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from polyrec.data.read.sources import Source, plain_files, require_alike
 
 @dataclass(frozen=True)
 class ParquetTable:
-    """Files put one below the other, or some of their rows, of which no more than the columns asked for last are in memory.
+    """Concatenated Parquet files, or some of their rows; only the most recently selected columns are in memory.
 
-    Those stay, for a column is mostly asked for several times in a row: to learn from it, and to encode it on both sides of a
-    split. Each is one piece of memory, so that sums come out the same however the rows lie in files. Checksums of pages are
-    verified wherever they are read.
+    The last selection is kept because a column is usually selected several times in a row: to learn from it, and to encode it
+    on both sides of a split. Each column is contiguous in memory, so that sums do not depend on how rows are divided among
+    files. Page checksums are verified on every read.
     """
 
     paths: tuple[Path, ...]
     schema: pl.Schema
     rows: int
-    """How many rows the files have."""
+    """Number of rows in the files."""
     kept: np.ndarray | None = None
-    """Which of them count, as booleans; None for all."""
+    """Boolean mask of the rows of the files that belong to the table; None for all."""
     recent: dict[tuple[str, ...], pl.DataFrame] = field(default_factory=dict)
-    """The columns asked for last, in all rows."""
+    """The most recently selected columns, with all rows of the files."""
 
     @staticmethod
     def open(paths: Sequence[Path]) -> ParquetTable:
-        """Read what the files say of themselves; raises `UserError` where one is broken, or they differ in columns or types."""
+        """Read the metadata of the files; raise `UserError` if one is broken, or if they differ in columns or types."""
         rows, schemas = 0, []
         for path in paths:
             try:
@@ -48,8 +48,8 @@ class ParquetTable:
                 frame = pl.from_arrow(metadata.schema.to_arrow_schema().empty_table())
             except (pa.ArrowException, PolarsError, OSError, EOFError, UnicodeDecodeError) as error:
                 found = str(error).splitlines()[0] if str(error) else type(error).__name__
-                remedy = "Write or fetch the file again."
-                raise UserError(f"file '{path}'", expected="a whole Parquet file", found=found, remedy=remedy) from error
+                remedy = "Write or download the file again."
+                raise UserError(f"file '{path}'", expected="a complete Parquet file", found=found, remedy=remedy) from error
             assert isinstance(frame, pl.DataFrame)
             schemas.append(frame.schema)
             rows += metadata.num_rows
@@ -66,17 +66,17 @@ class ParquetTable:
         return self.rows if self.kept is None else int(self.kept.sum())
 
     def select(self, names: Sequence[str], /) -> pl.DataFrame:
-        asked = tuple(names)
-        if asked not in self.recent:
+        selection = tuple(names)
+        if selection not in self.recent:
             self.recent.clear()
-            frames = [read_parquet(path, list(asked)).select(asked) for path in self.paths]
-            whole = pl.concat(frames).rechunk()
-            if whole.height != self.rows:
-                found, remedy = f"{whole.height} later", "Read it again once it is written."
-                raise UserError(f"table '{self.paths[0]}'", expected=f"its {self.rows} rows", found=found, remedy=remedy)
-            self.recent[asked] = whole
+            frames = [read_parquet(path, list(selection)).select(selection) for path in self.paths]
+            all_rows = pl.concat(frames).rechunk()
+            if all_rows.height != self.rows:
+                expected, remedy = f"{self.rows} rows, as when it was opened", "Read it again once it is completely written."
+                raise UserError(f"table '{self.paths[0]}'", expected=expected, found=f"{all_rows.height}", remedy=remedy)
+            self.recent[selection] = all_rows
             pa.default_memory_pool().release_unused()
-        frame = self.recent[asked]
+        frame = self.recent[selection]
         return frame if self.kept is None else frame.filter(pl.Series(self.kept))
 
     def filter(self, mask: pl.Series, /) -> ParquetTable:
@@ -91,6 +91,6 @@ class ParquetTable:
 
 
 def parquet_files(source: Source | None) -> list[Path] | None:
-    """Return the files of a source that is nothing but Parquet files; None for any other, and for a path that is wrong."""
+    """Return the files of a source if all of them are Parquet; None for any other source and for a wrong path."""
     paths = None if source is None else plain_files(source)
     return paths if paths and all(path.suffix.lower() == ".parquet" for path in paths) else None

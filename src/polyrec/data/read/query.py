@@ -1,4 +1,4 @@
-"""`Query`: a table as the answer of a database."""
+"""`Query`: a table that a SQL query returns."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 
 
 class Query(Spec):
-    """A SQL query against DuckDB, SQLite or PostgreSQL; rows arrive as Arrow, never one by one.
+    """A SQL query against DuckDB, SQLite or PostgreSQL; rows are transferred as Arrow, never one by one.
 
-    `duckdb:///folder/file.duckdb` and `sqlite:///folder/file.db` are files (three slashes, then the path; four for one from the
-    root) opened for reading; `postgresql://user:password@host:port/database` is a server, reached through ADBC. PostgreSQL's
-    `numeric` arrives as floats and its JSON as text; cast other types of its own in the query (`id::text`).
+    `duckdb:///folder/file.duckdb` and `sqlite:///folder/file.db` are files, opened read-only (three slashes before a relative
+    path, four before an absolute one). `postgresql://user:password@host:port/database` is a server, reached through ADBC.
+    PostgreSQL's `numeric` becomes float and its JSON becomes text; cast other PostgreSQL types in the query (`id::text`).
     """
 
     model_config = ConfigDict(hide_input_in_errors=True)
 
     sql: str = Field(min_length=1)
-    """The query, in the database's own SQL."""
+    """The query, in the SQL dialect of the database."""
     uri: str = Field(min_length=1)
-    """Where the database is. A password in it is never shown in an error."""
+    """Address of the database. Errors never show its password."""
 
     def read(self) -> pl.DataFrame:
         """Run the query and return its rows."""
@@ -43,7 +43,7 @@ class Query(Spec):
             raise UserError("uri of the query", expected="scheme://…", found="no scheme", remedy=remedy)
         if scheme not in readers:
             thing, remedy = f"uri of the query, {self.address.shown!r}", nearest(scheme, readers)
-            raise UserError(thing, expected="a database", found=f"the scheme {scheme!r}", remedy=remedy)
+            raise UserError(thing, expected="a supported database", found=f"the scheme {scheme!r}", remedy=remedy)
         try:
             return from_table(readers[scheme](), f"query to {self.address.shown!r}")
         except PolarsError as error:
@@ -51,7 +51,7 @@ class Query(Spec):
 
     @property
     def address(self) -> Address:
-        """The uri as what knows which of it may be shown."""
+        """The URI as an `Address`, which separates its secrets from what errors may show."""
         return Address(self.uri)
 
     def __repr_args__(self) -> Iterator[tuple[str, str]]:
@@ -64,10 +64,10 @@ class Query(Spec):
             raise missing_extra("duckdb", "sql", "a query against DuckDB") from error
         try:
             with duckdb.connect(str(self._file()), read_only=True) as connection:
-                answer = connection.sql(self.sql)
-                if answer is None:
-                    raise duckdb.InvalidInputException("the statement gives no rows")
-                return answer.to_arrow_table()
+                result = connection.sql(self.sql)
+                if result is None:
+                    raise duckdb.InvalidInputException("the statement returns no rows")
+                return result.to_arrow_table()
         except duckdb.Error as error:
             raise self._failed(error) from None
 
@@ -76,7 +76,7 @@ class Query(Spec):
             from adbc_driver_sqlite import dbapi
         except ImportError as error:
             raise missing_extra("adbc-driver-sqlite", "sql", "a query against SQLite") from error
-        # SQLite types values, not columns: the driver takes a column's type from the first batch, so all rows are one batch.
+        # SQLite types values, not columns. The driver infers a column's type from the first batch, so one batch has all rows.
         return self._adbc(dbapi, f"{self._file().absolute().as_uri()}?mode=ro", {"adbc.sqlite.query.batch_rows": "1000000000"})
 
     def _postgresql(self) -> pa.Table:
@@ -106,7 +106,7 @@ class Query(Spec):
         return path
 
     def _failed(self, error: Exception) -> UserError:
-        """Return what the database said, without the secrets of the uri."""
-        told = self.address.without_secrets(error)
-        remedy = "Check the query, and that the database is up and may be read."
-        return UserError(f"query to {self.address.shown!r}", expected="an answer", found=told, remedy=remedy)
+        """Return an error with the database's message, without the secrets of the URI."""
+        found = self.address.without_secrets(error)
+        remedy = "Check the query, and check that the database is running and readable."
+        return UserError(f"query to {self.address.shown!r}", expected="a result", found=found, remedy=remedy)

@@ -1,4 +1,4 @@
-"""From any table to a polars frame: files, globs, databases, and every frame that speaks Arrow."""
+"""Reads any table into a polars frame: files, globs, databases, and frames of any library that supports Arrow."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from polyrec.data.read.arrow import ArrowFrame, from_any, read_ipc, refuse_repea
 from polyrec.data.read.query import Query
 
 Source = str | Path | Query | pl.DataFrame | pl.LazyFrame | ArrowFrame
-"""Where a table comes from."""
+"""What a table can be read from."""
 
 
 def _read_csv(path: Path) -> pl.DataFrame:
-    """Read a CSV, typed by all of its rows.
+    """Read a CSV file; types are inferred from all of its rows.
 
-    The header is checked apart: polars renames a repeated name, and replaces what is not UTF-8 there, in silence.
+    The header is checked separately: polars silently renames a repeated name and replaces invalid UTF-8 there.
     """
     header = pl.read_csv(path, has_header=False, n_rows=1, infer_schema=False).row(0)
     refuse_repeated([name for name in header if name], f"file '{path}'")
@@ -39,12 +39,12 @@ _READERS: dict[str, Callable[[Path], pl.DataFrame]] = {
 
 
 def read(source: Source, *, what: str = "data") -> pl.DataFrame:
-    """Read a table.
+    """Read a table; `what` names it in errors.
 
-    A path may name a file, a folder or a glob; several files must have the same columns and types and are put one below the
-    other in the order of their names. Checksums of Parquet pages are verified where a file has them.
+    A path names a file, a folder or a glob. Several files must have the same columns and types; they are concatenated in the
+    order of their names. Checksums of Parquet pages are verified if a file has them.
 
-    Raises `UserError` where there is nothing to read, where files do not fit together, or where the table is empty.
+    Raises `UserError` if there is nothing to read, if files do not fit together, or if the table is empty.
     """
     match source:
         case str() | Path():
@@ -59,7 +59,7 @@ def read(source: Source, *, what: str = "data") -> pl.DataFrame:
             frame = from_any(source, what)
     if frame.width == 0 or frame.height == 0:
         found = f"{frame.height} rows and {frame.width} columns"
-        raise UserError(what, expected="a table with rows", found=found, remedy="Check where it comes from.")
+        raise UserError(what, expected="a table with rows", found=found, remedy="Check its source.")
     return frame
 
 
@@ -68,13 +68,14 @@ def _collect(frame: pl.LazyFrame, what: str) -> pl.DataFrame:
         return frame.collect()
     except (PolarsError, OSError) as error:
         found = str(error).splitlines()[0]
-        raise UserError(what, expected="a lazy frame that can be collected", found=found, remedy="Mend it.") from error
+        remedy = "Fix the query of the lazy frame."
+        raise UserError(what, expected="a lazy frame that can be collected", found=found, remedy=remedy) from error
 
 
 def _read_path(name: str, what: str) -> pl.DataFrame:
     if "://" in name:
         remedy = "Read a database with Query(sql=…, uri=…)."
-        raise UserError(what, expected="a path", found=f"a URI of {name.partition('://')[0]!r}", remedy=remedy)
+        raise UserError(what, expected="a path", found=f"a URI with the scheme {name.partition('://')[0]!r}", remedy=remedy)
     try:
         paths = find(name)
     except OSError as error:
@@ -84,21 +85,20 @@ def _read_path(name: str, what: str) -> pl.DataFrame:
         raise _missing(Path(name), what)
     frames = [(path, _read_file(path)) for path in paths]
     first_path, first = frames[0]
-    for other_path, other in frames[1:]:
-        require_alike(first_path, first.schema, other_path, other.schema)
+    for path, frame in frames[1:]:
+        require_alike(first_path, first.schema, path, frame.schema)
     return pl.concat([frame.select(first.columns) for _, frame in frames])
 
 
-def require_alike(first_path: Path, first: pl.Schema, other_path: Path, other: pl.Schema) -> None:
-    """Raise `UserError` where two files differ in their columns or in a column's type."""
-    for column in dict.fromkeys((*first, *other)):
-        types = [schema.get(column) for schema in (first, other)]
+def require_alike(first_path: Path, first: pl.Schema, second_path: Path, second: pl.Schema) -> None:
+    """Raise `UserError` if two files differ in their columns or in a column's type."""
+    for column in dict.fromkeys((*first, *second)):
+        types = [schema.get(column) for schema in (first, second)]
         if types[0] != types[1]:
             here, there = (f"{kind}" if kind is not None else "no such column" for kind in types)
-            found = f"{here} in '{first_path}' and {there} in '{other_path}'"
-            raise UserError(
-                f"column {column!r}", expected="one type in all files", found=found, remedy="Write the files alike."
-            )
+            found = f"{here} in '{first_path}' and {there} in '{second_path}'"
+            remedy = "Write all files with the same columns and types."
+            raise UserError(f"column {column!r}", expected="one type in all files", found=found, remedy=remedy)
 
 
 def find(name: str) -> list[Path]:
@@ -108,22 +108,20 @@ def find(name: str) -> list[Path]:
         return sorted(child for child in path.iterdir() if child.suffix.lower() in _READERS and not child.name.startswith("."))
     if path.is_file():
         return [path]
-    return sorted(Path(found) for found in glob.glob(name, recursive=True) if Path(found).is_file())
+    return sorted(Path(file) for file in glob.glob(name, recursive=True) if Path(file).is_file())
 
 
 def _read_file(path: Path) -> pl.DataFrame:
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
-        found = f"the ending {path.suffix!r}"
-        raise UserError(
-            f"file '{path}'", expected=f"one of {', '.join(_READERS)}", found=found, remedy="Convert or rename the file."
-        )
+        expected, found = f"a name that ends in one of {', '.join(_READERS)}", f"the ending {path.suffix!r}"
+        raise UserError(f"file '{path}'", expected=expected, found=found, remedy="Convert or rename the file.")
     try:
         return reader(path)
     except (PolarsError, PanicException, pa.ArrowException, OSError, UnicodeDecodeError) as error:
         found = str(error).splitlines()[0] if str(error) else type(error).__name__
-        remedy = "Write or fetch the file again; text must be UTF-8."
-        raise UserError(f"file '{path}'", expected=f"a whole {path.suffix} file", found=found, remedy=remedy) from error
+        remedy = "Write or download the file again; text must be UTF-8."
+        raise UserError(f"file '{path}'", expected=f"a complete {path.suffix} file", found=found, remedy=remedy) from error
 
 
 def _missing(path: Path, what: str) -> UserError:
@@ -137,7 +135,7 @@ def _missing(path: Path, what: str) -> UserError:
 
 
 def plain_files(source: Source) -> list[Path] | None:
-    """Return the files that a source names; None where it is no path."""
+    """Return the files that a source names, or None if it is not a path."""
     if not isinstance(source, str | Path) or "://" in str(source):
         return None
     try:

@@ -1,4 +1,4 @@
-"""`WideTable`: a table that hands out columns, whether it lies in memory or not; and two tables, one below the other."""
+"""`WideTable`: a table that returns columns, in memory or not; and two such tables concatenated."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import polars as pl
 
 
 class WideTable(Protocol):
-    """What fitting asks of a table. A polars frame is one; so is a table whose columns are read when they are asked for."""
+    """What fitting requires of a table. A polars frame satisfies it; so does a table that reads its columns on demand."""
 
     @property
     def columns(self) -> list[str]:
-        """The names of the columns."""
+        """Names of the columns."""
         ...
 
     @property
     def schema(self) -> pl.Schema:
-        """The types of the columns."""
+        """Types of the columns."""
         ...
 
     @property
     def height(self) -> int:
-        """How many rows there are."""
+        """Number of rows."""
         ...
 
     def select(self, names: Sequence[str], /) -> pl.DataFrame:
@@ -32,17 +32,17 @@ class WideTable(Protocol):
         ...
 
     def filter(self, mask: pl.Series, /) -> WideTable:
-        """Return the rows where the mask is true."""
+        """Return the rows at which the mask is true."""
         ...
 
     def clear(self) -> pl.DataFrame:
-        """Return a frame with the columns and no row."""
+        """Return an empty frame with the same columns."""
         ...
 
 
 @dataclass(frozen=True)
 class Stacked:
-    """Two tables, one below the other, with the columns that both have; types are widened where they differ."""
+    """Two tables, one below the other, with the columns that they share; types that differ are widened."""
 
     first: WideTable
     second: WideTable
@@ -67,13 +67,13 @@ class Stacked:
         return Stacked(self.first.filter(above), self.second.filter(below))
 
     def clear(self) -> pl.DataFrame:
-        own = self.columns
-        return pl.concat([self.first.clear().select(own), self.second.clear().select(own)], how="vertical_relaxed")
+        names = self.columns
+        return pl.concat([self.first.clear().select(names), self.second.clear().select(names)], how="vertical_relaxed")
 
 
 @dataclass(frozen=True)
 class Lazy(Mapping[str, pl.Series]):
-    """Columns that are read each time that they are asked for, so that not all of them are in memory."""
+    """Columns that are read at each access, so that not all of them are in memory."""
 
     names: tuple[str, ...]
     read: Callable[[str], pl.Series]

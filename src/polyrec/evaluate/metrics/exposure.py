@@ -1,4 +1,4 @@
-"""Exposure by a column of the items: who gets the attention that recommended lists have to give.
+"""Exposure by a column of the items: how the attention of recommended lists is distributed.
 
 Shape letters: U users, K ranks.
 """
@@ -13,12 +13,12 @@ import polars as pl
 
 @dataclass(frozen=True)
 class Exposure:
-    """How much of the attention the items with one value of a column get, beside how many there are."""
+    """Share of attention that the items with one value of a column receive, next to their share of items and rows."""
 
     value: str
-    """The value; `null` where it is not known."""
+    """The value; `null` if it is unknown."""
     exposure: float
-    """Share of all ranks of all lists, rank r counting `1 / log2(r + 1)`."""
+    """Share of all ranks of all lists, where rank r counts `1 / log2(r + 1)`."""
     catalogue: float
     """Share of the catalogue's items."""
     training: float
@@ -28,8 +28,8 @@ class Exposure:
 def exposures(ranked_UK: np.ndarray, column: pl.Series, rows_I: np.ndarray) -> tuple[Exposure, ...]:
     """Return the exposure of each value of a column of the catalogue, the most exposed first.
 
-    A rank's attention is the discount of NDCG (Singh and Joachims, KDD 2018). An item with a list of values gives each an equal
-    part of what it gets. `rows_I` are the training rows of each item.
+    The attention of a rank is the discount of NDCG (Singh and Joachims, KDD 2018). An item with a list of values divides its
+    attention equally among them. `rows_I` is the number of training rows of each item.
     """
     discount_K = 1 / np.log2(np.arange(ranked_UK.shape[1]) + 2)
     is_item_UK = ranked_UK >= 0
@@ -48,11 +48,11 @@ def exposures(ranked_UK: np.ndarray, column: pl.Series, rows_I: np.ndarray) -> t
 
 
 def category_diversity(ranked_UK: np.ndarray, column: pl.Series) -> np.ndarray:
-    """Return each list's diversity by what its items are, as `diversity` has it by vectors, (U,).
+    """Return the diversity of each list by the values of a column of its items, (U,); see `diversity` for vectors.
 
-    The vector of an item has a 1 for each of its values of the column. The cosine of two items of one value each is then 1
-    where they agree, else 0; of lists of values, the number shared over the root of the product of their numbers (Ochiai). An
-    item without a value has the cosine 0 with all.
+    The vector of an item has a 1 for each of its values of the column. For single values, the cosine of two items is 1 if the
+    values agree, else 0. For lists of values, it is the number of shared values divided by the root of the product of their
+    numbers (Ochiai). An item without a value has cosine 0 with every item.
     """
     values = column.to_frame("value").with_row_index("item").with_columns(pl.col("item").cast(pl.Int64))
     if isinstance(column.dtype, pl.List | pl.Array):
@@ -60,8 +60,8 @@ def category_diversity(ranked_UK: np.ndarray, column: pl.Series) -> np.ndarray:
     values = values.drop_nulls("value").unique().with_columns(weight=1 / pl.len().over("item").sqrt())
     user_N, rank_N = (ranked_UK >= 0).nonzero()
     lists = pl.DataFrame({"user": user_N, "item": ranked_UK[user_N, rank_N].astype(np.int64)}).join(values, on="item")
-    sums = lists.group_by("user", "value").agg(pl.col("weight").sum(), own=pl.col("weight").pow(2).sum())
-    shared = sums.group_by("user").agg((pl.col("weight").pow(2) - pl.col("own")).sum())
+    sums = lists.group_by("user", "value").agg(pl.col("weight").sum(), squares=pl.col("weight").pow(2).sum())
+    shared = sums.group_by("user").agg((pl.col("weight").pow(2) - pl.col("squares")).sum())
     shared_U = np.zeros(len(ranked_UK))
     shared_U[shared["user"].to_numpy()] = shared["weight"].to_numpy()
     count_U = (ranked_UK >= 0).sum(1)

@@ -1,6 +1,6 @@
-"""Metrics of the order within groups, for labels that may be grades: the rows of a request, of a user.
+"""Metrics of the order within groups (the rows of a request or a user), for labels that may be grades.
 
-A group counts as often as its rows: as often as it was drawn, in a bootstrap. Shape letters: N rows, G groups.
+A group counts as often as its rows: in a bootstrap, as often as it was drawn. Shape letters: N rows, G groups.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from polyrec.evaluate.metrics.pairs import count_wins
 
 
 def pair_accuracy(observed: Observed) -> float:
-    """Share of the pairs of rows of one group and different labels whose predictions are in the labels' order, ties half.
+    """Share of the pairs within a group with different labels that the predictions order correctly, ties counting half.
 
-    With labels of two values it is the AUC within groups, each weighted by its pairs.
+    For two label values, it is the AUC within groups, weighted by their pairs.
     """
     if observed.group is None:
         return float("nan")
@@ -25,7 +25,7 @@ def pair_accuracy(observed: Observed) -> float:
 
 
 def group_ndcg(observed: Observed) -> float:
-    """NDCG of each group's whole list, averaged over the groups with a label above 0, as `ndcg_of_groups` has it."""
+    """NDCG of each group's entire list (see `ndcg_of_groups`), averaged over the groups with a label above 0."""
     if observed.group is None:
         return float("nan")
     prediction, target, group, weight_G = _by_group(observed)
@@ -35,10 +35,10 @@ def group_ndcg(observed: Observed) -> float:
 
 
 def pairs_in_order(prediction: np.ndarray, target: np.ndarray, group: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return by group (G,) in how many of its pairs of different labels the predictions are in order, and how many there are.
+    """Return for each group (G,) the number of its pairs with different labels in predicted order, and of all such pairs.
 
-    Groups are numbered from 0 without gaps. The grades of two rows differ first in one binary digit: the pairs of each digit
-    are counted together, in O(N log N) for all.
+    Groups are numbered from 0 without gaps. The grades of two rows differ first in one binary digit. The pairs of each digit
+    are counted together, in O(N log N) for all digits.
     """
     order = np.lexsort((target, group))
     is_new_group = np.diff(group[order], prepend=-1) > 0
@@ -59,10 +59,10 @@ def pairs_in_order(prediction: np.ndarray, target: np.ndarray, group: np.ndarray
 
 
 def ndcg_of_groups(prediction: np.ndarray, target: np.ndarray, group: np.ndarray, k: int | None = None) -> np.ndarray:
-    """Return the NDCG of each group's list to rank k, or of the whole list, (G,) (Jaervelin and Kekaelaeinen, 2002).
+    """Return the NDCG of each group's list (G,), of the first k ranks or of all (Jaervelin and Kekaelaeinen, 2002).
 
-    `sum_r y_r / log2(r + 1)` over ranks r by prediction, divided by its highest possible value; y is the label, negative ones
-    count 0; NaN where no label is above 0. Rows of equal prediction share the mean of their ranks' discounts, as in
+    `sum_r y_r / log2(r + 1)` over ranks r by prediction, divided by its highest possible value. y is the label; negative
+    labels count as 0. NaN if no label is above 0. Rows of equal prediction share the mean discount of their ranks, as in
     scikit-learn. Groups are numbered from 0 without gaps.
     """
     gain = np.maximum(target, 0)
@@ -71,16 +71,16 @@ def ndcg_of_groups(prediction: np.ndarray, target: np.ndarray, group: np.ndarray
     rank = np.arange(len(group)) - np.repeat(start_G, size_G)
     discount = 1 / np.log2(rank + 2) * (rank < (len(group) if k is None else k))
     order = np.lexsort((-prediction, group))
-    prediction, said = prediction[order], group[order]
-    tie = np.cumsum((np.diff(said, prepend=-1) > 0) | (np.diff(prediction, prepend=np.nan) != 0)) - 1
+    prediction, sorted_group = prediction[order], group[order]
+    tie = np.cumsum((np.diff(sorted_group, prepend=-1) > 0) | (np.diff(prediction, prepend=np.nan) != 0)) - 1
     shared = (np.bincount(tie, discount) / np.bincount(tie))[tie]
-    reached_G = np.bincount(said, gain[order] * shared)
-    ideal_G = np.bincount(said, gain[np.lexsort((-gain, group))] * discount)
+    reached_G = np.bincount(sorted_group, gain[order] * shared)
+    ideal_G = np.bincount(sorted_group, gain[np.lexsort((-gain, group))] * discount)
     return reached_G / np.where(ideal_G > 0, ideal_G, np.nan)
 
 
 def _by_group(observed: Observed) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return prediction, label and number of the group of the rows that count, and the mean weight of each group's rows."""
+    """Return prediction, label and group number of the rows with a weight, and the mean weight of each group's rows."""
     assert observed.group is not None
     kept = observed.weights > 0
     group = np.unique(observed.group[kept], return_inverse=True)[1]

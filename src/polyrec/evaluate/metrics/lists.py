@@ -1,6 +1,6 @@
-"""Metrics of the lists that a score makes of each user's rows, told user by user, for many scores of the same rows.
+"""Per-user metrics of the lists that a score makes of each user's rows, for many scores of the same rows.
 
-What does not depend on the score is computed once. Shape letters: P rows with a label, U users.
+Quantities that do not depend on the score are computed once. Shape letters: P rows with a label, U users.
 """
 
 from __future__ import annotations
@@ -18,32 +18,32 @@ _NAME = re.compile(r"gauc|(ndcg|mean)@([1-9]\d*)")
 class ListMetric:
     """`(sum_r g_r d_r - offset) / scale` for each user, over the ranks r of their rows by descending score.
 
-    g is a row's gain and d_r what it counts at its rank; rows of equal score share the mean of their ranks' d. NaN for users
-    of whom nothing can be said. With labels y and the n rows of a user that have one:
+    g is the gain of a row and d_r the discount at its rank; rows of equal score share the mean discount of their ranks. NaN for
+    users for whom the metric is undefined. With labels y and the n labelled rows of a user:
 
-    - `gauc`: the AUC within the user, for labels 0 and 1; users weigh as many as they have rows (Zhou et al., KDD 2018);
+    - `gauc`: the AUC within the user, for labels 0 and 1; users are weighted by their rows (Zhou et al., KDD 2018);
     - `ndcg@k`: `sum_(r <= k) max(y_r, 0) / log2(r + 1)` over its highest possible value (Jaervelin and Kekaelaeinen, 2002);
     - `mean@k`: the mean label of the first min(k, n) rows, in the label's units.
     """
 
     row: np.ndarray
-    """(P,) which rows have a label, those of a user together."""
+    """(P,) numbers of the rows with a label, grouped by user."""
     user: np.ndarray
     """(P,) numbers of their users, ascending."""
     gain: np.ndarray
-    """(P,) what is gained by a row."""
+    """(P,) gains of the rows."""
     discount: np.ndarray
-    """(P,) what a gain counts at each place, users in the order of `user` and ranks ascending within them."""
+    """(P,) factors of the gain at each rank, users in the order of `user` and ranks ascending within each user."""
     offset: np.ndarray
-    """(U,) what is taken from the sum."""
+    """(U,) offsets subtracted from the sums."""
     scale: np.ndarray
-    """(U,) what the sum is divided by; NaN where nothing can be said of a user."""
+    """(U,) divisors of the sums; NaN for users for whom the metric is undefined."""
     weight: np.ndarray
-    """(U,) how much a user counts in the mean."""
+    """(U,) weights of the users in the mean."""
 
     @staticmethod
     def of(name: str, label: np.ndarray, row: np.ndarray, user: np.ndarray, users: int) -> ListMetric:
-        """Return the metric of a name, given labels (P,), their rows (P,) and users (P,) among the numbers below `users`."""
+        """Return the metric `name` for labels (P,), their rows (P,) and their users (P,), which are numbered below `users`."""
         order = np.argsort(user, kind="stable")
         label, row, user = label[order].astype(float), row[order], user[order]
         size_U = np.bincount(user, minlength=users)
@@ -74,13 +74,13 @@ class ListMetric:
         return (np.bincount(self.user, self.gain[order] * shared, len(self.scale)) - self.offset) / self.scale
 
     def mean(self, values: np.ndarray, draws: np.ndarray | None = None) -> float:
-        """Return the mean over users, each counted as often as it was drawn; NaN where nothing can be said of any."""
+        """Return the mean over users, each counted as often as it was drawn; NaN if it is undefined for all."""
         weight = np.where(np.isnan(values), 0, self.weight if draws is None else self.weight * draws)
         return float(weight @ np.nan_to_num(values) / weight.sum()) if weight.any() else float("nan")
 
 
 def is_list_metric(name: str) -> bool:
-    """Whether a name is that of a metric of lists: `gauc`, `ndcg@10`, `mean@5`."""
+    """Return whether a name is that of a list metric: `gauc`, `ndcg@10`, `mean@5`."""
     return _NAME.fullmatch(name) is not None
 
 

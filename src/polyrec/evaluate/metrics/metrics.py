@@ -1,4 +1,4 @@
-"""Metrics of one task by name. Undefined values (no rows, one class only, a prediction that is no finite number) are NaN.
+"""Metrics of one task by name. Undefined values (no rows, only one class, a prediction that is not finite) are NaN.
 
 Shape letters: N rows, C classes.
 """
@@ -17,32 +17,32 @@ from polyrec.evaluate.metrics.quantiles import coverage_gap, pinball
 from polyrec.evaluate.metrics.survival import concordance, uncensored_mae
 
 BINS = 15
-"""Bins of the expected calibration error."""
+"""Number of bins of the expected calibration error."""
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A named figure of merit."""
+    """A metric function and the direction in which it improves."""
 
     compute: Callable[[Observed], float]
     higher_is_better: bool
 
     def __call__(self, observed: Observed) -> float:
-        """Return the metric, or NaN where it is undefined."""
+        """Return the metric, or NaN if it is undefined."""
         defined = observed.weights.sum() > 0 and np.isfinite(observed.prediction).all()
         return self.compute(observed) if defined else float("nan")
 
 
 def auc(observed: Observed) -> float:
-    """Area under the ROC curve: the probability that a positive row is predicted above a negative one, ties half."""
+    """Area under the ROC curve: probability that a positive row is predicted above a negative one, ties counting half."""
     return _auc(observed.prediction, observed.target, observed.weights)
 
 
 def gauc(observed: Observed) -> float:
     """AUC within each user, averaged over users weighted by their rows (Zhou et al., KDD 2018).
 
-    Users whose rows are all of one class have no AUC and are left out. It judges the order a user sees and ignores how users
-    compare, which AUC mixes in.
+    Users whose rows are all of one class have no AUC and are excluded. GAUC evaluates the order within each user; AUC also
+    compares rows of different users.
     """
     if observed.group is None:
         return float("nan")
@@ -56,8 +56,8 @@ def gauc(observed: Observed) -> float:
     both = (positives > 0) & (negatives > 0)
     if not both.any():
         return float("nan")
-    own = wins[both] / (positives[both] * negatives[both])
-    return float(np.average(own, weights=(positives + negatives)[both]))
+    auc_of_users = wins[both] / (positives[both] * negatives[both])
+    return float(np.average(auc_of_users, weights=(positives + negatives)[both]))
 
 
 def log_loss(observed: Observed) -> float:
@@ -90,7 +90,7 @@ def mae(observed: Observed) -> float:
 
 
 def r2(observed: Observed) -> float:
-    """Share of the labels' variance that is explained; 0 for the mean, below 0 for worse, NaN where all labels are equal."""
+    """Explained share of the variance of the labels: 0 for the mean, below 0 for worse, NaN if all labels are equal."""
     if np.ptp(observed.target[observed.weights > 0]) == 0:
         return float("nan")
     mean = np.average(observed.target, weights=observed.weights)
@@ -100,22 +100,23 @@ def r2(observed: Observed) -> float:
 def quadratic_kappa(observed: Observed) -> float:
     """Quadratic weighted kappa (Cohen, Psychological Bulletin 1968): `1 - mean (a - y)^2 / mean (a - y')^2`.
 
-    a is the prediction rounded to the nearest grade among the observed labels, the lower of two as near, and y' the label of
-    another row at random. Grades are as far apart as their values: where those are not evenly spaced, it differs from
-    implementations that number the grades. 1 is perfect, 0 is chance; NaN where all labels and predictions are one grade.
+    a is the prediction rounded to the nearest grade among the observed labels (the lower of two equally near grades), and y' is
+    the label of a random other row. The distance between grades is that of their values: for grades that are not evenly spaced,
+    the result differs from implementations that number the grades. 1 is perfect, 0 is chance; NaN if all labels and predictions
+    are one grade.
     """
     kept = observed.weights > 0
     grades, weight = np.unique(observed.target[kept]).astype(float), observed.weights[kept]
-    said = grades[np.searchsorted((grades[1:] + grades[:-1]) / 2, observed.prediction[kept])]
+    predicted = grades[np.searchsorted((grades[1:] + grades[:-1]) / 2, observed.prediction[kept])]
     true = observed.target[kept].astype(float)
-    mean_said, mean_true = np.average(said, weights=weight), np.average(true, weights=weight)
-    spread = np.average(np.square(said - mean_said) + np.square(true - mean_true), weights=weight)
-    chance = spread + np.square(mean_said - mean_true)
-    return float(1 - np.average(np.square(said - true), weights=weight) / chance) if len(grades) > 1 else float("nan")
+    mean_predicted, mean_true = np.average(predicted, weights=weight), np.average(true, weights=weight)
+    spread = np.average(np.square(predicted - mean_predicted) + np.square(true - mean_true), weights=weight)
+    chance = spread + np.square(mean_predicted - mean_true)
+    return float(1 - np.average(np.square(predicted - true), weights=weight) / chance) if len(grades) > 1 else float("nan")
 
 
 def poisson_deviance(observed: Observed) -> float:
-    """Mean Poisson deviance, `2 (y log(y / mu) - y + mu)`; a predicted mu below 1e-7 counts as that."""
+    """Mean Poisson deviance, `2 (y log(y / mu) - y + mu)`; a predicted mu below 1e-7 counts as 1e-7."""
     count, mu = observed.target.astype(float), np.maximum(observed.prediction.astype(float), 1e-7)
     surprise = count * (np.log(np.where(count > 0, count, 1)) - np.log(mu))
     return float(np.average(2 * (np.where(count > 0, surprise, 0) - count + mu), weights=observed.weights))
@@ -129,22 +130,22 @@ def accuracy(observed: Observed) -> float:
 def macro_f1(observed: Observed) -> float:
     """Mean over the classes, predicted or observed, of `2 TP / (2 TP + FP + FN)`."""
     classes, weight = observed.prediction.shape[1], observed.weights
-    said, true = observed.prediction.argmax(1), observed.target.astype(int)
-    hits = np.bincount(true, weight * (said == true), classes)
-    both = np.bincount(said, weight, classes) + np.bincount(true, weight, classes)
+    predicted, true = observed.prediction.argmax(1), observed.target.astype(int)
+    hits = np.bincount(true, weight * (predicted == true), classes)
+    both = np.bincount(predicted, weight, classes) + np.bincount(true, weight, classes)
     return float(np.mean(2 * hits[both > 0] / both[both > 0]))
 
 
 def micro_auc(observed: Observed) -> float:
-    """AUC over all pairs of row and label pooled."""
+    """AUC over the pooled pairs of row and label."""
     weight = np.repeat(observed.weights, observed.target.shape[1])
     return _auc(observed.prediction.reshape(-1), observed.target.reshape(-1), weight)
 
 
 def macro_auc(observed: Observed) -> float:
-    """AUC of each label, averaged over the labels that have both values among the rows."""
-    own = [_auc(observed.prediction[:, c], observed.target[:, c], observed.weights) for c in range(observed.target.shape[1])]
-    defined = [value for value in own if not np.isnan(value)]
+    """Mean AUC over the labels that have both values among the rows."""
+    values = [_auc(observed.prediction[:, c], observed.target[:, c], observed.weights) for c in range(observed.target.shape[1])]
+    defined = [value for value in values if not np.isnan(value)]
     return float(np.mean(defined)) if defined else float("nan")
 
 
@@ -174,4 +175,4 @@ METRICS: dict[str, Metric] = {
     "pair_accuracy": Metric(pair_accuracy, True),
     "group_ndcg": Metric(group_ndcg, True),
 }
-"""Every metric by the name under which tasks list it."""
+"""Every metric, by the name that tasks use for it."""

@@ -1,4 +1,4 @@
-"""`Observed`: predictions and labels of the rows where a label was observed.
+"""`Observed`: predictions and labels of the rows with an observed label.
 
 Shape letters: N rows, C classes.
 """
@@ -12,20 +12,20 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Observed:
-    """What a metric sees: observed rows only."""
+    """The input of a metric: rows with an observed label only."""
 
     prediction: np.ndarray
-    """(N,) or (N, C), in the label's units: probabilities, numbers, a quantile for each level."""
+    """(N,) or (N, C), in the label's units: probabilities, numbers, or one quantile per level."""
     target: np.ndarray
-    """(N,) of 0 and 1, numbers or class numbers; (N, C) of 0 and 1; or (N, 2) of a duration and 1 where it was cut short."""
+    """(N,) of 0 and 1, numbers or class numbers; (N, C) of 0 and 1; or (N, 2) of a duration and 1 if it is censored."""
     group: np.ndarray | None = None
-    """(N,) numbers of the users, where users are declared: what GAUC and the bootstrap group by."""
+    """(N,) numbers of the users, if users are declared; GAUC and the bootstrap group by them."""
     weight: np.ndarray | None = None
     """(N,) multiplicities of rows; None counts every row once."""
     levels: tuple[float, ...] = ()
-    """Levels of the quantiles that are predicted; empty for other predictions."""
+    """Levels of the predicted quantiles; empty for other predictions."""
     cluster: np.ndarray | None = None
-    """(N,) numbers of the users where `group` is something else: what the bootstrap draws; None draws the groups."""
+    """(N,) numbers of the users, if `group` holds other groups; the bootstrap draws them, or the groups if None."""
 
     def take(self, rows: np.ndarray) -> Observed:
         """Return some rows, by number or by mask."""

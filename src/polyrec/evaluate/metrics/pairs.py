@@ -1,4 +1,4 @@
-"""Counting pairs of rows that a prediction puts in the right order. Shape letters: N rows, G groups."""
+"""Counts pairs of rows that a prediction puts in the right order. Shape letters: N rows, G groups."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import numpy as np
 def count_wins(
     group: np.ndarray, prediction: np.ndarray, positive: np.ndarray, negative: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return for each group (G,) in how many pairs of a positive and a negative row the positive is predicted higher.
+    """Return for each group (G,) the number of pairs of a positive and a negative row with the positive predicted higher.
 
-    Ties count half. Beside it stand the positives and the negatives of each group; both come in as multiplicities of rows (N,).
-    The rows are sorted by group and, within it, by prediction.
+    Ties count half. The numbers of positives and of negatives of each group are returned as well. `positive` and `negative` are
+    multiplicities of rows (N,). The rows must be sorted by group and, within a group, by prediction.
     """
     starts = np.flatnonzero(np.r_[True, group[1:] != group[:-1]])
     ties = np.flatnonzero(np.r_[True, (group[1:] != group[:-1]) | (prediction[1:] != prediction[:-1])])

@@ -1,4 +1,4 @@
-"""Metrics of durations of which some were cut short: targets (N, 2) of what was seen and 1 where it was cut.
+"""Metrics of right-censored durations: targets (N, 2) of the observed duration and 1 if it was censored.
 
 Shape letters: N rows.
 """
@@ -12,30 +12,29 @@ from polyrec.evaluate.metrics.pairs import count_wins
 
 
 def concordance(observed: Observed) -> float:
-    """Harrell's C (Harrell et al., JAMA 1982): how often the row that lasts longer is predicted longer, ties half.
+    """Harrell's C (Harrell et al., JAMA 1982): how often the longer of two rows is predicted longer, ties counting half.
 
-    A pair of rows can be compared where the shorter of the two was not cut; NaN where there is none. Two rows stand at
-    different places of the sorted durations, which differ first in one binary digit: the pairs of each digit are counted
-    together, in O(N log N) for all.
+    A pair of rows is comparable if the shorter of the two is not censored; NaN if no pair is. The ranks of two durations differ
+    first in one binary digit. The pairs of each digit are counted together, in O(N log N) for all digits.
     """
     kept = observed.weights > 0
-    prediction, duration, cut = observed.prediction[kept], observed.target[kept, 0], observed.target[kept, 1] > 0
+    prediction, duration, censored = observed.prediction[kept], observed.target[kept, 0], observed.target[kept, 1] > 0
     order = np.argsort(prediction, kind="stable")
     place = np.unique(duration, return_inverse=True)[1][order]
-    prediction, weight, cut = prediction[order], observed.weights[kept][order], cut[order]
+    prediction, weight, censored = prediction[order], observed.weights[kept][order], censored[order]
     wins = pairs = 0.0
     for digit in reversed(range(int(place.max()).bit_length())):
         is_longer = (place >> digit) % 2 == 1
-        longer, shorter = np.where(is_longer, weight, 0.0), np.where(is_longer | cut, 0.0, weight)
-        own, longer_ones, shorter_ones = count_wins(place >> digit + 1, prediction, longer, shorter)
-        wins, pairs = wins + float(own.sum()), pairs + float(longer_ones @ shorter_ones)
+        longer, shorter = np.where(is_longer, weight, 0.0), np.where(is_longer | censored, 0.0, weight)
+        group_wins, longer_counts, shorter_counts = count_wins(place >> digit + 1, prediction, longer, shorter)
+        wins, pairs = wins + float(group_wins.sum()), pairs + float(longer_counts @ shorter_counts)
         order = np.argsort(place >> digit, kind="stable")
-        place, prediction, weight, cut = place[order], prediction[order], weight[order], cut[order]
+        place, prediction, weight, censored = place[order], prediction[order], weight[order], censored[order]
     return wins / pairs if pairs else float("nan")
 
 
 def uncensored_mae(observed: Observed) -> float:
-    """Mean absolute error over the rows that were not cut, in the label's units; NaN where there is none."""
+    """Mean absolute error over the uncensored rows, in the label's units; NaN without such rows."""
     weight = np.where(observed.target[:, 1] > 0, 0.0, observed.weights)
     if weight.sum() == 0:
         return float("nan")

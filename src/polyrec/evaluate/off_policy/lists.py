@@ -9,23 +9,23 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Lists:
-    """What was shown, with which probability, what came of it, and how probable it is under the target policy.
+    """Rewards of the items shown, and their propensities under the logging policy and the target policy.
 
-    Where a list is shorter than K the ranks behind its end hold rewards and predictions of 0 and propensities of 1. All
-    propensities are those of the item at its rank, given the request and the items above it.
+    Lists shorter than K are padded with rewards and predictions of 0 and propensities of 1. A propensity is the probability of
+    the item at its rank, given the request and the items above it.
     """
 
     reward_JK: np.ndarray
-    """What came of each item."""
+    """Reward of each item."""
     logged_JK: np.ndarray
-    """Propensity of the item at its rank under the policy that made the log, in (0, 1]."""
+    """Propensity of the item at its rank under the logging policy, in (0, 1]."""
     target_JK: np.ndarray
-    """Its propensity under the target policy, in [0, 1]."""
+    """Propensity of the item at its rank under the target policy, in [0, 1]."""
     exists_JK: np.ndarray
-    """Which ranks the list has."""
+    """Mask of the ranks that the list has; False for padding."""
     cluster_J: np.ndarray
     """Number of the user of each request: requests of one user are not independent."""
     predicted_JK: np.ndarray | None = None
-    """What a reward model says of the item shown; None without one."""
+    """Predicted reward of the item shown; None without a reward model."""
     expected_JK: np.ndarray | None = None
-    """The mean of what it says over the items that the target policy may put there, below the items logged above."""
+    """Mean predicted reward over the target policy's choice at the rank, given the items logged above."""

@@ -1,4 +1,4 @@
-"""`OffPolicy`: what a policy would have earned, for people and for programs."""
+"""`OffPolicy`: estimates of a policy's value, as printed tables and as JSON."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from polyrec.evaluate.printed import Printed, numbers
 
 @dataclass(frozen=True)
 class Estimate:
-    """An estimate of a policy's value: the mean over requests of the sum of a list's rewards."""
+    """Estimate of a policy's value: the mean over requests of the sum of a list's rewards."""
 
     value: float
     """The estimate."""
     low: float
-    """Lower end of its 95 % interval, users being independent."""
+    """Lower end of the 95 % interval of the estimate, for independent users."""
     high: float
-    """Its upper end."""
+    """Upper end of the interval."""
     ess: float
-    """How many requests of equal weight would tell as much, at the rank where it is least (Kish, 1965)."""
+    """Effective sample size in requests, at the rank where it is smallest (Kish, 1965)."""
     gain: float
-    """The estimate minus the value of the policy that made the log."""
+    """The estimate minus the value of the logging policy."""
     gain_low: float
-    """Lower end of the gain's 95 % interval, both being estimated from the same requests."""
+    """Lower end of the 95 % interval of the gain; both values are estimated from the same requests."""
     gain_high: float
-    """Its upper end."""
+    """Upper end of the interval of the gain."""
 
 
 @dataclass(frozen=True)
@@ -42,44 +42,44 @@ class Rank:
     rank: int
     """The rank, from 1."""
     requests: int
-    """Lists that have it."""
+    """Number of lists that have this rank."""
     mean_weight: float
-    """About 1 where the log covers the target and propensities are right."""
+    """Mean weight: about 1 if the log covers the target and the propensities are correct."""
     largest_weight: float
     """The largest weight."""
     ess: float
     """Effective sample size, `(sum w)^2 / sum w^2`."""
     top_share: float
-    """Part of all weight in the largest hundredth of the weights."""
+    """Share of the total weight in the largest 1 % of the weights."""
     clipped: float
     """Share of the weights that were clipped."""
 
 
 @dataclass(frozen=True)
 class OffPolicy(Printed):
-    """Estimates of a policy's value from the log of another. `print` shows tables; `to_dict` is for JSON."""
+    """Estimates of a policy's value from the log of another. `print` shows tables; `to_dict` returns JSON values."""
 
     reward: str
     """Column of the reward."""
     logged: Estimate
-    """The value of the policy that made the log: the plain mean."""
+    """Value of the logging policy: the unweighted mean."""
     estimates: Mapping[str, Estimate]
-    """The target's value by estimator: `ips`, `snips` and, with a reward model, `dr`."""
+    """Value of the target policy by estimator: `ips`, `snips` and, with a reward model, `dr`."""
     requests: int
-    """Lists of the log."""
+    """Number of lists in the log."""
     users: int
-    """Users, by whom the intervals are clustered."""
+    """Number of users, by which the intervals are clustered."""
     interaction: Interaction
-    """What the reward of a rank was taken to depend on."""
+    """What the reward of a rank is assumed to depend on."""
     clip: float | None
-    """Bound of the weights, or None."""
+    """Upper bound of the weights, or None."""
     ranks: tuple[Rank, ...]
     """The weights by rank."""
     cautions: tuple[str, ...]
-    """What speaks against trusting the figures; empty where nothing was found."""
+    """Reasons not to trust the estimates; empty if there are none."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the figures as JSON values; an undefined one is None."""
+        """Return the results as JSON values; an undefined number is None."""
         plain = as_json(asdict(self))
         assert isinstance(plain, dict)
         return plain
@@ -89,10 +89,10 @@ class OffPolicy(Printed):
         clip = "" if self.clip is None else f", weights clipped at {self.clip:g}"
         yield Text(f"{self.requests:,} requests of {self.users:,} users, {self.interaction} weights{clip}")
         heads = numbers("value", "95 % interval", "gain", "95 % interval", "effective requests")
-        table = Table(Column(Text(f"{self.reward} a request")), *heads)
-        for name, own in {"logged": self.logged, **self.estimates}.items():
-            gains = (f"{own.gain:+.4f}", f"{own.gain_low:+.4f} to {own.gain_high:+.4f}") if name != "logged" else ("", "")
-            table.add_row(name, f"{own.value:.4f}", f"{own.low:.4f} to {own.high:.4f}", *gains, f"{own.ess:,.0f}")
+        table = Table(Column(Text(f"{self.reward} per request")), *heads)
+        for name, row in {"logged": self.logged, **self.estimates}.items():
+            gains = (f"{row.gain:+.4f}", f"{row.gain_low:+.4f} to {row.gain_high:+.4f}") if name != "logged" else ("", "")
+            table.add_row(name, f"{row.value:.4f}", f"{row.low:.4f} to {row.high:.4f}", *gains, f"{row.ess:,.0f}")
         yield table
         heads = numbers("lists", "mean weight", "largest", "effective", "in the top 1 %", "clipped")
         weights = Table("rank", *heads)

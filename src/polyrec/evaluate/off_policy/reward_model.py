@@ -1,4 +1,4 @@
-"""A reward model fitted on the log itself, cross-fitted: ridge regression on columns of the candidates.
+"""A reward model that is cross-fitted on the log: ridge regression on columns of the candidates.
 
 Shape letters: N rows of the log, M candidates, P columns of the design, F folds.
 """
@@ -14,10 +14,10 @@ from polyrec.core.errors import UserError
 from polyrec.data.conditions.expressions import require_columns
 
 FOLDS = 5
-"""Parts of the users; each part's rewards are predicted by the model of the others."""
+"""Number of folds of users; a model fitted on the other folds predicts the rewards of a fold."""
 
 PENALTY = 1.0
-"""Penalty on the squared coefficients, as if every one had been seen once at zero; the intercept has none."""
+"""Ridge penalty, as if every coefficient had been observed once at zero; the intercept is not penalised."""
 
 _MOST_COLUMNS = 2000
 _PIECE = 8192
@@ -33,9 +33,9 @@ def cross_fit(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the predicted rewards of the rows shown (N,) and of the candidates (M,).
 
-    Numbers enter as they are, standardised, their nulls at the mean; other columns enter with one coefficient a value, and so
-    does the rank. Users are dealt into folds, so that the model that speaks of a row has seen none of its user's: that is
-    what keeps the doubly robust estimate and its interval right (Chernozhukov et al., Econometrics Journal 2018).
+    Numeric columns are standardised, with nulls at the mean; other columns and the rank are one-hot encoded. Users are divided
+    into folds, so that the model that predicts a row was fitted without the rows of its user. The doubly robust estimate and
+    its interval depend on this (Chernozhukov et al., Econometrics Journal 2018).
     """
     require_columns(candidates, features, "`features` of the candidates")
     both = pl.concat([shown.select("rank", *features), candidates.select("rank", *features)])
@@ -48,9 +48,9 @@ def cross_fit(
         part = slice(start, start + _PIECE)
         x_BP = _design(shown[part], encoders)
         for fold in range(FOLDS):
-            own_BP = x_BP[fold_N[part] == fold]
-            gram_FPP[fold] += own_BP.T @ own_BP
-            moment_FP[fold] += own_BP.T @ reward_N[part][fold_N[part] == fold]
+            fold_BP = x_BP[fold_N[part] == fold]
+            gram_FPP[fold] += fold_BP.T @ fold_BP
+            moment_FP[fold] += fold_BP.T @ reward_N[part][fold_N[part] == fold]
     penalty_P = np.full(width, PENALTY)
     penalty_P[0] = 0
     others_FPP = gram_FPP.sum(0) - gram_FPP + np.diag(penalty_P)
@@ -59,7 +59,7 @@ def cross_fit(
 
 
 def _encoders(both: pl.DataFrame, features: Sequence[str]) -> list[pl.Expr]:
-    """Return an expression for each column of the design, the intercept first."""
+    """Return an expression for each column of the design matrix, the intercept first."""
     encoders = [pl.lit(1.0)]
     for name in ("rank", *features):
         column = both[name]
@@ -71,9 +71,9 @@ def _encoders(both: pl.DataFrame, features: Sequence[str]) -> list[pl.Expr]:
             values = column.drop_nulls().unique(maintain_order=True)
             encoders += [(pl.col(name) == value).fill_null(False).cast(pl.Float64) for value in values]
     if len(encoders) > _MOST_COLUMNS:
-        found = f"{len(encoders)} columns of the design"
-        remedy = "Give numbers, or columns of fewer values."
-        raise UserError("`features` of the reward model", expected=f"{_MOST_COLUMNS} at most", found=found, remedy=remedy)
+        expected, found = f"at most {_MOST_COLUMNS} columns of the design matrix", f"{len(encoders)}"
+        remedy = "Use numeric columns, or columns with fewer values."
+        raise UserError("`features` of the reward model", expected=expected, found=found, remedy=remedy)
     return encoders
 
 
@@ -82,9 +82,9 @@ def _design(rows: pl.DataFrame, encoders: Sequence[pl.Expr]) -> np.ndarray:
 
 
 def _predict(rows: pl.DataFrame, encoders: Sequence[pl.Expr], coefficient_FP: np.ndarray, fold_N: np.ndarray) -> np.ndarray:
-    found_N = np.zeros(rows.height)
+    predicted_N = np.zeros(rows.height)
     for start in range(0, rows.height, _PIECE):
         part = slice(start, start + _PIECE)
-        said_BF = _design(rows[part], encoders) @ coefficient_FP.T
-        found_N[part] = said_BF[np.arange(len(said_BF)), fold_N[part]]
-    return found_N
+        predicted_BF = _design(rows[part], encoders) @ coefficient_FP.T
+        predicted_N[part] = predicted_BF[np.arange(len(predicted_BF)), fold_N[part]]
+    return predicted_N
