@@ -8,7 +8,7 @@ from polyrec.compare.text.outliers import FEWEST, find_outliers
 from polyrec.data.tables import Tables, join
 from polyrec.features.text import Text
 from polyrec.language.encoders.static_vectors import StaticVectors
-from polyrec.language.encoders.transformer import _Transformer
+from polyrec.language.encoders.transformer import TransformerEncoder
 from polyrec.recommender import Recommender
 
 SHOWN = 20
@@ -24,7 +24,7 @@ def planted(spec: Recommender, tables: Tables) -> dict[str, Any]:
     wide = join(tables, spec.key(spec.user), spec.key(spec.item)).frame
     found: dict[str, Any] = {}
     for feature in spec.item:
-        if not isinstance(feature, Text) or not isinstance(feature.encoder, _Transformer | StaticVectors):
+        if not isinstance(feature, Text) or not isinstance(feature.encoder, TransformerEncoder | StaticVectors):
             continue
         texts = feature.render(wide).unique(maintain_order=True)
         known = texts.filter(texts != "").to_list()
