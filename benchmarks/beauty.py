@@ -149,7 +149,7 @@ def main() -> None:
         started = time.process_time()
         fitted = declaration(ENCODERS[arm], seed, told.epochs).fit(Tables(train, items=items), progress=False)
         spent = time.process_time() - started
-        training = fitted.parts.facts["training"]
+        training = fitted.parts.facts.training
         own = {"arm": arm, "seed": seed, "cpu_seconds": round(spent, 1), "best_epoch": training["best_epoch"]}
         document["fits"][key] = {**own, "curves": training["curves"], "figures": judge(fitted, train, test, items)}
         write_text(told.out, json.dumps(document, indent=1) + "\n")

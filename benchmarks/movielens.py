@@ -45,7 +45,7 @@ def run(split: str, seed: int) -> dict[str, float]:
     seconds = time.process_time() - started
     tasks = fitted.evaluate(table.filter(held), ranking=False).tasks
     figures = {f"{task}.{metric}": tasks[task][metric] for task, metric in SHOWN}
-    return {**figures, "best_epoch": fitted.parts.facts["training"]["best_epoch"], "cpu_seconds": round(seconds, 1)}
+    return {**figures, "best_epoch": fitted.parts.facts.training.best_epoch, "cpu_seconds": round(seconds, 1)}
 
 
 def main() -> None:

@@ -120,7 +120,7 @@ def main() -> None:
         name = "generative" if generative else "retrieval"
         fitted.recommend(K, user_id=users[0])
         results[name] = {**judge(ranker(fitted), users, answers), "fit_seconds": seconds}
-        print(f"{name} {results[name]} best epoch {fitted.parts.facts['training']['best_epoch']}", flush=True)
+        print(f"{name} {results[name]} best epoch {fitted.parts.facts.training.best_epoch}", flush=True)
         if generative:
             codes = fitted.spec.item[1]
             assert isinstance(codes, SemanticIds)

@@ -271,9 +271,9 @@ def onnx(fitted: Fitted, folder: Path) -> dict[str, float]:
     path = fitted.export(folder / "model.onnx")
     rows = min(fitted.items.height, fitted.spec.candidates or fitted.items.height)
     frame = fitted.items.head(rows).with_columns(pl.lit(1, pl.Int64).alias(fitted.user_key))
-    columns = fitted.parts.frames["columns"].columns
+    columns = fitted.parts.frames.columns.columns
     missing = [name for name in columns if name not in frame.columns and name != fitted.roles.time]
-    kinds = fitted.parts.frames["columns"].schema
+    kinds = fitted.parts.frames.columns.schema
     frame = frame.with_columns(pl.lit(None, kinds[name]).alias(name) for name in missing)
     inputs = fitted.encode(frame)
     options = onnxruntime.SessionOptions()

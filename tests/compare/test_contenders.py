@@ -36,7 +36,7 @@ def test_a_single_task_model_has_as_many_parameters_as_that_of_all_tasks(small: 
 def test_parameters_are_counted_as_the_fit_counts_them(small: Recommender, world: pl.DataFrame):
     fitted = small.replace(training=small.training.replace(epochs=1)).fit(world, progress=False)
     tables = sum(table.weight.numel() for table in fitted.model.tables())
-    assert Counter(small, world)(small) == fitted.parts.facts["training"]["parameters"] - tables
+    assert Counter(small, world)(small) == fitted.parts.facts.training.parameters - tables
 
 
 def test_a_single_task_keeps_its_part_of_the_utility(small: Recommender, world: pl.DataFrame):

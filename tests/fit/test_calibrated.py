@@ -44,7 +44,7 @@ def test_weights_are_those_without_calibration(plain: Fitted, mended: Fitted):
 def test_the_error_is_smaller_on_rows_never_used(plain: Fitted, mended: Fitted, split):
     before, after = (METRICS["log_loss"](like(fitted, split[1])) for fitted in (plain, mended))
     assert after < before
-    facts = mended.parts.facts["calibration"]
+    facts = mended.parts.facts.calibration
     assert set(facts) == {"like", "grade", "interest"}
 
 

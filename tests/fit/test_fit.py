@@ -105,7 +105,7 @@ class TestResume:
 class TestSelection:
     def test_stops_after_patience_and_keeps_the_best_epoch(self, small: Recommender, world: pl.DataFrame):
         fitted = small.fit(world, training=Training(epochs=40, batch_size=128, learning_rate=0.05, patience=2), progress=False)
-        facts = fitted.parts.facts["training"]
+        facts = fitted.parts.facts.training
         utilities = [entry["utility"] for entry in fitted.curves]
         assert len(utilities) < 40
         assert facts["best_epoch"] == utilities.index(max(utilities)) + 1 == len(utilities) - 2
@@ -128,7 +128,7 @@ class TestSelection:
         held = split[1].with_columns(genres=pl.lit(["drama"], dtype=pl.List(pl.String)))
         alike = held.with_columns(rating=pl.lit(5))
         fitted = small.fit(split[0], held, training=Training(epochs=2), progress=False)
-        assert fitted.parts.facts["training"]["best_epoch"] > 0
+        assert fitted.parts.facts.training.best_epoch > 0
         stars = small.replace(tasks=small.tasks[1:2], fusion=Multiply())
         with pytest.raises(UserError, match="validation: expected observed labels of several values"):
             stars.fit(split[0], alike, progress=False)
@@ -136,10 +136,10 @@ class TestSelection:
     def test_given_validation_rows_are_used(self, small: Recommender, split):
         fitted = small.fit(split[0], split[1], training=Training(epochs=2), progress=False)
         judged = fitted.evaluate(split[1], ranking=False)
-        best = fitted.parts.facts["training"]["validation"]
+        best = fitted.parts.facts.training.validation
         assert best["like.auc"] == pytest.approx(judged.tasks["like"]["auc"])
         assert best["stars.rmse"] == pytest.approx(judged.tasks["stars"]["rmse"])
-        assert fitted.parts.facts["data"] == {**fitted.parts.facts["data"], "rows": 6000, "training_rows": 5000}
+        assert fitted.parts.facts.data == {**fitted.parts.facts.data, "rows": 6000, "training_rows": 5000}
 
     @pytest.mark.parametrize("chosen", [TimeSplit(fraction=0.2), LastSplit(count=3)])
     def test_other_splits(self, small: Recommender, world: pl.DataFrame, chosen):
@@ -147,7 +147,7 @@ class TestSelection:
 
     def test_refit_learns_from_all_rows(self, small: Recommender, world: pl.DataFrame):
         fitted = small.fit(world, training=Training(epochs=2, refit=True), progress=False)
-        assert fitted.parts.facts["data"]["training_rows"] == world.height
+        assert fitted.parts.facts.data.training_rows == world.height
 
 
 class TestMissingLabels:
@@ -173,8 +173,8 @@ class TestMissingLabels:
             training=Training(epochs=2, batch_size=1),
         )
         fitted = recommender.fit(two.drop("rating").gather_every(20), progress=False)
-        assert fitted.parts.facts["observed"]["clicks"] > 0
-        assert fitted.parts.facts["observed"]["rating_of"] > 0
+        assert fitted.parts.facts.observed["clicks"] > 0
+        assert fitted.parts.facts.observed["rating_of"] > 0
 
 
 class TestBadInput:

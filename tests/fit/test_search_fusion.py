@@ -90,7 +90,7 @@ def test_what_is_applied_is_declared_saved_and_loaded(fitted: Fitted, rows: pl.D
     assert fitted.spec.fusion == found.fusion
     loaded = polyrec.load(steered.save(tmp_path / "artifact"))
     assert loaded.predict(rows).equals(steered.predict(rows))
-    assert loaded.parts.facts["fusion_search"]["best"]["weights"] == found.best.weights
+    assert loaded.parts.facts.fusion_search["best"]["weights"] == found.best.weights
     assert loaded.recommend(user_id=101).equals(steered.recommend(user_id=101))
 
 

@@ -170,7 +170,7 @@ class TestWhatIsLearned:
 
     def test_a_refit_goes_on_from_the_start_too(self, plain: Fitted):
         fitted = PLAIN.fit(BOTH, NEW, STILL.replace(refit=True), start=plain, progress=False)
-        assert fitted.parts.facts["data"]["training_rows"] == BOTH.height + NEW.height
+        assert fitted.parts.facts.data.training_rows == BOTH.height + NEW.height
         assert torch.allclose(fitted.predict_tensors(OLD)["like"], plain.predict_tensors(OLD)["like"], atol=1e-6)
 
 

@@ -22,7 +22,7 @@ def test_is_what_the_vectors_of_the_best_epoch_give(world: pl.DataFrame):
     learn, held = world[:2500], world[2500:3000]
     spec = declaration(utility={"next.recall@10": 1.0}, watch=("next.ndcg@10",))
     fitted = spec.fit(learn, held, progress=False)
-    best = fitted.curves[fitted.parts.facts["training"]["best_epoch"] - 1]
+    best = fitted.curves[fitted.parts.facts.training.best_epoch - 1]
     assert best["utility"] == best["next.recall@10"] == max(entry["next.recall@10"] for entry in fitted.curves)
     liked = held.filter(pl.col("rating") >= 4)
     user_NK = fitted.raw_tensors(liked)["next"].chunk(2, 1)[0]

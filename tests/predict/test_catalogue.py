@@ -80,7 +80,7 @@ def asked(request: pytest.FixtureRequest, table: pl.DataFrame) -> Fitted:
 @pytest.mark.parametrize("user", [101, 179, -7], ids=["met", "met too", "never met"])
 def test_the_catalogue_is_predicted_like_a_table(asked: Fitted, user: int):
     top = asked.recommend(user_id=user, k=100, exclude_seen=False)
-    read = {column: asked.parts.frames["columns"].schema[column] for f in asked.spec.features for column in f.columns}
+    read = {column: asked.parts.frames.columns.schema[column] for f in asked.spec.features for column in f.columns}
     rows = top.select(pl.lit(user, pl.Int64).alias("user_id"), "item_id", *(pl.lit(None, t).alias(n) for n, t in read.items()))
     expected = asked.predict(rows)
     for column in expected.columns[2:]:

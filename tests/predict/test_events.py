@@ -86,7 +86,7 @@ def later(table: pl.DataFrame) -> Callable[[int], pl.DataFrame]:
 def test_events_count_like_rows_of_the_log(asked: Fitted, later: Callable[[int], pl.DataFrame], user: int, count: int):
     events = later(count)
     top = asked.recommend(user_id=user, k=100, exclude_seen=False, events=events)
-    read = {name: asked.parts.frames["columns"].schema[name] for own in asked.spec.features for name in own.columns}
+    read = {name: asked.parts.frames.columns.schema[name] for own in asked.spec.features for name in own.columns}
     asking = top.select("item_id", *(pl.lit(None, kind).alias(name) for name, kind in read.items()))
     asking = asking.join(asked.items, on="item_id", how="left", maintain_order="left").with_columns(timestamp=9999, rating=None)
     rows = pl.concat([events, asking], how="diagonal_relaxed").with_columns(user_id=pl.lit(user, pl.Int64))

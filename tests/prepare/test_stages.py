@@ -169,8 +169,8 @@ class TestTheSame:
         assert on_disk.curves == in_memory.curves
         assert on_disk.predict(world).equals(in_memory.predict(world))
         assert on_disk.recommend(user_id=107).equals(in_memory.recommend(user_id=107))
-        facts = in_memory.parts.facts["data"]
-        assert {**on_disk.parts.facts["data"], "sha256": "", "validation_sha256": ""} == {
+        facts = in_memory.parts.facts.data
+        assert {**on_disk.parts.facts.data, "sha256": "", "validation_sha256": ""} == {
             **facts,
             "sha256": "",
             "validation_sha256": "",

@@ -50,7 +50,7 @@ def test_the_better_of_two_learning_rates_is_found_and_its_declaration_fits(worl
     write(tmp_path, SPEC.replace(search=ranges), tuned)
     best = Recommender.from_yaml(tmp_path / "best.yaml")
     assert best == SPEC.replace(training=SPEC.training.replace(learning_rate=0.03))
-    again = best.fit(world[:2000], progress=False).parts.facts["training"]["validation"]["utility"]
+    again = best.fit(world[:2000], progress=False).parts.facts.training.validation["utility"]
     assert tuned.best.values == [again]
     told = json.loads((tmp_path / "trials.json").read_text())
     assert told["best"]["values"] == {"utility": again}

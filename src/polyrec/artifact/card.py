@@ -5,33 +5,31 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from polyrec.artifact.facts import CalibrationFacts, Facts
 from polyrec.declaration.declaration import Declaration
 
 
-def write_card(spec: Declaration, facts: Mapping[str, Any]) -> str:
+def write_card(spec: Declaration, facts: Facts) -> str:
     """Return the card as Markdown."""
-    data, training, versions = facts["data"], facts["training"], facts["versions"]
-    roles = ", ".join(f"{role} `{column}`" for role, column in facts["roles"].items() if column)
+    data, training, versions = facts.data, facts.training, facts.versions
+    roles = ", ".join(f"{role} `{column}`" for role, column in vars(data.roles).items() if column)
     lines = [
         "# Model card",
         "",
-        f"A {type(spec.network).__name__} with {training['parameters']:,} parameters for {len(spec.tasks)} tasks, made by "
+        f"A {type(spec.network).__name__} with {training.parameters:,} parameters for {len(spec.tasks)} tasks, made by "
         f"Polyrec {versions['polyrec']} (torch {versions['torch']}, polars {versions['polars']}, Python {versions['python']}).",
         "",
         "## Tasks",
         "",
         "| task | kind | label | inputs | observed labels |",
         "|---|---|---|---|---|",
-        *(
-            _row(t.name, type(t).__name__, f"`{t.label}`", _inputs(t.inputs), f"{facts['observed'][t.name]:,}")
-            for t in spec.tasks
-        ),
+        *(_row(t.name, type(t).__name__, f"`{t.label}`", _inputs(t.inputs), f"{facts.observed[t.name]:,}") for t in spec.tasks),
         "",
         "## Data",
         "",
-        f"{data['rows']:,} rows, of which {data['training_rows']:,} gave the weights; SHA-256 of the table `{data['sha256']}`.",
+        f"{data.rows:,} rows, of which {data.training_rows:,} gave the weights; SHA-256 of the table `{data.sha256}`.",
         *([f"Keys: {roles}."] if roles else []),
-        *([f"Training went on from an earlier fit, `{training['start'][:12]}`."] if training.get("start") else []),
+        *([f"Training went on from an earlier fit, `{training.start[:12]}`."] if training.start else []),
         "",
         "| side | feature | kind | reads |",
         "|---|---|---|---|",
@@ -41,17 +39,17 @@ def write_card(spec: Declaration, facts: Mapping[str, Any]) -> str:
             for f in features
         ),
         "",
-        *_features(facts.get("features", {})),
+        *_features(facts.features),
         "## Validation",
         "",
-        f"Epoch {training['best_epoch']} of {len(training['curves'])} was best. The figures below chose the epoch, so they "
+        f"Epoch {training.best_epoch} of {len(training.curves)} was best. The figures below chose the epoch, so they "
         "flatter the model: report those of `evaluate` on rows never used.",
         "",
         "| metric | value |",
         "|---|---|",
-        *(_row(f"`{name}`", f"{value:.4f}") for name, value in training["validation"].items()),
+        *(_row(f"`{name}`", f"{value:.4f}") for name, value in training.validation.items()),
         "",
-        *_calibration(facts["calibration"]),
+        *_calibration(facts.calibration),
         "## Limits",
         "",
         "Predictions describe the users, items and times of the table above and inherit its gaps: what was never shown has no "
@@ -61,8 +59,8 @@ def write_card(spec: Declaration, facts: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _features(told: Mapping[str, Any]) -> list[str]:
-    if not told:
+def _features(figures: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    if not figures:
         return []
     return [
         "## What features learned",
@@ -74,16 +72,16 @@ def _features(told: Mapping[str, Any]) -> list[str]:
         "|---|---|---|",
         *(
             _row(name, f"`{figure}`", f"{value:.4g}")
-            for name, own in told.items()
-            for figure, value in own.items()
+            for name, values in figures.items()
+            for figure, value in values.items()
             if isinstance(value, int | float)
         ),
         "",
     ]
 
 
-def _calibration(told: Mapping[str, Any]) -> list[str]:
-    if not told:
+def _calibration(facts: Mapping[str, CalibrationFacts]) -> list[str]:
+    if not facts:
         return []
     return [
         "## Calibration",
@@ -93,8 +91,8 @@ def _calibration(told: Mapping[str, Any]) -> list[str]:
         "| task | calibrator | rows | before | after |",
         "|---|---|---|---|---|",
         *(
-            _row(name, own["kind"], f"{own['rows']:,}", f"{own['ece']['before']:.4f}", f"{own['ece']['after']:.4f}")
-            for name, own in told.items()
+            _row(name, task.kind, f"{task.rows:,}", f"{task.ece_before:.4f}", f"{task.ece_after:.4f}")
+            for name, task in facts.items()
         ),
         "",
     ]

@@ -17,6 +17,8 @@ import polars as pl
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from polyrec.artifact.earlier_formats import READABLE_FORMATS, with_present_names
+from polyrec.artifact.facts import Facts, Frames
 from polyrec.artifact.parts import Parts
 from polyrec.core.errors import UserError
 from polyrec.core.files import read_parquet, replacing_folder, sha256, write_parquet
@@ -39,14 +41,14 @@ def write(folder: Path, parts: Parts) -> None:
             "tasks": parts.task_states,
             "calibration": parts.calibration_states,
             "fusion": parts.fusion_states,
-            ".": parts.frames,
+            ".": parts.frames.by_name(),
         }
         for group, frames in groups.items():
             for name, frame in frames.items():
                 write_parquet(state / group / f"{name}.parquet", frame)
         files = sorted(path for path in temporary.rglob("*") if path.is_file())
         hashes = {path.relative_to(temporary).as_posix(): sha256(path) for path in files}
-        manifest = {"format": FORMAT, **parts.facts, "files": hashes}
+        manifest = {"format": FORMAT, **parts.facts.to_json(), "files": hashes}
         (state / MANIFEST_FILE).write_text(json.dumps(manifest, indent=1, ensure_ascii=False), encoding="utf-8")
 
 
@@ -78,8 +80,12 @@ def read(folder: Path, declaration: type[Declaration]) -> Parts:
     except SafetensorError as error:
         raise _broken(folder, "weights in safetensors", str(error)) from error
     card = (folder / CARD_FILE).read_text(encoding="utf-8")
-    states = (state["features"], state["tasks"], state["calibration"], state[STATE_FOLDER])
-    return Parts(spec, *states, weights, manifest, card, state["fusion"])
+    try:
+        facts, frames = Facts.from_json(manifest), Frames(**state[STATE_FOLDER])
+    except (KeyError, TypeError) as error:
+        raise _broken(folder, "a manifest with the facts of a fit", f"{type(error).__name__}: {error}") from error
+    states = (state["features"], state["tasks"], state["calibration"])
+    return Parts(spec, *states, frames, with_present_names(weights), facts, card, state["fusion"])
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
@@ -93,9 +99,10 @@ def _manifest(folder: Path) -> dict[str, Any]:
     if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
         raise _broken(folder, "a manifest that lists its files", "none")
     found = manifest.pop("format", None)
-    if found != FORMAT:
+    if found not in READABLE_FORMATS:
         remedy = "Load it with the version of polyrec that wrote it, or fit again."
-        raise UserError(f"artifact '{folder}'", expected=f"format {FORMAT}", found=f"format {found!r}", remedy=remedy)
+        expected = " or ".join(f"format {number}" for number in READABLE_FORMATS)
+        raise UserError(f"artifact '{folder}'", expected=expected, found=f"format {found!r}", remedy=remedy)
     return manifest
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import polars as pl
 import torch
 from torch import Tensor
 
+from polyrec.artifact.facts import Facts, Frames
 from polyrec.core.frames import frame_hash
 from polyrec.declaration.declaration import Declaration
 
@@ -24,11 +24,9 @@ class Parts:
     task_states: Mapping[str, pl.DataFrame]
     calibration_states: Mapping[str, pl.DataFrame]
     """By task, where one is calibrated."""
-    frames: Mapping[str, pl.DataFrame]
-    """`columns` (no rows: the types of the training table), and `log`, `users`, `items` where declared."""
+    frames: Frames
     weights: Mapping[str, Tensor]
-    facts: Mapping[str, Any]
-    """JSON values: versions, roles, data hash, curves, validation metrics."""
+    facts: Facts
     card: str
     fusion_states: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     """By the fusion's own names, where it learned something."""

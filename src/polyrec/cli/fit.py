@@ -41,7 +41,7 @@ def fit(
         from polyrec.report.training_page import write_training_page
 
         write_training_page(report, fitted)
-    facts = fitted.parts.facts["training"]
+    facts = fitted.parts.facts.training
     console.print(f"Epoch {facts['best_epoch']} of {len(facts['curves'])} was best on validation:")
     for name, value in facts["validation"].items():
         console.print(f"  {name} {value:.4f}", highlight=False)

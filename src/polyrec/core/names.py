@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-FORMAT = 3
+FORMAT = 4
 """Version of the artifact's layout; a loader refuses one that it does not know."""
 
 SPEC_FILE = "spec.yaml"

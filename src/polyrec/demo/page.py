@@ -25,7 +25,7 @@ RANKING_NOTE = (
 
 def write_report(path: Path, outcome: Outcome, gates_TE: np.ndarray, terms: str) -> None:
     """Write the page with curves, metrics, gates and one user's list."""
-    training, tasks = outcome.multi.parts.facts["training"], [task.name for task in outcome.multi.spec.tasks]
+    training, tasks = outcome.multi.parts.facts.training, [task.name for task in outcome.multi.spec.tasks]
     heads = [row for row in outcome.comparisons if row.metric == outcome.multi.spec.tasks[tasks.index(row.task)].metrics[0]]
     sections = [
         Section(

@@ -6,12 +6,12 @@ Shape letters: N rows.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from polyrec.artifact.facts import CalibrationFacts
 from polyrec.calibration.calibrator import Calibrator, State
 from polyrec.core.errors import UserError
 from polyrec.evaluate.metrics.reliability import calibration_error, reliability
@@ -27,7 +27,7 @@ def calibrate(
     predictions: Mapping[str, Tensor],
     truths: Mapping[str, tuple[np.ndarray, np.ndarray]],
     seed: int,
-) -> tuple[dict[str, State], dict[str, Any]]:
+) -> tuple[dict[str, State], dict[str, CalibrationFacts]]:
     """Fit the calibrators on held-out predictions and return their states, and per task what the calibration changed.
 
     `truths` holds, by task, which rows were observed and the labels of those, as `predictions` are compared with. The figures
@@ -35,7 +35,7 @@ def calibrate(
     kept is learned on all rows. Raises `UserError` where a task has too few rows of two outcomes.
     """
     states: dict[str, State] = {}
-    facts: dict[str, Any] = {}
+    facts: dict[str, CalibrationFacts] = {}
     for task in tasks:
         if task.name not in calibration:
             continue
@@ -45,15 +45,14 @@ def calibrate(
         _require_outcomes(task, target)
         after = _cross_fitted(calibrator, prediction, target, seed)
         states[task.name] = calibrator.fit(prediction, target)
-        facts[task.name] = {
-            "kind": type(calibrator).__name__,
-            "rows": len(target),
-            "ece": {"before": calibration_error(prediction, target), "after": calibration_error(after, target)},
-            "reliability": {
-                "before": reliability(prediction, target).to_dict(),
-                "after": reliability(after, target).to_dict(),
-            },
-        }
+        facts[task.name] = CalibrationFacts(
+            kind=type(calibrator).__name__,
+            rows=len(target),
+            ece_before=calibration_error(prediction, target),
+            ece_after=calibration_error(after, target),
+            reliability_before=reliability(prediction, target).to_dict(),
+            reliability_after=reliability(after, target).to_dict(),
+        )
     return states, facts
 
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from polyrec.artifact.card import write_card
+from polyrec.artifact.facts import Facts, TrainingFacts
 from polyrec.artifact.parts import Parts, start_hash
 from polyrec.calibration.calibrator import calibrated
 from polyrec.core.errors import UserError
@@ -58,9 +59,9 @@ def fit(
         check_start(_pinned(spec), start.spec)
     stages = Stages(spec, data, validation, training, start=None if start is None else start.parts)
     stage = stages.selection()
-    hashes = stage.facts["data"]
+    assert stage.data is not None
     begun = [] if start is None else [start_hash(start.parts)]
-    fingerprint = _fingerprint(spec, training, hashes["sha256"], hashes["validation_sha256"], *begun)
+    fingerprint = _fingerprint(spec, training, stage.data.sha256, stage.data.validation_sha256, *begun)
     folder = _inside(checkpoint, "selection")
     first = _learn(spec, stage, training, fingerprint, folder, resume, progress, "training", start=start, on_epoch=on_epoch)
     predictions, truths = _held_out(spec, first)
@@ -74,23 +75,22 @@ def fit(
         folder, best = _inside(checkpoint, "refit"), first.run.best_epoch
         rows = stages.all_rows()
         final = _learn(spec, rows, training, fingerprint, folder, resume, progress, "refitting", start=start, stop_after=best)
-    facts = {
-        "versions": _versions(),
-        "roles": stage.facts["roles"],
-        "clock": stage.facts["clock"],
-        "data": {**hashes, "training_rows": final.stage.rows.rows},
-        "observed": dict(final.stage.observed),
-        "calibration": calibration,
-        "features": _described(spec, final.stage.features),
-        "training": {
-            "spec": training.model_dump(mode="json"),
-            "curves": first.run.curves,
-            "best_epoch": first.run.best_epoch,
-            "validation": first.run.curves[first.run.best_epoch - 1],
-            "start": begun[0] if begun else None,
-            "parameters": sum(parameter.numel() for parameter in first.model.parameters()),
-        },
-    }
+    assert stage.data is not None and stage.frames is not None
+    facts = Facts(
+        versions=_versions(),
+        data=replace(stage.data, training_rows=final.stage.rows.rows),
+        observed=dict(final.stage.observed),
+        calibration=calibration,
+        features=_described(spec, final.stage.features),
+        training=TrainingFacts(
+            spec=training.model_dump(mode="json"),
+            curves=first.run.curves,
+            best_epoch=first.run.best_epoch,
+            validation=first.run.curves[first.run.best_epoch - 1],
+            parameters=sum(parameter.numel() for parameter in first.model.parameters()),
+            start=begun[0] if begun else None,
+        ),
+    )
     parts = Parts(
         spec=_pinned(spec),
         feature_states=final.stage.features,
@@ -137,7 +137,7 @@ def _learn(
     judge = None
     if stage.held is not None:
         users = None if stage.users is None else stage.users.numpy()
-        items = stage.frames.get("items")
+        items = None if stage.frames is None else stage.frames.items
         asked = any(term.endswith("@10") for term in (*training.utility, *training.watch))
         ranking = ValidationRanking(spec, stage.features, items, stage.held) if asked and items is not None else None
         judge = Judge(spec, stage.tasks, stage.held, users, training.utility, training.watch, ranking)
@@ -199,7 +199,8 @@ def _unknown(spec: Declaration, learned: _Learned) -> Mapping[str, Tensor]:
     if not spec.fusion.features_of():
         return {}
     stage = learned.stage
-    batch = rows_of_nothing(spec, stage.features, stage.frames, stage.facts["roles"]["user"], 1)
+    assert stage.frames is not None and stage.data is not None
+    batch = rows_of_nothing(spec, stage.features, stage.frames, stage.data.roles.user, 1)
     with torch.inference_mode():
         return Pass(learned.model, spec)(batch).context.features
 

@@ -90,7 +90,7 @@ class FusionSearch:
 
     def apply(self, fitted: P) -> P:
         """Return the recommender with the best weights declared; its model is shared, and what was found is among its facts."""
-        facts = {**fitted.parts.facts, "fusion_search": self.to_dict()}
+        facts = replace(fitted.parts.facts, fusion_search=self.to_dict())
         spec = fitted.spec.replace(fusion=self.best_fusion)
         return type(fitted)(replace(fitted.parts, spec=spec, facts=facts), fitted.model)
 

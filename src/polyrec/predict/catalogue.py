@@ -53,10 +53,11 @@ class Catalogue:
     @property
     def items(self) -> pl.DataFrame:
         """The catalogue: one row an item, with its key and the columns that are known of it."""
-        if "items" not in self.parts.frames:
+        items = self.parts.frames.items
+        if items is None:
             remedy = "Declare `item` features; the first Categorical among them is the item's key."
             raise UserError("this recommender", expected="items to rank", found="none declared", remedy=remedy)
-        return self.parts.frames["items"]
+        return items
 
     @property
     def user_key(self) -> str:
@@ -75,7 +76,8 @@ class Catalogue:
     @cached_property
     def log(self) -> Log:
         """The rows that the recommender knows, by user and time."""
-        return Log(self.parts.frames["log"])
+        assert self.parts.frames.log is not None, "only a recommender with users has a log"
+        return Log(self.parts.frames.log)
 
     @cached_property
     def users(self) -> Users:
@@ -95,7 +97,7 @@ class Catalogue:
         rows = changed_rows(told, self.items, self.item_key)
         place_I = places(rows, self.items, self.item_key)
         items = pl.concat([self.items, rows])[place_I.numpy()]
-        other = type(self)(replace(self.parts, frames={**self.parts.frames, "items": items}), self.roles, self.model)
+        other = type(self)(replace(self.parts, frames=replace(self.parts.frames, items=items)), self.roles, self.model)
         new = encode_features(rows, self.spec.all_features, self.parts.feature_states, None, None, self._item_columns.keys())
         both = {name: appended(column, new[name]) for name, column in self._item_columns.items()}
         encoded = zip(self._vectors, self._encoded(new, rows.height), strict=True)
@@ -132,7 +134,7 @@ class Catalogue:
         """Read what a user did after the rows that are known, if anything was told; what these hold already is left out."""
         if told is None:
             return None
-        time, clock = self.roles.time, self.parts.facts["clock"]
+        time, clock = self.roles.time, self.parts.facts.data.clock
         last = None if time is None else self.users.last_time(user)
         read = read_events(told, self.log, self.item_key, time, clock, last)
         rows = [-1 if row is None else row for row in self.keys.find(read[self.item_key])]
@@ -198,7 +200,7 @@ class Catalogue:
     def baseline(self, row: int) -> Tensor:
         """Return the vectors of a row of which nothing is known, (1, D); numbers of the item behind them are kept."""
         spec, states = self.spec, self.parts.feature_states
-        nothing = self.parts.frames["columns"].clear(1)
+        nothing = self.parts.frames.columns.clear(1)
         only = {feature.name for feature in spec.item}
         item = encode_features(nothing, spec.all_features, states, None, None, only)
         columns = {**self.users.columns({}), **item}

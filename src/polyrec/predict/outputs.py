@@ -12,6 +12,7 @@ import polars as pl
 import torch
 from torch import Tensor
 
+from polyrec.artifact.facts import Frames
 from polyrec.core.batch import Batch
 from polyrec.data.encoding import encode_features
 from polyrec.data.log import USER, Log
@@ -96,14 +97,14 @@ def raw_outputs(model: Model, spec: Declaration, prepared: Prepared, order_N: Te
 
 
 def rows_of_nothing(
-    spec: Declaration, states: Mapping[str, pl.DataFrame], frames: Mapping[str, pl.DataFrame], user: str | None, rows: int
+    spec: Declaration, states: Mapping[str, pl.DataFrame], frames: Frames, user: str | None, rows: int
 ) -> Batch:
     """Return rows of which nothing is known, given the states of features, what a recommender keeps, and the user's key."""
-    values = frames["columns"].clear(rows)
+    values = frames.columns.clear(rows)
     log, who = None, None
     if spec.reads_log:
-        assert user is not None, "a history is of a user"
-        log, who = Log(frames["log"]), values.select(pl.col(user).alias(USER))
+        assert user is not None and frames.log is not None, "a history is of a user"
+        log, who = Log(frames.log), values.select(pl.col(user).alias(USER))
     columns = encode_features(values, spec.all_features, states, log, who)
     return Prepared(columns, {}, {}, rows).batch(torch.arange(rows))
 

@@ -22,7 +22,7 @@ from polyrec.data.keys import number_groups
 from polyrec.data.log import USER
 from polyrec.data.read.sources import Source
 from polyrec.data.tables import Tables
-from polyrec.declaration.declaration import Declaration, Roles
+from polyrec.declaration.declaration import Declaration
 from polyrec.model.model import Model
 from polyrec.model.objective import Objective
 from polyrec.predict.catalogue import Catalogue
@@ -36,7 +36,7 @@ class Predictor:
     def __init__(self, parts: Parts, model: Model | None = None) -> None:
         self.parts = parts
         self.spec: Declaration = parts.spec
-        self.roles = Roles(**parts.facts["roles"])
+        self.roles = parts.facts.data.roles
         self.model = _built(parts) if model is None else model
         self.model.eval()
 
@@ -56,9 +56,9 @@ class Predictor:
         return self.catalogue.item_key
 
     @property
-    def curves(self) -> list[dict[str, float]]:
+    def curves(self) -> list[Mapping[str, float]]:
         """One entry an epoch: training losses and validation metrics by `task.metric`, and the utility."""
-        return list(self.parts.facts["training"]["curves"])
+        return list(self.parts.facts.training.curves)
 
     def predict(self, data: Source | Tables) -> pl.DataFrame:
         """Return the keys that the table has, each task's prediction in the label's units, and the fused score.

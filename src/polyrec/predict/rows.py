@@ -19,8 +19,7 @@ from polyrec.predict.catalogue import Catalogue
 def read_rows(parts: Parts, roles: Roles, data: Source | Tables) -> pl.DataFrame:
     """Read a table, with the side tables of the training where their columns are not given."""
     frame = join(data, roles.user, roles.item).frame
-    for name, key in (("users", roles.user), ("items", roles.item)):
-        known = parts.frames.get(name)
+    for known, key in ((parts.frames.users, roles.user), (parts.frames.items, roles.item)):
         if known is not None and key in frame.columns:
             known = known.with_columns(pl.col(key).cast(frame.schema[key], strict=False)).drop_nulls(key)
             missing = [column for column in known.columns if column == key or column not in frame.columns]
@@ -48,6 +47,6 @@ def _as_looked_up(catalogue: Catalogue, frame: pl.DataFrame) -> pl.DataFrame:
     require_columns(frame, (user,), "histories")
     rows = frame.select(pl.col(user).alias(USER))
     if time in frame.columns:
-        times, _ = read_times(frame[time], catalogue.parts.facts["clock"])
+        times, _ = read_times(frame[time], catalogue.parts.facts.data.clock)
         rows = rows.with_columns(times.alias(TIME))
     return rows

@@ -26,7 +26,7 @@ class Users:
 
     def __init__(self, parts: Parts, key: str, log: Log) -> None:
         self.parts, self.key, self.log = parts, key, log
-        spec, schema = parts.spec, parts.frames["columns"].schema
+        spec, schema = parts.spec, parts.frames.columns.schema
         self.features = {feature.name: feature for feature in (*spec.user, *spec.features)}
         self.kinds = {column: schema[column] for feature in self.features.values() for column in feature.columns}
         self.read = {column: [f.name for f in self.features.values() if column in f.columns] for column in self.kinds}
@@ -35,7 +35,8 @@ class Users:
     @cached_property
     def frame(self) -> pl.DataFrame:
         """The columns that features read, one row a user, and a last row of nulls."""
-        known, kind = self.parts.frames["users"], self.kinds[self.key]
+        known, kind = self.parts.frames.users, self.kinds[self.key]
+        assert known is not None
         met = self.log.frame.select(pl.col(USER).cast(kind, strict=False).alias(self.key)).unique(maintain_order=True)
         known = known.select(pl.col(name).cast(self.kinds[name]) for name in known.columns if name in self.kinds)
         met = met.drop_nulls().join(known, on=self.key, how="anti", maintain_order="left")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import polars as pl
 import torch
 from torch import Tensor
 
+from polyrec.artifact.facts import Frames
 from polyrec.artifact.parts import Parts
 from polyrec.core.batch import Column
 from polyrec.data.conditions.expressions import columns_of
@@ -166,28 +167,35 @@ def _log_columns(spec: Declaration, table: Table) -> list[str]:
     return list(dict.fromkeys(columns))
 
 
-def kept_frames(spec: Declaration, joined: Joined, table: Table) -> dict[str, pl.DataFrame]:
-    """Return the frames that a fitted recommender keeps: types, log, users and items."""
-    frames = {"columns": table.frame.clear()}
+def kept_frames(spec: Declaration, joined: Joined, table: Table) -> Frames:
+    """Return the tables that a fitted recommender keeps: types, log, users and items."""
+    log = None
     if table.roles.user is not None:
         columns = _log_columns(spec, table)
-        log = table.log(columns) or Log(table.logged(columns))
-        first = [name for name in (USER, TIME) if name in log.frame.columns]
-        frames["log"] = log.frame.select(*first, *columns)
-    for name, side, given, key in (
-        ("users", spec.user, joined.users, table.roles.user),
-        ("items", spec.item, joined.items, table.roles.item),
-    ):
-        if key is not None:
-            columns = list(dict.fromkeys([key, *(column for feature in side for column in feature.columns)]))
-            rows = _latest_rows(table, key)
-            latest = pl.DataFrame([table.frame.select([column])[column].gather(rows) for column in columns])
-            if given is not None:
-                latest = given.join(latest.select(key, *(c for c in columns if c not in given.columns)), on=key, how="left")
-            frames[name] = latest.sort(key)
+        rows = (table.log(columns) or Log(table.logged(columns))).frame
+        first = [name for name in (USER, TIME) if name in rows.columns]
+        log = rows.select(*first, *columns)
+    users = _kept_side(spec.user, joined.users, table, table.roles.user)
+    items = _kept_side(spec.item, joined.items, table, table.roles.item)
     if spec.rules:
-        check_columns(spec.rules, frames["items"])
-    return frames
+        assert items is not None
+        check_columns(spec.rules, items)
+    return Frames(table.frame.clear(), log, users, items)
+
+
+def _kept_side(
+    features: Sequence[Feature], side_table: pl.DataFrame | None, table: Table, key: str | None
+) -> pl.DataFrame | None:
+    """Return one row per user or item, sorted by key: the side table's columns, else those of its latest row."""
+    if key is None:
+        return None
+    columns = list(dict.fromkeys([key, *(column for feature in features for column in feature.columns)]))
+    rows = _latest_rows(table, key)
+    latest = pl.DataFrame([table.frame.select([column])[column].gather(rows) for column in columns])
+    if side_table is not None:
+        others = (column for column in columns if column not in side_table.columns)
+        latest = side_table.join(latest.select(key, *others), on=key, how="left")
+    return latest.sort(key)
 
 
 def _latest_rows(table: Table, key: str) -> pl.Series:

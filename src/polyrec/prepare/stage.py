@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import polars as pl
 from torch import Tensor
 
+from polyrec.artifact.facts import DataFacts, Frames
 from polyrec.core.batch import Column
 from polyrec.data.prepared import Prepared
 
@@ -32,10 +33,10 @@ class Stage:
     """The rows to judge on, where any are held out."""
     users: Tensor | None = None
     """Numbers of the users of the rows to judge on, (N,), where users are declared."""
-    frames: Mapping[str, pl.DataFrame] = field(default_factory=dict)
-    """Types, log, users and items, for the recommender to keep."""
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    """What is known of the tables, for the recommender's facts."""
+    frames: Frames | None = None
+    """The tables that the recommender keeps; None where all rows are trained on anew, which keeps those of the selection."""
+    data: DataFacts | None = None
+    """Facts of the tables, likewise."""
 
 
 def keep_column(column: Column, keep: Keep) -> Column:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,11 @@ import numpy as np
 import polars as pl
 import torch
 
+from polyrec.artifact.facts import DataFacts, Frames
 from polyrec.core.files import read_parquet, write_parquet
 from polyrec.core.names import MANIFEST_FILE
 from polyrec.data.prepared import Prepared
+from polyrec.declaration.declaration import Roles
 from polyrec.prepare.blocks import BlockReader
 from polyrec.prepare.columns_file import ColumnsWriter, read_tree
 from polyrec.prepare.stage import Keep, Stage, keep_column
@@ -42,11 +44,15 @@ def write_stage(folder: Path, prepare: Prepare) -> None:
             "held": None if stage.held is None else held.tree(stage.held),
             "users": None if stage.users is None else held.place(stage.users),
             "observed": dict(stage.observed),
-            "facts": dict(stage.facts),
+            "data": None if stage.data is None else asdict(stage.data),
         }
     if stage.rows.group_N is not None and _is_large(folder / ROWS_FILE, stage.rows.rows):
         manifest["rows"] = _by_group(folder, manifest["rows"])
-    for kind, frames in (("features", stage.features), ("tasks", stage.tasks), ("frames", stage.frames)):
+    for kind, frames in (
+        ("features", stage.features),
+        ("tasks", stage.tasks),
+        ("frames", {} if stage.frames is None else stage.frames.by_name()),
+    ):
         manifest[kind] = {}
         for number, (name, frame) in enumerate(frames.items()):
             manifest[kind][name] = f"{kind}-{number}.parquet"
@@ -61,7 +67,7 @@ def read_stage(folder: Path) -> Stage:
     for name, size in manifest["files"].items():
         if (current_size := (folder / name).stat().st_size) != size:
             raise ValueError(f"'{folder / name}' has {current_size} bytes instead of {size}")
-    held, users = None, None
+    held, users, data = None, None, manifest["data"]
     if manifest["held"] is not None:
         held = _mapped(folder / HELD_FILE, manifest["held"], always=True)
     if manifest["users"] is not None:
@@ -74,8 +80,8 @@ def read_stage(folder: Path) -> Stage:
         manifest["observed"],
         held,
         users,
-        _frames(folder, manifest["frames"]),
-        manifest["facts"],
+        Frames(**_frames(folder, manifest["frames"])) if manifest["frames"] else None,
+        None if data is None else DataFacts(**{**data, "roles": Roles(**data["roles"])}),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import numpy
 import polars as pl
 
+from polyrec.artifact.facts import DataFacts
 from polyrec.artifact.parts import Parts, states_hash
 from polyrec.core.errors import UserError
 from polyrec.core.frames import frame_hash
@@ -103,14 +104,17 @@ class Stages:
         tables = self._tables()
         stage = prepare(self.spec, tables.learn, tables.held, keep, keep_held, self.start)
         frames = kept_frames(self.spec, tables.joined, tables.all_rows)
-        facts = {
-            "roles": asdict(tables.all_rows.roles),
-            "clock": tables.all_rows.clock,
-            "data": {**self._hashes(tables), "rows": tables.all_rows.frame.height},
-        }
+        hashes = self._hashes(tables)
+        data = DataFacts(
+            roles=tables.all_rows.roles,
+            clock=tables.all_rows.clock,
+            sha256=hashes[0],
+            validation_sha256=hashes[1],
+            rows=tables.all_rows.frame.height,
+        )
         if self._files is not None:
             self._files.check_unchanged()
-        return replace(stage, frames=frames, facts=facts)
+        return replace(stage, frames=frames, data=data)
 
     def _make_all_rows(self, keep: Keep, keep_held: Keep) -> Stage:
         stage = prepare(self.spec, self._tables().all_rows, None, keep, start=self.start)
@@ -171,14 +175,14 @@ class Stages:
             **({} if self.start is None else {"start": states_hash(self.start)}),
         }
 
-    def _hashes(self, tables: _Read) -> dict[str, str]:
-        """Return the hashes of the tables: of files where they are files, else of values."""
+    def _hashes(self, tables: _Read) -> tuple[str, str]:
+        """Return the hashes of the table and of the validation rows: of files where they are files, else of values."""
         if self._files is None:
             assert isinstance(tables.held.frame, pl.DataFrame)
-            return {"sha256": frame_hash(tables.joined.frame), "validation_sha256": frame_hash(tables.held.frame)}
+            return frame_hash(tables.joined.frame), frame_hash(tables.held.frame)
         split = f"{self._files.of_data} {self.training.split.model_dump_json()} {self.training.seed}"
         held = self._files.of_validation or hashlib.sha256(split.encode()).hexdigest()
-        return {"sha256": self._files.of_data, "validation_sha256": held}
+        return self._files.of_data, held
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from polyrec.core.names import MANIFEST_FILE, PREPARED_VARIABLE
 from polyrec.prepare.stage import Stage
 from polyrec.prepare.stage_folder import Prepare, read_stage, write_stage
 
-FORMAT = 1
+FORMAT = 2
 """Part of every key: incremented when the layout of a folder changes, or the way that a feature or task encodes a table."""
 
 LIMIT = 64

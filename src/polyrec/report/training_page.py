@@ -14,7 +14,7 @@ from polyrec.report.reliability_plots import reliability_panels
 
 def write_training_page(path: Path, fitted: Fitted) -> None:
     """Write the page, whole or not at all."""
-    training, tasks = fitted.parts.facts["training"], [task.name for task in fitted.spec.tasks]
+    training, tasks = fitted.parts.facts.training, [task.name for task in fitted.spec.tasks]
     curves, best = training["curves"], training["best_epoch"]
     told = f"Epoch {best} of {len(curves)} was best on validation, and its weights are kept."
     sections = [
@@ -32,7 +32,7 @@ def write_training_page(path: Path, fitted: Fitted) -> None:
 def calibration_sections(fitted: Fitted) -> list[Section]:
     """Return a section for each calibrated task: its reliability on validation rows, before and after."""
     sections = []
-    for name, told in fitted.parts.facts["calibration"].items():
+    for name, told in fitted.parts.facts.calibration.items():
         text = f"{told['kind']} on {told['rows']:,} validation rows; `after` each half of them was calibrated by the other."
         sections.append(Section(f"Calibration of {name}", text, reliability_panels(name, told)))
     return sections

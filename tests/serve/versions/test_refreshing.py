@@ -91,10 +91,10 @@ class TestGoingOn:
         later = rows(1500, 2000, taste=0).with_columns(user_id=pl.col("user_id") + 10)
         found = refresh(models, pl.concat([rows(0, 1500, taste=0), later]), progress=False)
         fitted = Fitted.load(models / VERSIONS / str(found.version))
-        facts = fitted.parts.facts["training"]
+        facts = fitted.parts.facts.training
         assert facts["start"] == start_hash(Fitted.load(models / VERSIONS / before).parts)
         assert facts["spec"]["epochs"] == 2 and fitted.spec == SPEC
-        assert fitted.parts.facts["data"]["training_rows"] == 1500 + 900
+        assert fitted.parts.facts.data.training_rows == 1500 + 900
         assert fitted.catalogue.users.keys.find([35]) != [None]
 
     def test_from_scratch_it_does_not(self, models: Path):

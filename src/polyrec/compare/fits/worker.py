@@ -54,7 +54,7 @@ def _fit(job: Job, learn: pl.DataFrame, test: pl.DataFrame) -> tuple[dict[str, A
     started = time.process_time()
     fitted = job.spec.fit(learn, progress=False)
     seconds = time.process_time() - started
-    training = fitted.parts.facts["training"]
+    training = fitted.parts.facts.training
     gates = fitted.gates(test.sample(min(test.height, _GATE_ROWS), seed=0))
     result = {
         "utility": training["validation"]["utility"],

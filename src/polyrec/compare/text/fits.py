@@ -70,7 +70,7 @@ def _fit(spec: Recommender, rows: TextRows, folder: Path, users: int) -> None:
             for task, ranked in rank_catalogue(fitted, _of_some_users(frame, fitted.user_key, users), (10,)).items():
                 told = FUSED if task == SCORE else task
                 arrays[f"{name}/{told}/ranked"] = ranked.per_user[ranking_metric(spec, told)]
-    training: dict[str, Any] = fitted.parts.facts["training"]
+    training: dict[str, Any] = fitted.parts.facts.training
     with replacing_folder(folder) as temporary:
         (temporary / "result.json").write_text(json.dumps({"utility": training["validation"]["utility"]}), encoding="utf-8")
         np.savez(temporary / "arrays.npz", **arrays)  # type: ignore[arg-type]

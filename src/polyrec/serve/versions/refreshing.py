@@ -137,7 +137,7 @@ def refresh(
 def _split(current: Fitted, frame: pl.DataFrame) -> _Parts:
     assert current.roles.time is not None
     require_columns(frame, (current.roles.time,), "a refresh")
-    times_N = read_times(frame[current.roles.time], current.parts.facts["clock"])[0].to_numpy()
+    times_N = read_times(frame[current.roles.time], current.parts.facts.data.clock)[0].to_numpy()
     last = current.catalogue.log.frame[TIME].max()
     new_N = times_N > last
     if new_N.sum() < FEWEST:

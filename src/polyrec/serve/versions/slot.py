@@ -182,7 +182,7 @@ class Slot:
 
     def _time(self, seconds: float) -> Any:
         """Return a time as the training table tells it."""
-        clock = self.fitted.parts.facts["clock"]
+        clock = self.fitted.parts.facts.data.clock
         if clock == NUMBER:
             return seconds
         moment = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC) + datetime.timedelta(seconds=seconds)
@@ -242,7 +242,7 @@ def _key(value: str | int, kind: pl.DataType) -> Any:
 
 
 def _require_seconds(version: str, fitted: Fitted) -> None:
-    if fitted.roles.time is None or fitted.parts.facts["clock"] != NUMBER:
+    if fitted.roles.time is None or fitted.parts.facts.data.clock != NUMBER:
         return
     last = fitted.catalogue.log.frame.select(pl.col(TIME).cast(pl.Float64).max()).item()
     if last is not None and last > LAST:

@@ -53,7 +53,7 @@ def kept_table(fitted: Fitted) -> TableToLearn:
     users, items, log = frames["users"], frames["items"], frames["log"]
     assert roles.user is not None and roles.item is not None and roles.time is not None
     told = {*users.columns, *items.columns, USER, TIME} - {roles.item}
-    times = _as_told(log[TIME], fitted.parts.facts["clock"], frames["columns"].schema[roles.time])
+    times = _as_told(log[TIME], fitted.parts.facts.data.clock, frames["columns"].schema[roles.time])
     rows = log.select(
         pl.col(USER).alias(roles.user), pl.col(roles.item), *(c for c in log.columns if c not in {*told, roles.item})
     )
@@ -87,13 +87,13 @@ def with_events(table: TableToLearn, slot: Slot, store: Store) -> TableToLearn:
         return table
     events = _event_rows(slot, told, rows.schema)
     events = events.drop_nulls([user, item]).unique([user, item, time], keep="first", maintain_order=True)
-    events = _new(events, rows, (user, item, time), fitted.parts.facts["clock"])
-    for side, key in ((fitted.items, item), (fitted.parts.frames["users"], user)):
+    events = _new(events, rows, (user, item, time), fitted.parts.facts.data.clock)
+    for side, key in ((fitted.items, item), (fitted.parts.frames.users, user)):
         known = side.with_columns(pl.col(key).cast(rows.schema[key], strict=False)).drop_nulls(key)
         missing = [column for column in known.columns if column in rows.columns and column not in events.columns]
         events = events.join(known.select(key, *missing), on=key, how="left", maintain_order="left")
     users, items = (
-        _grown(table.users, events[user], fitted.parts.frames["users"]),
+        _grown(table.users, events[user], fitted.parts.frames.users),
         _grown(table.items, events[item], fitted.items),
     )
     both = pl.concat(
@@ -104,7 +104,7 @@ def with_events(table: TableToLearn, slot: Slot, store: Store) -> TableToLearn:
 
 def _event_rows(slot: Slot, events: Sequence[Event], schema: pl.Schema) -> pl.DataFrame:
     """Return events as rows of a table, with those of its columns that they tell."""
-    roles, clock = slot.fitted.roles, slot.fitted.parts.facts["clock"]
+    roles, clock = slot.fitted.roles, slot.fitted.parts.facts.data.clock
     assert roles.user is not None and roles.item is not None and roles.time is not None
     frame = slot.events_frame(events, schema)
     times, _ = read_times(frame[roles.time], clock)
