@@ -199,7 +199,7 @@ class TestKeys:
         assert not Settings(host="127.0.0.1").api_keys().keys
         assert not Settings(host="::1").api_keys().keys
         for host in ("0.0.0.0", "::", "192.168.0.1", "example.org"):
-            with pytest.raises(UserError, match="for others can ask there"):
+            with pytest.raises(UserError, match="as other machines have access"):
                 Settings(host=host).api_keys()
 
 

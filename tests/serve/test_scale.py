@@ -147,7 +147,7 @@ class TestReplicas:
 
 class TestScale:
     def test_wants_keys_where_others_can_ask(self, artifact: Path):
-        with pytest.raises(UserError, match="for others can ask there"):
+        with pytest.raises(UserError, match="as other machines have access"):
             app(Scale(folder=artifact))
 
     def test_wants_models(self, tmp_path: Path):
