@@ -398,7 +398,7 @@ class TestSafety:
     def test_a_key_is_asked_for_and_stays_in_the_tab(self, open_page: Open, api: Api):
         page = open_page(key=None)
         dialog = page.get_by_role("dialog", name="A key is needed")
-        expect(dialog).to_contain_text("expected one that is known")
+        expect(dialog).to_contain_text("expected a known API key")
         dialog.get_by_label("API key").fill("wrong")
         page.keyboard.press("Enter")
         page.wait_for_function("sessionStorage.getItem('polyrec.key') === 'wrong'")

@@ -127,7 +127,7 @@ async def _watch(router: Router, metrics: Metrics, every: float) -> None:
     while True:
         await asyncio.sleep(every)
         try:
-            metrics.look()
+            metrics.refresh_gauges()
             await asyncio.to_thread(router.refresh)
             await asyncio.to_thread(router.follow)
         except UnavailableError as error:

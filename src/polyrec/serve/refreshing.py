@@ -153,7 +153,7 @@ def _fit_anew(current: Fitted, table: TableToLearn, parts: _Parts, epochs: int |
 
 
 def _go_on(current: Fitted, table: TableToLearn, parts: _Parts, epochs: int | None, progress: bool) -> Fitted:
-    """Continue training from the current weights. The rows that select the epoch are new: known ones were trained on already."""
+    """Continue training from the current weights. New rows select the epoch, as known rows were already trained on."""
     training = current.spec.training
     training = training.replace(epochs=-(-training.epochs // QUARTER) if epochs is None else epochs)
     count = parts.fresh.height

@@ -258,13 +258,12 @@ class Service:
                 ServedItem(item=item.item, position=place, score=item.score, propensity=item.propensity, predictions=item.tasks)
                 for place, item in enumerate(items, 1)
             )
-            served_list = ServedList(
-                request=request, time=time.time(), user=user, model=slot.version, items=served_items, shown=shown
-            )
+            now, version = time.time(), slot.version
+            served = ServedList(request=request, time=now, user=user, model=version, items=served_items, shown=shown)
         except Exception as error:
             _LOGGER.error("a list of version %s is not logged: %s", slot.version, error)
             return
-        self.lists.put(served_list)
+        self.lists.put(served)
         self.metrics.lists.labels(slot.version).inc()
 
     def _shadow(self, slot: Slot, body: messages.RecommendRequest, request: str) -> None:

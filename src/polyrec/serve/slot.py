@@ -118,7 +118,7 @@ class Slot:
             except ValidationError as error:
                 remedy = "Give a key of at most 256 characters, and texts without NUL."
                 raise UserError(
-                    f"item {item!r:.80}", expected="what every store keeps", found=describe(error), remedy=remedy
+                    f"item {item!r:.80}", expected="values that every store can keep", found=describe(error), remedy=remedy
                 ) from error
         return changes
 
