@@ -276,7 +276,7 @@ class TestListsOfAnOutage:
         def fill() -> None:
             taken.extend(durable.append([event(f"{number}", at=number)]) for number in range(1000))
 
-        with pytest.raises(UnavailableError, match=r"found \d+ bytes that wait for the store, of 8000"):
+        with pytest.raises(UnavailableError, match=r"found \d+ bytes waiting for the store, of 8000"):
             fill()
         assert durable.waiting > 7800 and durable.dropped == lost
         redis_server.start()
