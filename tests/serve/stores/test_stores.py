@@ -441,7 +441,7 @@ class TestRedis(StoreContract):
         with Redis.from_url(redis_server.url) as client:
             client.config_set("appendfsync", "everysec")
         with caplog.at_level(logging.WARNING), open_store(redis_server.url) as store:
-            assert "`appendfsync everysec`: a loss of power may cost" in caplog.text
+            assert "`appendfsync everysec`: a loss of power may lose" in caplog.text
             assert "s3cret" not in caplog.text
             with Redis.from_url(redis_server.url) as client:
                 client.config_set("appendonly", "no")
