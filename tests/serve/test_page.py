@@ -287,7 +287,7 @@ class TestEvents:
         before = titles(page)
         scores = page.locator(".cell.fused").all_inner_texts()
         page.locator(".item").nth(1).get_by_role("button", name="rating 5").click()
-        expect(page.get_by_role("status")).to_contain_text(f"Told: rating 5, {before[1]}.")
+        expect(page.get_by_role("status")).to_contain_text(f"Recorded: rating 5, {before[1]}.")
         shows(page, api.titles("111"))
         assert before[1] not in titles(page)
         assert page.locator(".cell.fused").all_inner_texts() != scores, "the history does not count"
@@ -302,7 +302,7 @@ class TestEvents:
     def test_someone_new_is_described_and_acts(self, page: Page, api: Api):
         page.get_by_role("button", name="Someone new").click()
         expect(page.get_by_role("status")).to_have_text("The best 10 for someone new.")
-        expect(page.locator("#notes")).to_contain_text("has not met this user")
+        expect(page.locator("#notes")).to_contain_text("has not seen this user")
         key = page.get_by_role("combobox", name="User").input_value()
         page.get_by_label("city").select_option("<b>Bonn</b>")
         page.get_by_label("age").fill("70")
@@ -376,7 +376,7 @@ class TestDetails:
 class TestSafety:
     def test_a_title_of_html_is_text(self, page: Page, api: Api):
         page.get_by_label("Items").select_option("50")
-        page.get_by_label("Leave out what was met").uncheck()
+        page.get_by_label("Leave out items already seen").uncheck()
         page.get_by_label("Only where").fill("item_id < 30")
         page.get_by_label("Only where").press("Enter")
         hostile = page.locator("h3", has_text="onerror")
@@ -397,7 +397,7 @@ class TestSafety:
 
     def test_a_key_is_asked_for_and_stays_in_the_tab(self, open_page: Open, api: Api):
         page = open_page(key=None)
-        dialog = page.get_by_role("dialog", name="A key is needed")
+        dialog = page.get_by_role("dialog", name="API key required")
         expect(dialog).to_contain_text("expected a known API key")
         dialog.get_by_label("API key").fill("wrong")
         page.keyboard.press("Enter")
@@ -449,7 +449,7 @@ class TestEveryone:
         keys.press("ArrowDown")
         expect(second.get_by_role("button", name="rating 1")).to_be_focused()
         keys.press("Enter")
-        expect(page.get_by_role("status")).to_contain_text(f"Told: rating 1, {wanted[1]}.")
+        expect(page.get_by_role("status")).to_contain_text(f"Recorded: rating 1, {wanted[1]}.")
         expect(second.get_by_role("button", name="rating 1")).to_be_focused()
         keys.press("End")
         keys.press("ArrowLeft")
