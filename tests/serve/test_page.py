@@ -376,7 +376,7 @@ class TestDetails:
 class TestSafety:
     def test_a_title_of_html_is_text(self, page: Page, api: Api):
         page.get_by_label("Items").select_option("50")
-        page.get_by_label("Leave out items already seen").uncheck()
+        page.get_by_label("Exclude seen").uncheck()
         page.get_by_label("Only where").fill("item_id < 30")
         page.get_by_label("Only where").press("Enter")
         hostile = page.locator("h3", has_text="onerror")
