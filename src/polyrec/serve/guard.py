@@ -117,8 +117,8 @@ def _check_text(text: str) -> None:
         raise _wrong("Unicode", "half of a surrogate pair") from None
 
 
-def _wrong(expected: str, found: str) -> RefusedError:
-    return RefusedError(422, f"body: expected {expected}, found {found}. Fix it.")
+def _wrong(expected: str, actual: str) -> RefusedError:
+    return RefusedError(422, f"body: expected {expected}, found {actual}. Fix it.")
 
 
 def _no_constant(name: str) -> float:

@@ -145,8 +145,8 @@ class Store(ABC):
         found = self.address.without_secrets(error)
         return UnavailableError(f"store {self.address.shown!r}", expected="an answer", found=found, remedy=remedy)
 
-    def _check_schema(self, found: int) -> None:
-        if found != SCHEMA:
-            remedy = "Use the version of polyrec that wrote it." if found > SCHEMA else "Move its content to a new store."
+    def _check_schema(self, schema: int) -> None:
+        if schema != SCHEMA:
+            remedy = "Use the version of polyrec that wrote it." if schema > SCHEMA else "Move its content to a new store."
             thing = f"store {self.address.shown!r}"
-            raise UserError(thing, expected=f"schema {SCHEMA}", found=f"schema {found}", remedy=remedy)
+            raise UserError(thing, expected=f"schema {SCHEMA}", found=f"schema {schema}", remedy=remedy)
