@@ -12,7 +12,7 @@ from polyrec.serve import messages
 from polyrec.serve.slot import Slot
 from polyrec.serve.stores.records import Event
 
-Body = TypeVar("Asked", messages.RecommendRequest, messages.ScoreRequest, messages.ExplainRequest)
+Body = TypeVar("Body", messages.RecommendRequest, messages.ScoreRequest, messages.ExplainRequest)
 
 
 def text_of(current: Slot, user: str) -> str:
