@@ -36,12 +36,12 @@ def artifact(served: Fitted, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Serve:
-    """Return what serves a folder of models, with a store of its own, while a block runs."""
+    """Return a context manager that serves a folder of models with a separate store."""
 
     @contextmanager
     def run(folder: Path, root_path: str = "", **settings: Any) -> Iterator[TestClient]:
-        told = {"store": f"sqlite:///{tmp_path}/events.sqlite", "journal": tmp_path / "journal", "rate": 1e6, "burst": 1e6}
-        app = create_app(folder, Settings(**(told | settings)))
+        defaults = {"store": f"sqlite:///{tmp_path}/events.sqlite", "journal": tmp_path / "journal", "rate": 1e6, "burst": 1e6}
+        app = create_app(folder, Settings(**(defaults | settings)))
         with TestClient(app, "http://localhost", raise_server_exceptions=False, root_path=root_path) as client:
             yield client
 
@@ -68,7 +68,7 @@ def port_that_is_free() -> int:
 
 
 class Process:
-    """`polyrec serve` in a process of its own."""
+    """`polyrec serve` in a separate process."""
 
     def __init__(self, folder: Path, port: int, *options: str) -> None:
         command = [sys.executable, "-m", "polyrec", "serve", str(folder), "--port", str(port), "--rate", "100000", *options]
@@ -105,7 +105,7 @@ def free_port() -> Callable[[], int]:
 
 @pytest.fixture
 def start() -> Iterator[Callable[..., Process]]:
-    """Return what starts `polyrec serve` in a process of its own, at a free port; all end with the test."""
+    """Return a function that starts `polyrec serve` in a separate process at a free port; all end with the test."""
     started: list[Process] = []
 
     def run(folder: Path, *options: str) -> Process:
@@ -113,6 +113,6 @@ def start() -> Iterator[Callable[..., Process]]:
         return started[-1]
 
     yield run
-    for own in started:
-        if own.process.poll() is None:
-            own.end()
+    for server in started:
+        if server.process.poll() is None:
+            server.end()

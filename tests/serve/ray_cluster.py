@@ -1,6 +1,6 @@
 """Ray on this machine, with what `serve run ARGUMENTS` starts in it: `ray_cluster.py PORT ARGUMENTS`, until it is interrupted.
 
-Ray leaves threads and open files in the process that starts it; hence one of its own.
+Ray leaves threads and open files in the process that starts it; hence a separate one.
 """
 
 import sys

@@ -23,8 +23,8 @@ from polyrec.serve.stores.opening import open_store
 def asked(client: TestClient, path: str, **body: Any) -> dict[str, Any]:
     answer = client.post(path, json=body)
     assert answer.status_code in (200, 202), answer.text
-    found: dict[str, Any] = answer.json()
-    return found
+    document: dict[str, Any] = answer.json()
+    return document
 
 
 def rate(client: TestClient, user: int | str, item: int, rating: float, second: int, **others: Any) -> dict[str, Any]:
@@ -34,10 +34,10 @@ def rate(client: TestClient, user: int | str, item: int, rating: float, second: 
 
 def same(answer: dict[str, Any], frame: pl.DataFrame) -> None:
     """Hold an answer against what `recommend` returned: items, scores and predictions, bit for bit."""
-    assert [own["item"] for own in answer["items"]] == frame["item_id"].cast(pl.String).to_list()
-    assert [own["score"] for own in answer["items"]] == frame["score"].to_list()
+    assert [item["item"] for item in answer["items"]] == frame["item_id"].cast(pl.String).to_list()
+    assert [item["score"] for item in answer["items"]] == frame["score"].to_list()
     for task in ("like", "stars", "interest.comedy", "interest.drama", "interest.war"):
-        assert [own["tasks"][task] for own in answer["items"]] == frame[task].cast(pl.Float64).to_list()
+        assert [item["tasks"][task] for item in answer["items"]] == frame[task].cast(pl.Float64).to_list()
 
 
 def test_a_thousand_requests_are_answered_as_offline(client: TestClient, served: Fitted):
@@ -82,20 +82,20 @@ class TestFusionsThatReadMore:
             same(asked(client, "/recommend", user="101", k=70), read.recommend(user_id=101, k=70, events=events))
             few = read.items["item_id"][:3].to_list()
             answer = asked(client, "/score", user="7", items=[str(item) for item in few])
-            assert [own["score"] for own in answer["items"]] == read.score(7, few).tolist()
+            assert [item["score"] for item in answer["items"]] == read.score(7, few).tolist()
 
 
 class TestEvents:
     def test_the_next_list_is_that_of_a_fresh_computation(self, client: TestClient, served: Fitted):
         generator = random.Random(1)
-        told: dict[int, list[dict[str, Any]]] = {}
+        sent: dict[int, list[dict[str, Any]]] = {}
         for turn in range(60):
             user, item = generator.choice([101, 102, -5]), generator.choice(served.items["item_id"].to_list())
             rating = generator.randint(1, 5)
             rate(client, user, item, rating, 5000 + turn)
-            told.setdefault(user, []).append({"item_id": item, "rating": rating, "timestamp": 5000 + turn})
+            sent.setdefault(user, []).append({"item_id": item, "rating": rating, "timestamp": 5000 + turn})
             fresh = Fitted(served.parts, served.model)
-            expected = fresh.recommend(user_id=user, k=10, events=pl.DataFrame(told[user]))
+            expected = fresh.recommend(user_id=user, k=10, events=pl.DataFrame(sent[user]))
             same(asked(client, "/recommend", user=str(user), k=10), expected)
 
     def test_come_once_however_often_they_are_sent(self, client: TestClient):
@@ -103,7 +103,7 @@ class TestEvents:
         again = rate(client, 101, 5, 5, 5000, id="e1")
         assert (first["new"], again["new"]) == (1, 0)
         assert first["accepted"] == again["accepted"] == 1
-        assert len([own for own in client.get("/users/101").json()["history"] if own["source"] == "live"]) == 1
+        assert len([event for event in client.get("/users/101").json()["history"] if event["source"] == "live"]) == 1
 
     def test_of_a_value_that_does_not_fit_are_refused_whole(self, client: TestClient):
         good = {"id": "a", "user": "101", "item": "5", "type": "rate", "time": 1, "values": {"rating": 5}}
@@ -147,8 +147,8 @@ class TestEvents:
         for second in range(5000, 5004):
             rate(client, 101, 12, 5, second)
         rate(client, 101, 19, 5, 5004, values={"rating": "5"})
-        told = {"item_id": [12, 12, 12, 12, 19], "rating": [5] * 5, "timestamp": range(5000, 5005)}
-        expected = served.recommend(user_id=101, k=5, events=pl.DataFrame(told))
+        events = {"item_id": [12, 12, 12, 12, 19], "rating": [5] * 5, "timestamp": range(5000, 5005)}
+        expected = served.recommend(user_id=101, k=5, events=pl.DataFrame(events))
         same(asked(client, "/recommend", user="101", k=5), expected)
 
     def test_of_other_columns_are_kept_for_the_next_training(self, client: TestClient):
@@ -164,8 +164,8 @@ class TestErasing:
         answer = asked(client, "/recommend", user="101", k=5)
         assert answer["fallback"] == ["erased user"]
         same(answer, served.recommend(k=5))
-        told = client.get("/users/101").json()
-        assert (told["erased"], told["history"]) == (True, [])
+        user_answer = client.get("/users/101").json()
+        assert (user_answer["erased"], user_answer["history"]) == (True, [])
 
     def test_later_events_count(self, client: TestClient, served: Fitted):
         client.delete("/users/101")
@@ -176,7 +176,7 @@ class TestErasing:
     @pytest.mark.parametrize("alias", ["0101", "+101"])
     def test_holds_however_the_key_is_written(self, client: TestClient, served: Fitted, alias: str):
         rate(client, alias, 5, 5, 5000)
-        assert [own["source"] for own in client.get("/users/101").json()["history"]][:2] == ["live", "training"]
+        assert [event["source"] for event in client.get("/users/101").json()["history"]][:2] == ["live", "training"]
         assert client.delete("/users/101").status_code == 204
         assert client.get(f"/users/{alias}").json() == client.get("/users/101").json()
         assert client.get(f"/users/{alias}").json()["history"] == []
@@ -188,8 +188,8 @@ class TestErasing:
     def test_of_another_way_to_write_a_key_is_that_of_the_user(self, client: TestClient, alias: str):
         rate(client, 101, 5, 5, 5000)
         assert client.delete(f"/users/{alias}").status_code == 204
-        told = client.get("/users/101").json()
-        assert (told["erased"], told["history"]) == (True, [])
+        user_answer = client.get("/users/101").json()
+        assert (user_answer["erased"], user_answer["history"]) == (True, [])
 
     def test_of_keys_with_slashes(self, client: TestClient):
         for user, path in (("a/b", "a%2Fb"), ("a/b", "a/b"), ("/", "%2F")):
@@ -197,8 +197,8 @@ class TestErasing:
             assert client.get(f"/users/{path}").json()["user"] == user
             assert len(client.get(f"/users/{path}").json()["history"]) == 1
             assert client.delete(f"/users/{path}").status_code == 204
-            told = client.get(f"/users/{path}").json()
-            assert (told["erased"], told["history"]) == (True, [])
+            user_answer = client.get(f"/users/{path}").json()
+            assert (user_answer["erased"], user_answer["history"]) == (True, [])
 
     def test_takes_the_key_from_those_that_are_offered(self, client: TestClient):
         offered = client.get("/users", params={"start": "10", "limit": 3}).json()["users"]
@@ -208,10 +208,10 @@ class TestErasing:
 
     def test_takes_the_name_from_a_list_that_is_still_to_be_logged(self, serve: Any, artifact: Any, tmp_path: Path):
         with serve(artifact) as client:
-            told = asked(client, "/recommend", user="101", k=3)
+            answer = asked(client, "/recommend", user="101", k=3)
             client.delete("/users/101")
         with open_store(f"sqlite:///{tmp_path}/events.sqlite") as store:
-            assert [(one.request, one.user) for one in store.lists_since(0)[0]] == [(told["request"], None)]
+            assert [(one.request, one.user) for one in store.lists_since(0)[0]] == [(answer["request"], None)]
 
 
 class TestItems:
@@ -220,22 +220,22 @@ class TestItems:
         expected = served.with_items(pl.DataFrame({"item_id": [99999]}))
         answer = asked(client, "/recommend", user="101", k=100)
         same(answer, expected.recommend(user_id=101, k=100))
-        assert "99999" in [own["item"] for own in answer["items"]]
+        assert "99999" in [item["item"] for item in answer["items"]]
 
     def test_an_item_taken_away_is_not_listed_until_it_comes_back(self, client: TestClient):
-        listed = [own["item"] for own in asked(client, "/recommend", user="101", k=100)["items"]]
+        listed = [item["item"] for item in asked(client, "/recommend", user="101", k=100)["items"]]
         assert client.delete(f"/items/{listed[0]}").status_code == 204
-        assert [own["item"] for own in asked(client, "/recommend", user="101", k=100)["items"]] == listed[1:]
+        assert [item["item"] for item in asked(client, "/recommend", user="101", k=100)["items"]] == listed[1:]
         asked(client, "/items", items=[{"item_id": int(listed[0])}])
-        assert [own["item"] for own in asked(client, "/recommend", user="101", k=100)["items"]] == listed
+        assert [item["item"] for item in asked(client, "/recommend", user="101", k=100)["items"]] == listed
 
     def test_of_a_key_with_a_slash_is_taken_away(self, world: pl.DataFrame, small: Any, serve: Any, tmp_path: Path):
         rows = world.head(600).with_columns(item_id=pl.format("x/{}", "item_id"))
         fitted = small.replace(training=small.training.replace(epochs=1)).fit(rows, progress=False)
         with serve(fitted.save(tmp_path / "slashes")) as client:
-            listed = [own["item"] for own in asked(client, "/recommend", user="101", k=100)["items"]]
+            listed = [item["item"] for item in asked(client, "/recommend", user="101", k=100)["items"]]
             assert client.delete(f"/items/{listed[0].replace('/', '%2F')}").status_code == 204
-            assert [own["item"] for own in asked(client, "/recommend", user="101", k=100)["items"]] == listed[1:]
+            assert [item["item"] for item in asked(client, "/recommend", user="101", k=100)["items"]] == listed[1:]
 
     def test_changes_outlive_the_server(self, serve: Any, artifact: Any):
         with serve(artifact) as client:
@@ -254,13 +254,13 @@ class TestItems:
         place = served.items["item_id"].to_list().index(12)
         cosines = vectors @ vectors[place]
         order = [row for row in np.argsort(-cosines, kind="stable") if row != place][:5]
-        assert [own["item"] for own in answer["items"]] == [str(served.items["item_id"][int(row)]) for row in order]
+        assert [item["item"] for item in answer["items"]] == [str(served.items["item_id"][int(row)]) for row in order]
 
 
 class TestScores:
     def test_are_those_of_score(self, client: TestClient, served: Fitted):
         answer = asked(client, "/score", user="101", items=["12", "5", "19"])
-        assert [own["score"] for own in answer["items"]] == served.score(101, [12, 5, 19]).tolist()
+        assert [item["score"] for item in answer["items"]] == served.score(101, [12, 5, 19]).tolist()
 
     def test_of_an_unknown_item_are_refused(self, client: TestClient):
         answer = client.post("/score", json={"user": "101", "items": ["nothing"]})
@@ -269,10 +269,12 @@ class TestScores:
 
     def test_are_explained(self, client: TestClient, served: Fitted):
         answer = asked(client, "/explain", user="101", item="12")
-        own = answer["tasks"]["like"]
+        explained = answer["tasks"]["like"]
         scored = asked(client, "/score", user="101", items=["12"])["items"][0]["tasks"]["like"]
-        assert own["prediction"] == pytest.approx(scored, abs=1e-5)
-        assert own["baseline"] + sum(own["contributions"].values()) == pytest.approx(own["prediction"], abs=1e-2)
+        assert explained["prediction"] == pytest.approx(scored, abs=1e-5)
+        assert explained["baseline"] + sum(explained["contributions"].values()) == pytest.approx(
+            explained["prediction"], abs=1e-2
+        )
 
 
 class TestChance:
@@ -281,8 +283,10 @@ class TestChance:
         answer = asked(client, "/recommend", user="101", k=5, rules=rules, seed=3)
         expected = served.recommend(user_id=101, k=5, rules=[EpsilonGreedy(epsilon=0.5, pool=10)], seed=3)
         same(answer, expected)
-        assert [own["propensity"] for own in answer["items"]] == expected["propensity"].to_list()
-        drawn = {tuple(own["item"] for own in asked(client, "/recommend", user="101", rules=rules)["items"]) for _ in range(9)}
+        assert [item["propensity"] for item in answer["items"]] == expected["propensity"].to_list()
+        drawn = {
+            tuple(item["item"] for item in asked(client, "/recommend", user="101", rules=rules)["items"]) for _ in range(9)
+        }
         assert len(drawn) > 1
 
 
@@ -311,11 +315,11 @@ class TestLog:
             answers = [asked(client, "/recommend", user=str(user), k=3) for user in (101, 102)]
         with open_store(f"sqlite:///{tmp_path}/events.sqlite") as store:
             lists, _ = store.lists_since(0)
-        assert {own.request for own in lists} == {own["request"] for own in answers}
-        first = next(own for own in lists if own.request == answers[0]["request"])
+        assert {answer.request for answer in lists} == {answer["request"] for answer in answers}
+        first = next(served_list for served_list in lists if served_list.request == answers[0]["request"])
         assert (first.user, first.model) == ("101", answers[0]["model"])
-        assert [(own.item, own.position, own.propensity) for own in first.items] == [
-            (own["item"], place, 1.0) for place, own in enumerate(answers[0]["items"], 1)
+        assert [(item.item, item.position, item.propensity) for item in first.items] == [
+            (item["item"], place, 1.0) for place, item in enumerate(answers[0]["items"], 1)
         ]
 
     def test_keys_and_names_of_any_length_are_kept(self, serve: Any, world: pl.DataFrame, tmp_path: Path):
@@ -336,15 +340,17 @@ class TestLog:
         fitted = spec.fit(rows, progress=False)
         with serve(fitted.save(tmp_path / "wide")) as client:
             items = asked(client, "/recommend", k=100)["items"]
-            assert {*keys.values()} <= {own["item"] for own in items}
+            assert {*keys.values()} <= {item["item"] for item in items}
         with open_store(f"sqlite:///{tmp_path}/events.sqlite") as store:
             ((served,), _) = store.lists_since(0)
-        assert [(own.item, dict(own.predictions)) for own in served.items] == [(own["item"], own["tasks"]) for own in items]
+        assert [(item.item, dict(item.predictions)) for item in served.items] == [
+            (item["item"], item["tasks"]) for item in items
+        ]
 
     def test_a_list_that_no_record_holds_is_answered_and_told(self, client: TestClient, caplog: pytest.LogCaptureFixture):
         service: Service = client.app.state.service  # type: ignore[attr-defined]
-        found = service.recommend(RecommendRequest.model_construct(user="u" * 300, k=3))
-        assert len(found.items) == 3
+        answer = service.recommend(RecommendRequest.model_construct(user="u" * 300, k=3))
+        assert len(answer.items) == 3
         assert "is not logged" in caplog.text
 
 

@@ -58,9 +58,9 @@ class Api:
                     raise
                 time.sleep(1)
 
-    def titles(self, user: str, k: int = 10, **told: Any) -> list[str]:
-        found = self("POST", "/recommend", {"user": user, "k": k, "columns": ["title"], **told})
-        return [item["columns"]["title"] for item in found["items"]]
+    def titles(self, user: str, k: int = 10, **fields: Any) -> list[str]:
+        answer = self("POST", "/recommend", {"user": user, "k": k, "columns": ["title"], **fields})
+        return [item["columns"]["title"] for item in answer["items"]]
 
     def is_ready(self) -> bool:
         try:
@@ -203,7 +203,7 @@ class TestList:
         expect(page.locator("#known")).to_contain_text("Known from training")
         past = api("GET", "/users/117?limit=30")["history"]
         expect(page.locator("#history li")).to_have_count(len(past))
-        expected = [f"{own['columns']['title']} rating {own['columns']['rating']}" for own in past]
+        expected = [f"{event['columns']['title']} rating {event['columns']['rating']}" for event in past]
         assert [" ".join(text.split()) for text in page.locator("#history li").all_inner_texts()] == expected
 
     def test_every_task_has_a_bar_from_the_lowest_to_the_highest(self, page: Page, api: Api):
@@ -287,7 +287,7 @@ class TestEvents:
         before = titles(page)
         scores = page.locator(".cell.fused").all_inner_texts()
         page.locator(".item").nth(1).get_by_role("button", name="rating 5").click()
-        expect(page.get_by_role("status")).to_contain_text(f"Told: rating 5, {before[1]}.")
+        expect(page.get_by_role("status")).to_contain_text(f"Recorded: rating 5, {before[1]}.")
         shows(page, api.titles("111"))
         assert before[1] not in titles(page)
         assert page.locator(".cell.fused").all_inner_texts() != scores, "the history does not count"
@@ -295,25 +295,25 @@ class TestEvents:
         first = page.locator("#history li").first
         expect(first).to_contain_text(before[1])
         expect(first).to_contain_text("live rating 5")
-        (event,) = [own for own in api("GET", "/users/111")["history"] if own["source"] == "live"]
+        (event,) = [event for event in api("GET", "/users/111")["history"] if event["source"] == "live"]
         assert event["type"] == "rating" and event["columns"]["rating"] == 5
         assert abs(event["time"] - time.time()) < 60
 
     def test_someone_new_is_described_and_acts(self, page: Page, api: Api):
         page.get_by_role("button", name="Someone new").click()
         expect(page.get_by_role("status")).to_have_text("The best 10 for someone new.")
-        expect(page.locator("#notes")).to_contain_text("has not met this user")
+        expect(page.locator("#notes")).to_contain_text("has not seen this user")
         key = page.get_by_role("combobox", name="User").input_value()
         page.get_by_label("city").select_option("<b>Bonn</b>")
         page.get_by_label("age").fill("70")
-        told = {"city": "<b>Bonn</b>", "age": 70}
-        (best,) = api("POST", "/recommend", {"user": key, "features": told, "k": 1})["items"]
+        features = {"city": "<b>Bonn</b>", "age": 70}
+        (best,) = api("POST", "/recommend", {"user": key, "features": features, "k": 1})["items"]
         expect(page.locator(".cell.fused dd > span").first).to_have_text(f"{best['score']:.3f}")
-        shows(page, api.titles(key, features=told))
+        shows(page, api.titles(key, features=features))
         shown = titles(page)[0]
         page.locator(".item").first.get_by_role("button", name="view").click()
         expect(page.locator("#history .badge")).to_have_count(1)
-        shows(page, api.titles(key, features=told))
+        shows(page, api.titles(key, features=features))
         assert shown not in titles(page)
 
 
@@ -323,14 +323,14 @@ class TestDetails:
         (item,) = api("POST", "/recommend", {"user": "120", "k": 1})["items"]
         why = page.locator(".item").first.get_by_role("button", name="Why?")
         why.click()
-        found = api("POST", "/explain", {"user": "120", "item": item["item"]})["tasks"]
+        tasks = api("POST", "/explain", {"user": "120", "item": item["item"]})["tasks"]
         charts = page.locator("figure")
-        expect(charts).to_have_count(len(found))
+        expect(charts).to_have_count(len(tasks))
         expect(why).to_have_attribute("aria-expanded", "true")
-        for place, (name, own) in enumerate(found.items()):
+        for place, (name, task) in enumerate(tasks.items()):
             chart = charts.nth(place)
             expect(chart.locator("caption")).to_contain_text(name.replace(".", ": "))
-            parts = {feature: added for feature, added in own["contributions"].items() if abs(added) > 1e-9}
+            parts = {feature: added for feature, added in task["contributions"].items() if abs(added) > 1e-9}
             assert chart.locator("tbody th").all_text_contents() == list(parts)
             said = [float(text.replace("−", "-")) for text in chart.locator("td.number").all_text_contents()]
             largest = max(map(abs, parts.values()))
@@ -347,9 +347,9 @@ class TestDetails:
         page.locator(".item").first.get_by_role("button", name="Similar").click()
         rows = page.get_by_role("list", name="Similar items").get_by_role("listitem")
         expect(rows).to_have_count(8)
-        found = api("POST", "/similar", {"item": item["item"], "k": 8, "columns": ["title"]})["items"]
-        for row, own in zip(rows.all_inner_texts(), found, strict=True):
-            assert row.startswith(own["columns"]["title"])
+        similar = api("POST", "/similar", {"item": item["item"], "k": 8, "columns": ["title"]})["items"]
+        for row, expected in zip(rows.all_inner_texts(), similar, strict=True):
+            assert row.startswith(expected["columns"]["title"])
 
     def test_the_model_card_is_drawn(self, page: Page):
         page.get_by_role("button", name="Model card").click()
@@ -362,12 +362,12 @@ class TestDetails:
 
     def test_metrics_are_read_as_prometheus_reads_them(self, page: Page):
         expect(page.locator("#metrics")).to_contain_text("list p95")
-        run = "text => import('/parts/metrics.js').then(own => own.parse(text))"
+        run = "text => import('/parts/metrics.js').then(metrics => metrics.parse(text))"
         text = '# HELP a b\na{path="/x",le="+Inf"} 3.0\nb 1.5e-05\nc{said="a \\"b\\""} +Inf\n'
-        labels = [own["labels"] for own in page.evaluate(run, text)]
+        labels = [sample["labels"] for sample in page.evaluate(run, text)]
         assert labels == [{"path": "/x", "le": "+Inf"}, {}, {"said": 'a \\"b\\"'}]
         bounds, counts = [0.0, 0.1, 0.5, 1.0], [0, 2, 8, 10]
-        run = "([share, buckets]) => import('/parts/metrics.js').then(own => own.quantile(share, buckets))"
+        run = "([share, buckets]) => import('/parts/metrics.js').then(metrics => metrics.quantile(share, buckets))"
         for share in (0.05, 0.5, 0.95):
             buckets = list(zip(bounds[1:], counts[1:], strict=True))
             assert page.evaluate(run, [share, buckets]) == pytest.approx(np.interp(10 * share, counts, bounds))
@@ -376,7 +376,7 @@ class TestDetails:
 class TestSafety:
     def test_a_title_of_html_is_text(self, page: Page, api: Api):
         page.get_by_label("Items").select_option("50")
-        page.get_by_label("Leave out what was met").uncheck()
+        page.get_by_label("Exclude seen").uncheck()
         page.get_by_label("Only where").fill("item_id < 30")
         page.get_by_label("Only where").press("Enter")
         hostile = page.locator("h3", has_text="onerror")
@@ -397,8 +397,8 @@ class TestSafety:
 
     def test_a_key_is_asked_for_and_stays_in_the_tab(self, open_page: Open, api: Api):
         page = open_page(key=None)
-        dialog = page.get_by_role("dialog", name="A key is needed")
-        expect(dialog).to_contain_text("expected one that is known")
+        dialog = page.get_by_role("dialog", name="API key required")
+        expect(dialog).to_contain_text("expected a known API key")
         dialog.get_by_label("API key").fill("wrong")
         page.keyboard.press("Enter")
         page.wait_for_function("sessionStorage.getItem('polyrec.key') === 'wrong'")
@@ -449,7 +449,7 @@ class TestEveryone:
         keys.press("ArrowDown")
         expect(second.get_by_role("button", name="rating 1")).to_be_focused()
         keys.press("Enter")
-        expect(page.get_by_role("status")).to_contain_text(f"Told: rating 1, {wanted[1]}.")
+        expect(page.get_by_role("status")).to_contain_text(f"Recorded: rating 1, {wanted[1]}.")
         expect(second.get_by_role("button", name="rating 1")).to_be_focused()
         keys.press("End")
         keys.press("ArrowLeft")
@@ -469,7 +469,7 @@ class TestEveryone:
         expect(page.get_by_label("city")).to_be_visible()
         assert page.evaluate("document.documentElement.scrollWidth") == width
         sides = page.locator("button:visible, input:visible, h3:visible").evaluate_all(
-            "nodes => nodes.map(node => node.getBoundingClientRect()).flatMap(own => [own.left, own.right])"
+            "nodes => nodes.map(node => node.getBoundingClientRect()).flatMap(box => [box.left, box.right])"
         )
         assert min(sides) >= 0 and max(sides) <= width
         small = page.locator(".actions button").evaluate_all("nodes => nodes.map(node => node.offsetHeight)")

@@ -36,8 +36,8 @@ class Cluster:
     def ask(self, path: str, **body: Any) -> dict[str, Any]:
         answer = httpx.post(f"{self.url}{path}", json=body, timeout=30)
         assert answer.status_code in (200, 202), answer.text
-        found: dict[str, Any] = answer.json()
-        return found
+        document: dict[str, Any] = answer.json()
+        return document
 
     def answers(self) -> bool:
         try:
@@ -48,7 +48,7 @@ class Cluster:
     def lists(self) -> float:
         """Return how many lists the replica made that answers now."""
         families = text_string_to_metric_families(httpx.get(f"{self.url}/metrics", timeout=30).text)
-        return sum(own.value for family in families for own in family.samples if own.name == "polyrec_lists_total")
+        return sum(sample.value for family in families for sample in family.samples if sample.name == "polyrec_lists_total")
 
     def replicas(self) -> set[int]:
         """Return the processes of the replicas."""
@@ -70,9 +70,12 @@ def cluster(artifact: Path, tmp_path_factory: pytest.TempPathFactory, free_port:
     command = [sys.executable, str(Path(__file__).with_name("ray_cluster.py")), str(port), "--name", name]
     command += ["polyrec.serve.scale:app", f"folder={artifact}", f"store={store}", f"journal={folder}/journal"]
     command += ["host=127.0.0.1", "threads=1", "rate=100000", "burst=100000", "replicas=2"]
-    own = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    variables = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     cluster = Cluster(f"http://127.0.0.1:{port}", name, store)
-    with (folder / "log").open("w") as log, subprocess.Popen(command, env=os.environ | own, stdout=log, stderr=log) as process:
+    with (
+        (folder / "log").open("w") as log,
+        subprocess.Popen(command, env=os.environ | variables, stdout=log, stderr=log) as process,
+    ):
 
         def is_ready() -> bool:
             assert process.poll() is None, (folder / "log").read_text()
@@ -93,8 +96,8 @@ class TestReplicas:
         for _ in range(count):
             user, k = generator.choice([*range(100, 180), 7]), generator.randint(1, 70)
             answer, expected = cluster.ask("/recommend", user=str(user), k=k), served.recommend(user_id=user, k=k)
-            assert [own["item"] for own in answer["items"]] == expected["item_id"].cast(pl.String).to_list()
-            assert [own["score"] for own in answer["items"]] == expected["score"].to_list()
+            assert [item["item"] for item in answer["items"]] == expected["item_id"].cast(pl.String).to_list()
+            assert [item["score"] for item in answer["items"]] == expected["score"].to_list()
         # Both together made an odd number of lists, so that no two counts are equal.
         one, other = sorted({cluster.lists() for _ in range(30)})
         assert one > 0 and one + other == count
@@ -108,7 +111,7 @@ class TestReplicas:
         before = {cluster.lists() for _ in range(30)}
         for _ in range(30):
             answer = cluster.ask("/recommend", user="-5", k=10)
-            assert [own["score"] for own in answer["items"]] == expected["score"].to_list()
+            assert [item["score"] for item in answer["items"]] == expected["score"].to_list()
         assert len(before) == 2
         assert before.isdisjoint({cluster.lists() for _ in range(30)})
 
@@ -141,13 +144,13 @@ class TestReplicas:
             thread.join()
         until(lambda: len({cluster.lists() for _ in range(10)}) == 2, 60)
         with open_store(cluster.store) as store:
-            kept = {own.id for thread in range(3) for own in store.history(f"{thread}", len(acknowledged) + 10)}
+            kept = {event.id for thread in range(3) for event in store.history(f"{thread}", len(acknowledged) + 10)}
         assert set(acknowledged) <= kept
 
 
 class TestScale:
     def test_wants_keys_where_others_can_ask(self, artifact: Path):
-        with pytest.raises(UserError, match="for others can ask there"):
+        with pytest.raises(UserError, match="as other machines have access"):
             app(Scale(folder=artifact))
 
     def test_wants_models(self, tmp_path: Path):
@@ -159,8 +162,8 @@ class TestScale:
             Scale(folder=artifact, replica=3)
 
     def test_keeps_state_where_the_command_does(self, artifact: Path):
-        told, state = Scale(folder=artifact), artifact.parent / "artifact-state"
-        assert (told.store, told.journal) == (f"sqlite:///{state}/events.sqlite", state / "journal")
+        settings, state = Scale(folder=artifact), artifact.parent / "artifact-state"
+        assert (settings.store, settings.journal) == (f"sqlite:///{state}/events.sqlite", state / "journal")
 
 
 def test_without_ray_the_extra_is_named(artifact: Path):

@@ -1,4 +1,4 @@
-"""Events, lists, erasures and items in any order: the server agrees with a plain model of what it was told."""
+"""Events, lists, erasures and items in any order: the server agrees with a plain model of its input."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,8 +19,8 @@ ITEMS = st.sampled_from([5, 12, 19, 26, 99999])
 NEW = 99999
 
 
-class Told(RuleBasedStateMachine):
-    """A server, and what it was told."""
+class ServerMachine(RuleBasedStateMachine):
+    """A server, and its input so far."""
 
     artifact: ClassVar[Path]
     fitted: ClassVar[Fitted]
@@ -29,8 +29,8 @@ class Told(RuleBasedStateMachine):
     def begin(self) -> None:
         self.folder = TemporaryDirectory()
         folder = Path(self.folder.name)
-        told = Settings(store=f"sqlite:///{folder}/events.sqlite", journal=folder / "journal", rate=1e6, burst=1e6)
-        self.context = TestClient(create_app(self.artifact, told), "http://localhost", raise_server_exceptions=False)
+        server_settings = Settings(store=f"sqlite:///{folder}/events.sqlite", journal=folder / "journal", rate=1e6, burst=1e6)
+        self.context = TestClient(create_app(self.artifact, server_settings), "http://localhost", raise_server_exceptions=False)
         self.client = self.context.__enter__()
         self.events: dict[int, list[dict[str, Any]]] = {}
         self.ids: dict[str, tuple[int, int]] = {}
@@ -76,8 +76,8 @@ class Told(RuleBasedStateMachine):
         expected = self.current.recommend(k=100, events=events, **given)
         if self.gone:
             expected = expected.filter(pl.col("item_id") != NEW)
-        assert [own["item"] for own in answer["items"]] == expected["item_id"].cast(pl.String).to_list()
-        assert [own["score"] for own in answer["items"]] == expected["score"].to_list()
+        assert [item["item"] for item in answer["items"]] == expected["item_id"].cast(pl.String).to_list()
+        assert [item["score"] for item in answer["items"]] == expected["score"].to_list()
         assert ("erased user" in answer["fallback"]) == (user in self.erased)
 
     @invariant()
@@ -91,6 +91,6 @@ class Told(RuleBasedStateMachine):
 
 
 def test_the_server_agrees_with_what_it_was_told(artifact: Path, served: Fitted):
-    Told.artifact, Told.fitted = artifact, served
-    told = settings(max_examples=8, stateful_step_count=15, derandomize=True)
-    run_state_machine_as_test(Told, settings=told)
+    ServerMachine.artifact, ServerMachine.fitted = artifact, served
+    run_settings = settings(max_examples=8, stateful_step_count=15, derandomize=True)
+    run_state_machine_as_test(ServerMachine, settings=run_settings)

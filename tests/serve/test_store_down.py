@@ -29,10 +29,10 @@ def test_kill_9_loses_no_acknowledged_event(artifact: Path, tmp_path: Path, star
     store = f"sqlite:///{tmp_path}/events.sqlite"
     acknowledged: list[str] = []
     for turn in range(3):
-        own = start(artifact, "--store", store)
+        server = start(artifact, "--store", store)
         stop = threading.Event()
 
-        def tell(turn: int, thread: int, url: str = own.url, stop: threading.Event = stop) -> None:
+        def tell(turn: int, thread: int, url: str = server.url, stop: threading.Event = stop) -> None:
             with httpx.Client() as client:
                 for number in range(100_000):
                     name = f"{turn}-{thread}-{number}"
@@ -49,19 +49,19 @@ def test_kill_9_loses_no_acknowledged_event(artifact: Path, tmp_path: Path, star
         for thread in threads:
             thread.start()
         until(lambda turn=turn: len(acknowledged) >= 20 * (turn + 1))
-        own.kill()
+        server.kill()
         stop.set()
         for thread in threads:
             thread.join()
     assert len(acknowledged) >= 60
     with open_store(store) as kept:
-        found, position = set(), 0
+        stored, position = set(), 0
         while True:
             events, position = kept.events_since(position)
             if not events:
                 break
-            found |= {one.id for one in events}
-    assert set(acknowledged) <= found
+            stored |= {one.id for one in events}
+    assert set(acknowledged) <= stored
 
 
 class TestStoreDown:
@@ -73,20 +73,20 @@ class TestStoreDown:
         command += ["--appendfsync", "always", "--maxmemory-policy", "noeviction", "--save", ""]
 
         def start() -> Redis:
-            own = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            started.append(own)
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            started.append(process)
 
             def answers() -> bool:
                 with socket.socket() as asking:
                     return asking.connect_ex(("127.0.0.1", self.port)) == 0
 
             until(answers)
-            return own
+            return process
 
         yield start
-        for own in started:
-            own.kill()
-            own.wait()
+        for process in started:
+            process.kill()
+            process.wait()
 
     def test_lists_go_on_events_wait_and_nothing_is_lost(
         self, serve: Any, artifact: Path, redis: Callable[[], Redis], until: Until
@@ -98,8 +98,8 @@ class TestStoreDown:
             def tell(name: str, **others: Any) -> dict[str, Any]:
                 answer = client.post("/events", json={"events": [event(name, **others)]})
                 assert answer.status_code == 202
-                found: dict[str, Any] = answer.json()
-                return found
+                document: dict[str, Any] = answer.json()
+                return document
 
             assert tell("before")["journalled"] is False
             known = client.post("/recommend", json={"user": "101", "k": 3}).json()
@@ -108,7 +108,7 @@ class TestStoreDown:
             assert tell("while down", item="19", second=5001) == {"accepted": 1, "new": None, "journalled": True}
             listed = client.post("/recommend", json={"user": "101", "k": 100}).json()
             assert listed["fallback"] == ["last known history"]
-            assert not {"12", "19"} & {own["item"] for own in listed["items"]}
+            assert not {"12", "19"} & {item["item"] for item in listed["items"]}
             assert client.get("/ready").json()["store"] == "down"
             refused = client.post("/items", json={"items": [{"item_id": 99999}]})
             assert refused.status_code == 503
@@ -118,7 +118,7 @@ class TestStoreDown:
             until(lambda: client.get("/ready").json()["store"] == "up")
             until(lambda: client.post("/recommend", json={"user": "101", "k": 3}).json()["fallback"] == [])
             history = client.get("/users/101").json()["history"]
-            assert [own["item"] for own in history if own["source"] == "live"] == ["19", "12"]
+            assert [event["item"] for event in history if event["source"] == "live"] == ["19", "12"]
             assert known["fallback"] == []
             until(lambda: "polyrec_lists_journal_bytes 0.0" in client.get("/metrics").text)
             assert "polyrec_lists_lost 0.0" in client.get("/metrics").text
@@ -133,33 +133,33 @@ class TestStoreDown:
         address = f"redis://127.0.0.1:{self.port}/0"
         impersonal = [str(item) for item in served.recommend(k=5)["item_id"]]
 
-        def told(client: Any, user: str) -> list[str]:
+        def fallback(client: Any, user: str) -> list[str]:
             answer = client.post("/recommend", json={"user": user, "k": 5}).json()
             if user != "102" or "erasure not known" in answer["fallback"]:
-                assert [own["item"] for own in answer["items"]] == impersonal
-            found: list[str] = answer["fallback"]
-            return found
+                assert [item["item"] for item in answer["items"]] == impersonal
+            names: list[str] = answer["fallback"]
+            return names
 
         with serve(artifact, store=address) as client:
             assert client.delete("/users/101").status_code == 204
             running.kill()
             running.wait()
-            assert told(client, "101") == ["erased user", "last known history"]
-            assert told(client, "102") == ["last known history"]
+            assert fallback(client, "101") == ["erased user", "last known history"]
+            assert fallback(client, "102") == ["last known history"]
             assert client.delete("/users/103").status_code == 204
-            assert told(client, "103") == ["erased user", "last known history"]
+            assert fallback(client, "103") == ["erased user", "last known history"]
             assert client.get("/users", params={"start": "10", "limit": 3}).json()["users"][:2] == ["100", "102"]
         with serve(artifact, store=address) as client:
-            assert told(client, "101") == ["erasure not known", "last known history"]
-            assert told(client, "102") == ["erasure not known", "last known history"]
-            assert told(client, "103") == ["erased user", "last known history"]
+            assert fallback(client, "101") == ["erasure not known", "last known history"]
+            assert fallback(client, "102") == ["erasure not known", "last known history"]
+            assert fallback(client, "103") == ["erased user", "last known history"]
             known = client.get("/users/101").json()
             assert (known["erased"], known["history"]) == (None, [])
             assert client.get("/users").json()["users"] == []
             redis()
             until(lambda: client.get("/ready").json()["store"] == "up")
-            until(lambda: told(client, "103") == ["erased user"])
-            assert told(client, "101") == ["erased user"] and told(client, "102") == []
+            until(lambda: fallback(client, "103") == ["erased user"])
+            assert fallback(client, "101") == ["erased user"] and fallback(client, "102") == []
 
     def test_what_more_workers_left_is_brought_by_fewer(self, serve: Any, artifact: Path, tmp_path: Path, until: Until):
         left = Journal(tmp_path / "journal-1")
@@ -180,17 +180,17 @@ class TestStoreDown:
 
 
 def test_workers_share_events_and_items(artifact: Path, tmp_path: Path, start: Start, until: Until):
-    own = start(artifact, "--store", f"sqlite:///{tmp_path}/events.sqlite", "--workers", "2")
+    server = start(artifact, "--store", f"sqlite:///{tmp_path}/events.sqlite", "--workers", "2")
 
     def ask(path: str, **body: Any) -> dict[str, Any]:
-        answer = httpx.post(f"{own.url}{path}", json=body)
+        answer = httpx.post(f"{server.url}{path}", json=body)
         assert answer.status_code in (200, 202), answer.text
-        found: dict[str, Any] = answer.json()
-        return found
+        document: dict[str, Any] = answer.json()
+        return document
 
     for number in range(20):
         best = ask("/recommend", user=f"new {number}", k=1)["items"][0]["item"]
         ask("/events", events=[event(f"{number}", user=f"new {number}", item=best)])
         assert best not in [one["item"] for one in ask("/recommend", user=f"new {number}", k=100)["items"]]
     ask("/items", items=[{"item_id": 99999}])
-    until(lambda: all(httpx.get(f"{own.url}/model").json()["items"] == 61 for _ in range(10)))
+    until(lambda: all(httpx.get(f"{server.url}/model").json()["items"] == 61 for _ in range(10)))

@@ -1,1 +1,1 @@
-"""Floor 6: what answers while events arrive. Its state lies in a store, outside of the process."""
+"""Floor 6: the server. It answers requests while events arrive, and keeps its state in a store outside the process."""

@@ -1,4 +1,4 @@
-"""The HTTP application: routes over a `Service`, and what every request passes before them."""
+"""The HTTP application: routes of a `Service`, middleware and error responses."""
 
 from __future__ import annotations
 
@@ -42,17 +42,17 @@ from polyrec.serve.watch.slow_log import SlowLog
 _LOGGER = logging.getLogger(__name__)
 
 _REFUSALS: dict[int | str, dict[str, Any]] = {
-    status: {"model": messages.Refusal, "description": told}
-    for status, told in {
-        401: "No known key.",
-        403: "A key that is not for this; without keys, another name than this machine's, or a page of another site.",
+    status: {"model": messages.Refusal, "description": description}
+    for status, description in {
+        401: "The API key is missing or unknown.",
+        403: "The key lacks the scope; without keys, the host is not this machine or the page belongs to another site.",
         404: "No such item.",
-        408: "A body that came too slowly.",
-        413: "A body of more than 1 MiB.",
-        409: "A body as documented that does not fit the model: a column, a weight, a value that it does not know.",
-        422: "A body that is not as documented.",
-        429: "More requests than the key may make.",
-        503: "Too busy, or the store is down: try again.",
+        408: "The body arrived too slowly.",
+        413: "The body exceeds 1 MiB.",
+        409: "The body matches the schema but not the model: an unknown column, weight or value.",
+        422: "The body does not match the schema.",
+        429: "The rate limit of the key is exceeded.",
+        503: "The server is busy or the store is down: try again.",
     }.items()
 }
 
@@ -68,7 +68,7 @@ _SAFE = {
 
 
 def create_app(folder: Path, settings: Settings) -> FastAPI:
-    """Return the application that serves a folder of models; models are loaded when it starts."""
+    """Return the application that serves a folder of models; its startup loads the models."""
     metrics, keys = Metrics(), settings.api_keys()
     rate, slow = RateLimit(settings.rate, settings.burst), SlowLog(settings.slow)
     middleware = [
@@ -78,7 +78,7 @@ def create_app(folder: Path, settings: Settings) -> FastAPI:
     app = FastAPI(
         title="Polyrec",
         version=__version__,
-        description="One ranking of many tasks, in real time.",
+        description="Real-time recommendations: one ranking from the predictions of many tasks.",
         lifespan=lambda app: _lifespan(app, folder, settings, metrics),
         middleware=middleware,
         redoc_url=None,
@@ -91,8 +91,8 @@ def create_app(folder: Path, settings: Settings) -> FastAPI:
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(404, _http)
     app.add_exception_handler(405, _http)
-    app.add_exception_handler(UserError, _mistaken)
-    app.add_exception_handler(Exception, _broken)
+    app.add_exception_handler(UserError, _user_error)
+    app.add_exception_handler(Exception, _internal_error)
     _routes(app)
     app.openapi = lambda: document(app)  # type: ignore[method-assign]
     return app
@@ -105,14 +105,14 @@ async def _lifespan(app: FastAPI, folder: Path, settings: Settings, metrics: Met
     router = await asyncio.to_thread(Router, folder, store)
     lists = ListLog(store)
     service = Service(router, store, lists, metrics)
-    metrics.watch("polyrec_lists_waiting", "Lists that wait to be logged.", lambda: lists.waiting)
+    metrics.watch("polyrec_lists_waiting", "Lists waiting to be logged.", lambda: lists.waiting)
     metrics.watch("polyrec_lists_lost", "Lists that were not logged.", lambda: lists.lost, "sum")
-    metrics.watch("polyrec_requests_inside", "Requests that work or wait.", lambda: app.state.gate.inside)
-    metrics.watch("polyrec_store_up", "Whether the store answered last.", lambda: store.is_up, "livemin")
-    metrics.watch("polyrec_journal_bytes", "Bytes of events that wait for the store.", lambda: store.waiting)
-    metrics.watch("polyrec_lists_journal_bytes", "Bytes of lists that wait for the store.", lambda: store.waiting_lists)
-    refused = "1 where a published version was refused."
-    metrics.watch("polyrec_version_refused", refused, lambda: router.refused is not None, "livemax")
+    metrics.watch("polyrec_requests_inside", "Requests running or waiting.", lambda: app.state.gate.inside)
+    metrics.watch("polyrec_store_up", "1 if the last call to the store succeeded.", lambda: store.is_up, "livemin")
+    metrics.watch("polyrec_journal_bytes", "Bytes of events waiting for the store.", lambda: store.waiting)
+    metrics.watch("polyrec_lists_journal_bytes", "Bytes of lists waiting for the store.", lambda: store.waiting_lists)
+    help_text = "1 if a published version was refused."
+    metrics.watch("polyrec_version_refused", help_text, lambda: router.refused is not None, "livemax")
     app.state.service = service
     watching = asyncio.create_task(_watch(router, metrics, settings.every))
     try:
@@ -123,123 +123,123 @@ async def _lifespan(app: FastAPI, folder: Path, settings: Settings, metrics: Met
 
 
 async def _watch(router: Router, metrics: Metrics, every: float) -> None:
-    """Look for another pointer, for items that other workers changed and at what is counted, again and again."""
+    """Poll forever: update the watched gauges, read the version pointer and apply item changes of other workers."""
     while True:
         await asyncio.sleep(every)
         try:
-            metrics.look()
+            metrics.refresh_gauges()
             await asyncio.to_thread(router.refresh)
             await asyncio.to_thread(router.follow)
         except UnavailableError as error:
-            _LOGGER.warning("changes of items are not known: %s", error)
+            _LOGGER.warning("item changes cannot be read: %s", error)
         except Exception as error:
-            _LOGGER.exception("the next look at versions and items follows, for this one failed", exc_info=error)
+            _LOGGER.exception("polling versions and items failed; it is repeated", exc_info=error)
 
 
 def _routes(app: FastAPI) -> None:
-    def service(request: Request) -> Service:
+    def service_of(request: Request) -> Service:
         return request.app.state.service
 
     async def answer(request: Request, work: Callable[[], BaseModel]) -> Response:
-        found = await request.app.state.gate.run(work)
-        return Response(found.model_dump_json(), media_type="application/json")
+        result = await request.app.state.gate.run(work)
+        return Response(result.model_dump_json(), media_type="application/json")
 
     def route(method: str, path: str, reply: type[BaseModel], status: int = 200) -> Callable[[Any], Any]:
         return app.api_route(path, methods=[method], response_model=reply, status_code=status, responses=_REFUSALS)
 
     @route("POST", "/recommend", messages.RecommendAnswer)
     async def recommend(body: messages.RecommendRequest, request: Request) -> Response:
-        """Return the best items for someone."""
-        return await answer(request, lambda: service(request).recommend(body))
+        """Return the best items for a user."""
+        return await answer(request, lambda: service_of(request).recommend(body))
 
     @route("POST", "/score", messages.ScoreAnswer)
     async def score(body: messages.ScoreRequest, request: Request) -> Response:
-        """Return the scores of some items for someone."""
-        return await answer(request, lambda: service(request).score(body))
+        """Return the scores of the given items for a user."""
+        return await answer(request, lambda: service_of(request).score(body))
 
     @route("POST", "/events", messages.EventsAnswer, 202)
     async def events(body: messages.EventsRequest, request: Request) -> Response:
-        """Tell what users did; what is acknowledged is safe, and the next list knows of it. A repeated id changes nothing."""
-        found = await answer(request, lambda: service(request).take_events(body))
-        found.status_code = 202
-        return found
+        """Record user events. Acknowledged events are durable and affect the next list; duplicate ids are ignored."""
+        response = await answer(request, lambda: service_of(request).take_events(body))
+        response.status_code = 202
+        return response
 
     @route("POST", "/items", messages.ItemsAnswer)
     async def items(body: messages.ItemsRequest, request: Request) -> Response:
-        """Add items or change what is known of some: they can be recommended when this answers."""
-        return await answer(request, lambda: service(request).take_items(body))
+        """Add items or change columns of existing items. The next list reflects acknowledged changes."""
+        return await answer(request, lambda: service_of(request).take_items(body))
 
     @route("POST", "/similar", messages.SimilarAnswer)
     async def similar(body: messages.SimilarRequest, request: Request) -> Response:
-        """Return items like one."""
-        return await answer(request, lambda: service(request).similar(body))
+        """Return the items most similar to the given item."""
+        return await answer(request, lambda: service_of(request).similar(body))
 
     @route("POST", "/explain", messages.ExplainAnswer)
     async def explain(body: messages.ExplainRequest, request: Request) -> Response:
-        """Return what each feature adds to each task's prediction."""
-        return await answer(request, lambda: service(request).explain(body))
+        """Return the contribution of each feature to the prediction of each task."""
+        return await answer(request, lambda: service_of(request).explain(body))
 
     @route("GET", "/users", messages.UsersAnswer)
     async def users(request: Request, start: str = "", limit: int = 10) -> Response:
-        """Return users of the training whose key begins so."""
-        return await answer(request, lambda: service(request).users(start[:256], max(1, min(limit, 100))))
+        """Return users of the training data whose key begins with `start`."""
+        return await answer(request, lambda: service_of(request).users(start[:256], max(1, min(limit, 100))))
 
     @route("GET", "/users/{user:path}", messages.UserAnswer)
     async def user(request: Request, user: Annotated[Key, InPath()], limit: int = 20) -> Response:
-        """Return what is known of a user: the newest events, live ones and those of the training."""
-        kept = service(request)
-        fitted = kept.router.current.fitted
+        """Return the newest events of a user: live events first, then events of the training data."""
+        service = service_of(request)
+        fitted = service.router.current.fitted
         columns = (*item_columns(fitted), *event_names(fitted))
-        return await answer(request, lambda: kept.user(user, max(1, min(limit, 100)), columns))
+        return await answer(request, lambda: service.user(user, max(1, min(limit, 100)), columns))
 
     @app.delete("/users/{user:path}", status_code=204, responses=_REFUSALS)
     async def erase(request: Request, user: Annotated[Key, InPath()]) -> Response:
-        """Forget a user: events are deleted, and what models know of the user's past is not read any more."""
-        await request.app.state.gate.run(lambda: service(request).erase(user))
+        """Erase a user: delete the live events and ignore the user's training history from now on."""
+        await request.app.state.gate.run(lambda: service_of(request).erase(user))
         return Response(status_code=204)
 
     @app.delete("/items/{item:path}", status_code=204, responses=_REFUSALS)
     async def remove(request: Request, item: Annotated[Key, InPath()]) -> Response:
-        """Take an item away: it is not listed any more."""
-        await request.app.state.gate.run(lambda: service(request).remove_item(item))
+        """Remove an item from all further lists."""
+        await request.app.state.gate.run(lambda: service_of(request).remove_item(item))
         return Response(status_code=204)
 
     @app.post("/reload", responses=_REFUSALS)
     async def reload(request: Request) -> dict[str, Any]:
-        """Read the pointer to versions again, at once."""
-        router = service(request).router
+        """Read the version pointer again, immediately."""
+        router = service_of(request).router
         changed = await asyncio.to_thread(router.refresh)
         return {"changed": changed, "model": router.current.version, "refused": router.refused}
 
     @app.get("/model", responses=_REFUSALS)
     async def model(request: Request) -> dict[str, Any]:
-        """Return what people and programs should know of the models."""
-        found: dict[str, Any] = await request.app.state.gate.run(service(request).card)
-        return found
+        """Return the tasks, weights, columns and model card of the served model."""
+        card: dict[str, Any] = await request.app.state.gate.run(service_of(request).card)
+        return card
 
     @app.get("/health", responses=_LOCAL)
     async def health() -> dict[str, str]:
-        """Say that the process lives."""
+        """Report that the process is alive."""
         return {"status": "alive"}
 
     @app.get("/ready", responses=_LOCAL)
     async def ready(request: Request) -> dict[str, str]:
-        """Say that models are loaded and warm, and whether the store answers: without it lists are made all the same."""
-        kept = service(request)
-        return {"status": "ready", "model": kept.router.current.version, "store": "up" if kept.store.is_up else "down"}
+        """Report that models are loaded and warm, and whether the store is up. Lists are served without a store, too."""
+        service = service_of(request)
+        return {"status": "ready", "model": service.router.current.version, "store": "up" if service.store.is_up else "down"}
 
     @app.get("/metrics", response_class=Response, responses=_REFUSALS)
     async def metrics(request: Request) -> Response:
-        """Return counters of all workers in Prometheus' text format."""
-        text = await request.app.state.counting.run(service(request).metrics.text)
+        """Return the metrics of all workers in Prometheus' text format."""
+        text = await request.app.state.counting.run(service_of(request).metrics.text)
         return Response(text, media_type="text/plain; version=0.0.4")
 
     page = files("polyrec.serve") / "page"
     app.get("/", include_in_schema=False)(_static(page / "index.html"))
-    for own in (page / "page.js", page / "page.css"):
-        app.get(f"/{own.name}", include_in_schema=False)(_static(own))
-    for own in (page / "parts").iterdir():
-        app.get(f"/parts/{own.name}", include_in_schema=False)(_static(own))
+    for file in (page / "page.js", page / "page.css"):
+        app.get(f"/{file.name}", include_in_schema=False)(_static(file))
+    for file in (page / "parts").iterdir():
+        app.get(f"/parts/{file.name}", include_in_schema=False)(_static(file))
 
 
 def _static(file: Traversable) -> Callable[[], Awaitable[Response]]:
@@ -261,32 +261,32 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    told = []
+    problems = []
     for finding in error.errors()[:5]:
         where = ".".join(str(part) for part in finding["loc"] if part != "body") or "body"
-        told.append(f"{where}: {finding['msg'].removeprefix('Value error, ')}")
+        problems.append(f"{where}: {finding['msg'].removeprefix('Value error, ')}")
     beyond_schema = all(finding["type"] == "value_error" for finding in error.errors())
-    return _error(409 if beyond_schema else 422, "; ".join(told))
+    return _error(409 if beyond_schema else 422, "; ".join(problems))
 
 
 async def _http(request: Request, error: Exception) -> Response:
-    told: Any = error
-    headers = {"allow": _allowed(request)} if told.status_code == 405 else told.headers
-    return _error(told.status_code, f"{request.method} {request.url.path}: {told.detail}", headers)
+    http_error: Any = error
+    headers = {"allow": _allowed(request)} if http_error.status_code == 405 else http_error.headers
+    return _error(http_error.status_code, f"{request.method} {request.url.path}: {http_error.detail}", headers)
 
 
 def _allowed(request: Request) -> str:
-    """Return the methods that a path takes, of all routes that it matches: the framework tells those of the first."""
+    """Return the methods of all routes that match the path; the framework reports those of the first route only."""
     matching = [route for route in request.app.routes if route.matches(request.scope)[0] != Match.NONE]
     return ", ".join(sorted({method for route in matching for method in getattr(route, "methods", ())}))
 
 
-async def _mistaken(request: Request, error: Exception) -> Response:
+async def _user_error(request: Request, error: Exception) -> Response:
     if isinstance(error, UnavailableError):
         return _error(503, f"{error}", {"retry-after": "1"})
     return _error(409, f"{error}")
 
 
-async def _broken(request: Request, error: Exception) -> Response:
+async def _internal_error(request: Request, error: Exception) -> Response:
     _LOGGER.exception("a request failed", exc_info=error)
-    return _error(500, "server: expected to answer, found a fault of its own. It is in the server's log.")
+    return _error(500, "server: expected an answer, found an internal error. Read the server's log.")

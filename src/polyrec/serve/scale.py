@@ -14,7 +14,7 @@ from Python:
 Each replica is a process that builds the same application as a worker of `polyrec serve`, starts it and shuts it down.
 """
 
-# Without postponed annotations: Ray looks at the argument's class to validate what the command line says.
+# Without postponed annotations: Ray validates the command line's arguments by the class of the parameter.
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,41 +32,41 @@ if TYPE_CHECKING:
 
 
 class Scale(Settings):
-    """What replicas serve, where their state lies, and how many there are.
+    """Models, location of the state, and number of replicas.
 
-    Unless told otherwise, store and journals lie beside the folder, where `polyrec serve` has them. Where replicas run on
-    several machines, each must find the folder and the file of keys at the same path and have the journals' on a disk of its
-    own; SQLite is a store of one machine.
+    By default, store and journals lie next to the folder, as with `polyrec serve`. If replicas run on several machines, the
+    folder and the file of keys must have the same path on each, and the folder of journals must be on a local disk of each.
+    SQLite works on a single machine only.
     """
 
     folder: Path
-    """An artifact, or a folder that `polyrec publish` wrote to."""
+    """An artifact, or a folder written by `polyrec publish`."""
     replicas: int = Field(default=2, ge=1)
-    """Processes that answer, each with the models in its memory."""
+    """Number of server processes, each with the models in memory."""
     host: str = "0.0.0.0"
-    """Address that Ray's proxies listen at; anything but this machine's own wants keys."""
+    """Address that Ray's proxies listen on; any address other than loopback requires keys."""
 
     @model_validator(mode="before")
     @classmethod
-    def _keep_state_beside(cls, told: Any) -> Any:
-        if isinstance(told, Mapping) and "folder" in told:
-            return {**state_beside(Path(told["folder"])), **told}
-        return told
+    def _keep_state_beside(cls, fields: Any) -> Any:
+        if isinstance(fields, Mapping) and "folder" in fields:
+            return {**state_beside(Path(fields["folder"])), **fields}
+        return fields
 
 
 class _Replica:
     async def check_health(self) -> None:
-        """Return, on the loop that answers requests: where that is stuck, Ray starts another replica."""
+        """Return, on the event loop that answers requests: if the loop is stuck, Ray replaces the replica."""
 
 
-def app(told: Scale) -> "Application":
-    """Return the application for `serve.run` or `serve run`; raises `UserError` where there is no model or no key.
+def app(settings: Scale) -> "Application":
+    """Return the application for `serve.run` or `serve run`; raises `UserError` if there is no model or no key.
 
-    A replica asks Ray for as many cores as it works on requests at a time. Ray keeps no queue before it: what is too much is
-    refused by the server, in its own words.
+    A replica requests one core per concurrent request from Ray. Ray does not queue requests: the server itself refuses excess
+    requests, with its usual errors.
     """
-    Models(told.folder)
-    told.api_keys()
+    Models(settings.folder)
+    settings.api_keys()
     try:
         from ray import serve
 
@@ -76,12 +76,12 @@ def app(told: Scale) -> "Application":
         raise missing_extra("ray[serve]", "scale", "a server on Ray") from error
 
     def build() -> "FastAPI":
-        return app_of_worker(told.folder, told)
+        return app_of_worker(settings.folder, settings)
 
     deployment = serve.deployment(
         name="polyrec",
-        num_replicas=told.replicas,
-        max_ongoing_requests=told.threads + told.waiting + MOST_HELD,
-        ray_actor_options={"num_cpus": told.threads},
+        num_replicas=settings.replicas,
+        max_ongoing_requests=settings.threads + settings.waiting + MOST_HELD,
+        ray_actor_options={"num_cpus": settings.threads},
     )
     return deployment(serve.ingress(build)(_Replica)).bind()

@@ -1,4 +1,4 @@
-"""The application of one worker process, which is told what to serve by its environment."""
+"""The application of one worker process, configured by an environment variable."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ _VARIABLE = "POLYREC_SERVE"
 
 
 def tell_workers(folder: Path, settings: Settings) -> None:
-    """Tell the processes that are started from this one what to serve."""
+    """Pass the folder and the settings to the child processes of this one."""
     os.environ[_VARIABLE] = json.dumps({"folder": str(folder), "settings": settings.model_dump(mode="json")})
 
 
 def app() -> FastAPI:
-    """Return the application that this process was told of."""
-    told = json.loads(os.environ[_VARIABLE])
-    return app_of_worker(Path(told["folder"]), Settings(**told["settings"]))
+    """Return the application that the parent process configured."""
+    document = json.loads(os.environ[_VARIABLE])
+    return app_of_worker(Path(document["folder"]), Settings(**document["settings"]))
 
 
 def app_of_worker(folder: Path, settings: Settings) -> FastAPI:
-    """Return the application of a process that does nothing else.
+    """Return the application of a dedicated process.
 
-    Each request takes one core: threads of torch would stand in each other's way.
+    torch is limited to one thread, because each request occupies one core.
     """
     torch.set_num_threads(1)
     return create_app(folder, settings)

@@ -31,14 +31,14 @@ def test_features_are_the_columns_of_the_users_side_but_for_the_key_and_lists(wo
         MultiCategorical(name="tags", width=4),
         Numeric(name="weight", width=4),
     )
-    found = feature_columns(fit(rows, user=user))
+    columns = feature_columns(fit(rows, user=user))
     assert rows["weight"].n_unique() > MOST_VALUES
-    assert found == {
+    assert columns == {
         "city": {"kind": "text", "values": ["Ulm"]},
         "member": {"kind": "boolean", "values": [False, True]},
         "weight": {"kind": "number", "values": []},
     }
-    assert json.dumps(found, allow_nan=False)
+    assert json.dumps(columns, allow_nan=False)
 
 
 def test_events_may_tell_what_histories_read_beside_the_items_columns(world: pl.DataFrame):

@@ -84,7 +84,7 @@ def items_of(client: TestClient) -> pl.DataFrame:
 
 
 def listed(client: TestClient) -> list[str]:
-    return [own["item"] for own in client.post("/recommend", json={"k": 100}).json()["items"]]
+    return [item["item"] for item in client.post("/recommend", json={"k": 100}).json()["items"]]
 
 
 class TestEveryType:
@@ -102,7 +102,7 @@ class TestEveryType:
         assert [set(one.columns or {}) for one in store.items_since(0)] == [{"item_id", "price"}] * 2
 
     def test_values_of_every_type_can_be_told_and_come_back(self, serve: Any, shop: Path):
-        told = {
+        columns = {
             "released": "2024-02-29",
             "seen_at": "2024-01-01T05:00:00+01:00",
             "length": "PT2H0.5S",
@@ -118,8 +118,8 @@ class TestEveryType:
         zoned = dt.datetime(2024, 1, 1, 4, tzinfo=dt.UTC)
         expected = (dt.date(2024, 2, 29), zoned, dt.timedelta(hours=2, seconds=0.5), dt.time(9))
         with serve(shop) as client:
-            assert put(client, item_id=12, **told).status_code == 200
-            (shown,) = client.post("/recommend", json={"k": 1, "where": "item_id = 12", "columns": [*told]}).json()["items"]
+            assert put(client, item_id=12, **columns).status_code == 200
+            (shown,) = client.post("/recommend", json={"k": 1, "where": "item_id = 12", "columns": [*columns]}).json()["items"]
             assert shown["columns"]["released"] == "2024-02-29" and shown["columns"]["maker"]["since"] == "2001-01-01"
         with serve(shop) as client:
             row = items_of(client).filter(item_id=12).row(0, named=True)
@@ -169,10 +169,10 @@ class TestWorkers:
     @pytest.mark.parametrize("turn", [1, -1])
     @pytest.mark.parametrize("item", [5, 999])
     def test_what_two_tell_of_an_item_counts_both(self, serve: Any, shop: Path, tmp_path: Path, turn: int, item: int):
-        told = [{"price": 777.0}, {"stock": 888.0}][::turn]
+        column_sets = [{"price": 777.0}, {"stock": 888.0}][::turn]
         with serve(shop, every=60) as one, serve(shop, every=60, journal=tmp_path / "journal-b") as other:
             changes = [
-                [ItemChange(item=f"{item}", columns={"item_id": item, **columns})] for columns in told
+                [ItemChange(item=f"{item}", columns={"item_id": item, **columns})] for columns in column_sets
             ]  # neither knows of the other's
             for client, change in zip((one, other), changes, strict=True):
                 client.app.state.service.store.put_items(change)
@@ -188,8 +188,8 @@ class TestWorkers:
             assert put(one, item_id=5, stock=888.0).status_code == 200
             assert put(other, item_id=5, price=777.0).status_code == 200
             for client in (one, other):
-                found = items_of(client).filter(pl.col("item_id").is_in([5, 999]))
-                assert found.select("price", "stock").rows() == [(777.0, 888.0)] * 2
+                rows = items_of(client).filter(pl.col("item_id").is_in([5, 999]))
+                assert rows.select("price", "stock").rows() == [(777.0, 888.0)] * 2
 
     def test_an_item_that_another_took_away_comes_back_with_what_was_told_of_it(self, serve: Any, shop: Path, tmp_path: Path):
         with serve(shop, every=60) as one, serve(shop, every=60, journal=tmp_path / "journal-b") as other:
@@ -202,12 +202,12 @@ class TestWorkers:
                 assert "5" in listed(client)
 
     def test_rows_of_an_older_store_are_read(self, serve: Any, shop: Path, store: Store):
-        """Whole rows with times as polars writes them, and keys of removals as they were told."""
+        """Whole rows with times as polars writes them, and keys of removals as given."""
         row = {"item_id": 5, "price": 7.0, "stock": 1.0, "released": "2021-01-01", "seen_at": None, "length": "PT3600.000005S"}
         store.put_items([ItemChange(item="5", columns=row), ItemChange(item="012", columns=None)])
         with serve(shop) as client:
-            found = items_of(client).filter(item_id=5).row(0, named=True)
-            assert (found["released"], found["length"]) == (dt.date(2021, 1, 1), dt.timedelta(hours=1, microseconds=5))
+            shown_row = items_of(client).filter(item_id=5).row(0, named=True)
+            assert (shown_row["released"], shown_row["length"]) == (dt.date(2021, 1, 1), dt.timedelta(hours=1, microseconds=5))
             assert "12" not in listed(client)
             put(client, item_id=12)
             assert "12" in listed(client)
@@ -222,9 +222,9 @@ class TestTakenAway:
 
     def test_items_are_not_among_the_similar(self, client: TestClient):
         asked = {"item": "19", "k": 100}
-        before = [own["item"] for own in client.post("/similar", json=asked).json()["items"]]
+        before = [item["item"] for item in client.post("/similar", json=asked).json()["items"]]
         client.delete(f"/items/{before[0]}")
-        assert [own["item"] for own in client.post("/similar", json=asked).json()["items"]] == before[1:]
+        assert [item["item"] for item in client.post("/similar", json=asked).json()["items"]] == before[1:]
 
 
 class TestMisfits:

@@ -10,12 +10,12 @@ from typing import Any
 import httpx
 
 CASES = 12
-"""Examples of each operation and phase; `docs/benchmarks.md` tells what more of them found."""
+"""Examples of each operation and phase; `docs/benchmarks.md` reports the results of more examples."""
 
 
 def test_requests_made_from_the_document_are_answered_as_it_says(artifact: Path, tmp_path: Path, start: Callable[..., Any]):
-    own = start(artifact, "--store", f"sqlite:///{tmp_path}/events.sqlite")
-    command = [sys.executable, "-m", "schemathesis.cli", "run", f"{own.url}/openapi.json", "-n", str(CASES), "--no-color"]
+    server = start(artifact, "--store", f"sqlite:///{tmp_path}/events.sqlite")
+    command = [sys.executable, "-m", "schemathesis.cli", "run", f"{server.url}/openapi.json", "-n", str(CASES), "--no-color"]
     done = subprocess.run(
         [*command, "--generation-deterministic", "--continue-on-failure"],
         capture_output=True,
@@ -26,7 +26,7 @@ def test_requests_made_from_the_document_are_answered_as_it_says(artifact: Path,
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-1000:]
     (cases,) = re.findall(r"(\d+) generated", done.stdout)
     assert int(cases) > 300
-    assert httpx.get(f"{own.url}/ready").status_code == 200
+    assert httpx.get(f"{server.url}/ready").status_code == 200
 
 
 def test_the_document_names_every_rule_and_refusal(client: Any):

@@ -136,14 +136,14 @@ class TestKeys:
         path, made = keys
         event = '{"events": [{"id": "1", "user": "1", "item": "5", "type": "view", "time": 1}]}'
         with serve(artifact, keys=path) as client:
-            for told, expected in (({}, 401), ({"authorization": "Bearer no"}, 401), ({"x-api-key": made["asker"]}, 200)):
-                assert post(client, BODY, **told).status_code == expected
+            for headers, expected in (({}, 401), ({"authorization": "Bearer no"}, 401), ({"x-api-key": made["asker"]}, 200)):
+                assert post(client, BODY, **headers).status_code == expected
             for name, expected in (("asker", 403), ("teller", 202), ("boss", 202)):
-                told = {"authorization": f"Bearer {made[name]}"}
-                assert post(client, event, "/events", **told).status_code == expected
-                gone = client.delete("/users/7", headers=told).status_code
+                headers = {"authorization": f"Bearer {made[name]}"}
+                assert post(client, event, "/events", **headers).status_code == expected
+                gone = client.delete("/users/7", headers=headers).status_code
                 assert gone == (204 if name == "boss" else 403)
-                assert client.get("/metrics", headers=told).status_code == (200 if name == "boss" else 403)
+                assert client.get("/metrics", headers=headers).status_code == (200 if name == "boss" else 403)
             for path_of_all in ("/health", "/ready", "/"):
                 assert client.get(path_of_all).status_code == 200
             refused = post(client, BODY, authorization="Bearer secret-of-mine")
@@ -157,8 +157,8 @@ class TestKeys:
         asker, boss = ({"x-api-key": made[name]} for name in ("asker", "boss"))
         with serve(artifact, root_path=root, keys=path) as client:
             assert post(client, BODY, f"{root}/recommend", **asker).status_code == 200
-            for method, own in (("DELETE", "/users/7"), ("POST", "/reload"), ("GET", "/metrics"), ("POST", "/events")):
-                assert client.request(method, f"{root}{own}", headers=asker, json={}).status_code == 403
+            for method, route in (("DELETE", "/users/7"), ("POST", "/reload"), ("GET", "/metrics"), ("POST", "/events")):
+                assert client.request(method, f"{root}{route}", headers=asker, json={}).status_code == 403
             assert client.delete(f"{root}/users/7", headers=boss).status_code == 204
             assert client.get(f"{root}/users/7", headers=asker).json()["erased"] is True
             assert 'path="/users"' in client.get(f"{root}/metrics", headers=boss).text
@@ -170,16 +170,20 @@ class TestKeys:
     ):
         path, made = keys
         with serve(artifact, keys=path) as client:
-            for method, own in (("GET", "/nothing"), ("PATCH", "/users/7"), ("PUT", "/model")):
+            for method, route in (("GET", "/nothing"), ("PATCH", "/users/7"), ("PUT", "/model")):
                 codes = [
-                    client.request(method, own, headers={"x-api-key": made[name]}).status_code for name in ("teller", "boss")
+                    client.request(method, route, headers={"x-api-key": made[name]}).status_code for name in ("teller", "boss")
                 ]
                 assert codes[0] == 403 and codes[1] in (404, 405)
 
     def test_every_path_of_the_document_has_a_scope(self, client: TestClient):
         document = client.get("/openapi.json").json()
-        told = {(method.upper(), f"/{path.split('/')[1]}") for path, own in document["paths"].items() for method in own}
-        assert told == SCOPES.keys() | {("GET", "/health"), ("GET", "/ready")}
+        routes = {
+            (method.upper(), f"/{path.split('/')[1]}")
+            for path, operations in document["paths"].items()
+            for method in operations
+        }
+        assert routes == SCOPES.keys() | {("GET", "/health"), ("GET", "/ready")}
 
     def test_are_kept_as_hashes(self):
         key, digest = new_key()
@@ -199,7 +203,7 @@ class TestKeys:
         assert not Settings(host="127.0.0.1").api_keys().keys
         assert not Settings(host="::1").api_keys().keys
         for host in ("0.0.0.0", "::", "192.168.0.1", "example.org"):
-            with pytest.raises(UserError, match="for others can ask there"):
+            with pytest.raises(UserError, match="as other machines have access"):
                 Settings(host=host).api_keys()
 
 
@@ -221,7 +225,7 @@ class TestSameMachine:
             assert answer.status_code == 403 and "serve with --keys" in answer.json()["error"]
 
     @pytest.mark.parametrize(
-        "told",
+        "headers",
         [
             {"origin": "http://evil.example"},
             {"origin": "null"},
@@ -232,18 +236,18 @@ class TestSameMachine:
             {"sec-fetch-site": "cross-site", "origin": "http://localhost"},
         ],
     )
-    def test_pages_of_others_change_nothing(self, client: TestClient, told: dict[str, str]):
+    def test_pages_of_others_change_nothing(self, client: TestClient, headers: dict[str, str]):
         for method, path in (("POST", "/reload"), ("DELETE", "/users/101"), ("POST", "/events"), ("POST", "/recommend")):
-            answer = client.request(method, path, headers=told)
+            answer = client.request(method, path, headers=headers)
             assert answer.status_code == 403 and "another" in answer.json()["error"]
         assert client.get("/users/101").json()["erased"] is False
 
     @pytest.mark.parametrize(
-        "told", [{}, {"origin": "http://localhost"}, {"sec-fetch-site": "none"}, {"sec-fetch-site": "same-origin"}]
+        "headers", [{}, {"origin": "http://localhost"}, {"sec-fetch-site": "none"}, {"sec-fetch-site": "same-origin"}]
     )
-    def test_its_own_page_and_programs_do(self, client: TestClient, told: dict[str, str]):
-        assert client.post("/reload", headers=told).status_code == 200
-        assert client.delete("/users/101", headers=told).status_code == 204
+    def test_its_own_page_and_programs_do(self, client: TestClient, headers: dict[str, str]):
+        assert client.post("/reload", headers=headers).status_code == 200
+        assert client.delete("/users/101", headers=headers).status_code == 204
 
     def test_links_of_others_lead_to_the_page(self, client: TestClient):
         assert client.get("/", headers={"sec-fetch-site": "cross-site"}).status_code == 200
@@ -251,16 +255,16 @@ class TestSameMachine:
     def test_with_keys_every_name_is_answered_to_who_has_one(self, serve: Any, artifact: Path, tmp_path: Path):
         key, digest = new_key()
         (tmp_path / "keys.yaml").write_text(f"- {{name: a, sha256: {digest}, scopes: [read]}}")
-        told = {"host": "films.example", "origin": "https://shop.example"}
+        headers = {"host": "films.example", "origin": "https://shop.example"}
         with serve(artifact, keys=tmp_path / "keys.yaml") as client:
-            assert post(client, BODY, **told).status_code == 401
-            assert post(client, BODY, **told, **{"x-api-key": key}).status_code == 200
+            assert post(client, BODY, **headers).status_code == 401
+            assert post(client, BODY, **headers, **{"x-api-key": key}).status_code == 200
 
 
 def test_a_header_makes_no_other_caller(artifact: Path, tmp_path: Path, start: Any):
-    own = start(artifact, "--store", f"sqlite:///{tmp_path}/events.sqlite", "--rate", "0.5")
+    server = start(artifact, "--store", f"sqlite:///{tmp_path}/events.sqlite", "--rate", "0.5")
     with httpx.Client() as client:
-        codes = [client.get(f"{own.url}/model", headers={"x-forwarded-for": f"10.0.0.{n}"}).status_code for n in range(5)]
+        codes = [client.get(f"{server.url}/model", headers={"x-forwarded-for": f"10.0.0.{n}"}).status_code for n in range(5)]
     assert 429 in codes
 
 
@@ -304,21 +308,21 @@ class TestGate:
             return 1
 
         async def all_at_once() -> list[int]:
-            found: list[int] = []
+            answers: list[int] = []
 
             async def one() -> None:
                 try:
-                    found.append(await gate.run(work))
+                    answers.append(await gate.run(work))
                 except RefusedError as refused:
-                    found.append(refused.status)
+                    answers.append(refused.status)
 
             async with anyio.create_task_group() as tasks:
                 for _ in range(9):
                     tasks.start_soon(one)
                 await anyio.sleep(0.2)
-                assert (begun[0], gate.inside, found) == (2, 5, [503] * 4)
+                assert (begun[0], gate.inside, answers) == (2, 5, [503] * 4)
                 release.set()
-            return found
+            return answers
 
         assert sorted(anyio.run(all_at_once)) == [1] * 5 + [503] * 4
         assert gate.inside == 0
@@ -327,19 +331,19 @@ class TestGate:
         gate = Gate(1, 5, patience=0.1)
 
         async def run() -> list[int]:
-            found: list[int] = []
+            answers: list[int] = []
 
             async def one() -> None:
                 try:
-                    found.append(await gate.run(lambda: time.sleep(0.5) or 1))
+                    answers.append(await gate.run(lambda: time.sleep(0.5) or 1))
                 except RefusedError as refused:
-                    found.append(refused.status)
+                    answers.append(refused.status)
 
             async with anyio.create_task_group() as tasks:
                 for _ in range(3):
                     tasks.start_soon(one)
-            found.append(await gate.run(lambda: 2))
-            return found
+            answers.append(await gate.run(lambda: 2))
+            return answers
 
         assert anyio.run(run) == [503, 503, 1, 2]
 

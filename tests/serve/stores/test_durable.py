@@ -126,7 +126,7 @@ def test_a_store_that_is_killed_and_started_under_load_loses_nothing(
 ):
     server = request.getfixturevalue(f"{kind}_server")
     durable = opened(server.url, limit=2**26)
-    told: defaultdict[str, list[str]] = defaultdict(list)
+    sent: defaultdict[str, list[str]] = defaultdict(list)
     receipts: list[Receipt] = []
     is_over = False
 
@@ -134,7 +134,7 @@ def test_a_store_that_is_killed_and_started_under_load_loses_nothing(
         number = 0
         while not is_over:
             receipts.append(durable.append([event(f"{thread}-{number}", f"u{thread}", number)]))
-            told[f"u{thread}"].append(f"{thread}-{number}")
+            sent[f"u{thread}"].append(f"{thread}-{number}")
             number += 1
 
     threads = [Thread(target=append, args=(number,)) for number in range(4)]
@@ -152,7 +152,7 @@ def test_a_store_that_is_killed_and_started_under_load_loses_nothing(
         thread.join()
     wait_until(lambda: durable.waiting == 0)
     assert any(receipt.new is None for receipt in receipts)
-    for user, identifiers in told.items():
+    for user, identifiers in sent.items():
         recalled = durable.history(user, 100_000)
         assert recalled.is_current
         assert ids(recalled.events) == identifiers
@@ -276,7 +276,7 @@ class TestListsOfAnOutage:
         def fill() -> None:
             taken.extend(durable.append([event(f"{number}", at=number)]) for number in range(1000))
 
-        with pytest.raises(UnavailableError, match=r"found \d+ bytes that wait for the store, of 8000"):
+        with pytest.raises(UnavailableError, match=r"found \d+ bytes waiting for the store, of 8000"):
             fill()
         assert durable.waiting > 7800 and durable.dropped == lost
         redis_server.start()

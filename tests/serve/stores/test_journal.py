@@ -96,7 +96,7 @@ def test_a_record_that_was_altered_is_set_aside_and_told(path: Path, caplog: pyt
     path.write_bytes(b"".join([*lines[:2], damaged, *lines[3:]]))
     with caplog.at_level(logging.ERROR):
         assert read(path) == [RECORDS[0], *RECORDS[2:]]
-    assert "1 of 5 records are not what was written" in caplog.text
+    assert "1 of 5 records are damaged" in caplog.text
     assert path.with_name("journal.damaged").read_bytes() == damaged
     caplog.clear()
     assert read(path) == [RECORDS[0], *RECORDS[2:]]
@@ -110,15 +110,15 @@ def test_any_flipped_bit_costs_the_records_that_it_touches_at_most(path: Path):
         altered = bytearray(content)
         altered[bit // 8] ^= 1 << bit % 8
         path.write_bytes(altered)
-        found = read(path)
-        assert len(found) >= len(RECORDS) - 2
-        assert [one for one in RECORDS if one in found] == found
+        records = read(path)
+        assert len(records) >= len(RECORDS) - 2
+        assert [one for one in RECORDS if one in records] == records
 
 
 def test_another_process_and_another_file_are_refused(path: Path):
     journal = Journal(path)
     with pytest.raises(
-        UserError, match=r"expected one process, found another has it open\. Give each process a journal of its own"
+        UserError, match=r"expected one process, found another has it open\. Give each process a separate journal"
     ):
         Journal(path)
     journal.close()
@@ -137,7 +137,7 @@ def test_a_full_journal_refuses_and_keeps_what_it_has(tmp_path: Path):
             journal.add(record(f"{number}"))
             taken.append(f"{number}")
 
-    with pytest.raises(UnavailableError, match=r"expected room for another record, found \d+ bytes that wait .*, of 1000"):
+    with pytest.raises(UnavailableError, match=r"expected room for another record, found \d+ bytes waiting .*, of 1000"):
         fill()
     assert 2 <= len(taken) < 10
     journal.drop(journal.head(1)[1])
@@ -172,16 +172,16 @@ def test_threads_share_flushes_and_lose_nothing(tmp_path: Path):
 
 
 def test_kill_9_costs_nothing_that_was_acknowledged(tmp_path: Path):
-    path, told = tmp_path / "journal", []
+    path, acknowledged = tmp_path / "journal", []
     for number in range(3):
         command = [sys.executable, str(Path(__file__).with_name("appending.py")), f"journal:{path}", f"round {number}"]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
-        told.append(process.stdout.readline().strip())
+        acknowledged.append(process.stdout.readline().strip())
         time.sleep(random.uniform(0.01, 0.3))
         process.kill()
-        told += [line.strip() for line in process.stdout.read().splitlines(keepends=True) if line.endswith("\n")]
+        acknowledged += [line.strip() for line in process.stdout.read().splitlines(keepends=True) if line.endswith("\n")]
         process.wait()
         process.stdout.close()
-        assert set(told) <= {one.events[0].id for one in read(path)}
-    assert len(told) > 3
+        assert set(acknowledged) <= {one.events[0].id for one in read(path)}
+    assert len(acknowledged) > 3

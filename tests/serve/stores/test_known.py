@@ -17,23 +17,23 @@ def ids(events: list[Event]) -> list[str]:
 def test_what_came_in_stands_where_its_time_says_and_once():
     known = KnownHistories(users=10)
     known.learn("u", [event("a", at=1), event("c", at=3)], time.monotonic())
-    known.add([event("b", at=1), event("c", at=3), event("d", at=4)], is_known_elsewhere=True, came=time.monotonic())
+    known.add([event("b", at=1), event("c", at=3), event("d", at=4)], is_stored=True, arrived_at=time.monotonic())
     assert ids(known.recall("u", 10)) == ["a", "b", "c", "d"]
     assert ids(known.recall("u", 2, before=4)) == ["b", "c"]
 
 
 def test_users_that_were_not_met_are_learned_only_where_nobody_else_knows_them():
     known = KnownHistories(users=10)
-    known.add([event("a")], is_known_elsewhere=True, came=time.monotonic())
+    known.add([event("a")], is_stored=True, arrived_at=time.monotonic())
     assert known.recall("u", 10) == []
-    known.add([event("a")], is_known_elsewhere=False, came=time.monotonic())
+    known.add([event("a")], is_stored=False, arrived_at=time.monotonic())
     assert ids(known.recall("u", 10)) == ["a"]
 
 
 def test_an_answer_that_is_older_than_what_came_in_is_not_learned():
     known = KnownHistories(users=10)
     asked = time.monotonic()
-    known.add([event("new")], is_known_elsewhere=False, came=time.monotonic())
+    known.add([event("new")], is_stored=False, arrived_at=time.monotonic())
     known.learn("u", [], asked)
     assert ids(known.recall("u", 10)) == ["new"]
     asked = time.monotonic()
@@ -48,7 +48,7 @@ def test_users_met_last_and_their_newest_events_are_kept():
         known.learn(f"{number}", [event("a")], time.monotonic())
     assert [len(known.recall(f"{number}", 10)) for number in range(3)] == [0, 1, 1]
     for number in range(300):
-        known.add([event(f"{number}", at=number)], is_known_elsewhere=False, came=time.monotonic())
+        known.add([event(f"{number}", at=number)], is_stored=False, arrived_at=time.monotonic())
     assert ids(known.recall("u", 1000)) == [f"{number}" for number in range(44, 300)]
 
 
@@ -56,9 +56,9 @@ def test_what_came_in_before_its_user_was_forgotten_is_left_out():
     known = KnownHistories(users=10)
     came = time.monotonic()
     known.forget("u")
-    known.add([event("erased"), event("kept", "v")], is_known_elsewhere=False, came=came)
+    known.add([event("erased"), event("kept", "v")], is_stored=False, arrived_at=came)
     assert known.recall("u", 10) == [] and ids(known.recall("v", 10)) == ["kept"]
-    known.add([event("after")], is_known_elsewhere=False, came=time.monotonic())
+    known.add([event("after")], is_stored=False, arrived_at=time.monotonic())
     assert ids(known.recall("u", 10)) == ["after"]
 
 
@@ -68,7 +68,7 @@ def test_many_who_were_forgotten_are_no_way_back_for_one_of_them():
     known.forget("u")
     for number in range(2000):
         known.forget(f"{number}")
-    known.add([event("erased")], is_known_elsewhere=False, came=came)
+    known.add([event("erased")], is_stored=False, arrived_at=came)
     assert known.recall("u", 10) == []
 
 

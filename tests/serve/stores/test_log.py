@@ -99,9 +99,9 @@ def test_it_is_the_definition(store: Store):
     rows = [(one.request, one.time, one.user, item.item) for one in lists for item in one.items]
     counts = dict.fromkeys(range(len(rows)), 0)
     for one in events:
-        own = [(row[1], place) for place, row in enumerate(rows) if row[2:] == (one.user, one.item) and row[1] <= one.time]
-        if own and one.time - max(own)[0] <= 7:
-            counts[max(own)[1]] += 1
+        matches = [(row[1], place) for place, row in enumerate(rows) if row[2:] == (one.user, one.item) and row[1] <= one.time]
+        if matches and one.time - max(matches)[0] <= 7:
+            counts[max(matches)[1]] += 1
     assert frame["event.click"].sum() == sum(counts.values())
     by_time = frame.group_by("user", "item", "time").agg(pl.col("event.click").sum())
     for user, item, at, count in by_time.rows():

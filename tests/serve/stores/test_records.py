@@ -18,7 +18,7 @@ def test_whole_numbers_become_floats_and_nothing_else_changes_its_type():
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"id": ""}, "at least 1 character"),
         ({"user": "u" * 257}, "at most 256 characters"),
@@ -38,10 +38,10 @@ def test_whole_numbers_become_floats_and_nothing_else_changes_its_type():
         ({"tiem": 1}, "has no field 'tiem'. Did you mean 'time'?"),
     ],
 )
-def test_events_that_cannot_be_kept_are_refused(change: dict[str, Any], told: str):
+def test_events_that_cannot_be_kept_are_refused(change: dict[str, Any], message: str):
     with pytest.raises(ValidationError) as caught:
         Event(**{**EVENT, **change})
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize("change", [{"position": 0}, {"propensity": 0.0}, {"propensity": 1.5}, {"score": float("nan")}])

@@ -45,11 +45,11 @@ def ids(events: list[Event]) -> list[str]:
 
 
 def all_events(store: Store, limit: int = 1000) -> list[Event]:
-    found, (page, sequence) = [], store.events_since(0, limit)
+    events, (page, sequence) = [], store.events_since(0, limit)
     while page:
-        found += page
+        events += page
         page, sequence = store.events_since(sequence, limit)
-    return found
+    return events
 
 
 class Machine(RuleBasedStateMachine):
@@ -84,8 +84,8 @@ class Machine(RuleBasedStateMachine):
 
     @rule(user=st.sampled_from(users), limit=st.integers(1, 8), before=st.sampled_from((None, *times)))
     def history(self, user: str, limit: int, before: float | None):
-        own = [one for one in self.events if one.user == self.prefix + user and (before is None or one.time < before)]
-        assert self.store.history(self.prefix + user, limit, before) == sorted(own, key=lambda one: one.time)[-limit:]
+        expected = [one for one in self.events if one.user == self.prefix + user and (before is None or one.time < before)]
+        assert self.store.history(self.prefix + user, limit, before) == sorted(expected, key=lambda one: one.time)[-limit:]
 
     @invariant()
     def nothing_else_is_there(self):
@@ -156,22 +156,22 @@ class StoreContract:
         threads = [Thread(target=write, args=(number,)) for number in range(4)]
         for thread in threads:
             thread.start()
-        found, sequence, is_over = [], 0, False
+        seen, sequence, is_over = [], 0, False
         while True:
             page, sequence = store.events_since(sequence, limit=10)
-            found += ids(page)
+            seen += ids(page)
             if is_over and not page:
                 break
             is_over = not any(thread.is_alive() for thread in threads)
-        assert len(found) == len(set(found)) == 4 * 25 * 3
+        assert len(seen) == len(set(seen)) == 4 * 25 * 3
 
     def test_processes_append_at_once(self, store: Store, url: str):
         commands = [[sys.executable, str(APPENDING), url, name, "10"] for name in ("a", "b")]
         processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for command in commands]
-        told = [line for process in processes for line in process.communicate()[0].split()]
+        acknowledged = [line for process in processes for line in process.communicate()[0].split()]
         assert [process.returncode for process in processes] == [0, 0]
-        assert sorted(told) == sorted(ids(all_events(store)))
-        assert len(told) == 80
+        assert sorted(acknowledged) == sorted(ids(all_events(store)))
+        assert len(acknowledged) == 80
 
     def test_who_opens_a_new_store_at_once_opens_the_same(self, url: str):
         with ThreadPoolExecutor(4) as threads:
@@ -256,9 +256,9 @@ class StoreContract:
 
     def test_processes_that_change_an_item_at_once_lose_no_column(self, store: Store, url: str):
         def write(thread: int) -> None:
-            with open_store(url) as own:
+            with open_store(url) as other_store:
                 for number in range(8):
-                    own.put_items([ItemChange(item=item, columns={f"{thread}-{number}": number}) for item in "ab"])
+                    other_store.put_items([ItemChange(item=item, columns={f"{thread}-{number}": number}) for item in "ab"])
 
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(write, range(4)))
@@ -273,15 +273,15 @@ class StoreContract:
         threads = [Thread(target=write, args=(number,)) for number in range(4)]
         for thread in threads:
             thread.start()
-        found, sequence, is_over = [], 0, False
+        seen, sequence, is_over = [], 0, False
         while True:
             page = store.items_since(sequence)
-            found += [change.item for change in page]
+            seen += [change.item for change in page]
             sequence = page[-1].sequence if page else sequence
             if is_over and not page:
                 break
             is_over = not any(thread.is_alive() for thread in threads)
-        assert len(found) == len(set(found)) == 4 * 10 * 2
+        assert len(seen) == len(set(seen)) == 4 * 10 * 2
 
     def test_lists_come_back_as_they_were_served(self, store: Store):
         given = [served(f"r{number}", "u" if number % 2 else None, number) for number in range(5)]
@@ -380,10 +380,10 @@ class TestSQLite(StoreContract):
     def test_kill_9_costs_nothing_that_was_acknowledged(self, url: str):
         open_store(url).close()
         for number in range(5):
-            told = kill_while_appending(url, f"round {number}")
+            acknowledged = kill_while_appending(url, f"round {number}")
             with open_store(url, timeout=10) as store:
-                assert told
-                assert set(told) <= set(ids(all_events(store)))
+                assert acknowledged
+                assert set(acknowledged) <= set(ids(all_events(store)))
 
 
 class TestRedis(StoreContract):
@@ -417,7 +417,7 @@ class TestRedis(StoreContract):
         hang(redis_server.url, lambda: [redis_server.process.pid])
 
     @pytest.mark.parametrize(
-        ("options", "told"),
+        ("options", "message"),
         [
             (["--appendonly", "no"], r"expected an append-only file, found `appendonly no`\. Set `appendonly yes`"),
             (
@@ -426,10 +426,10 @@ class TestRedis(StoreContract):
             ),
         ],
     )
-    def test_a_server_that_forgets_is_refused(self, redis_server: Any, options: list[str], told: str):
+    def test_a_server_that_forgets_is_refused(self, redis_server: Any, options: list[str], message: str):
         server = type(redis_server)(*options)
         try:
-            with pytest.raises(UserError, match=told):
+            with pytest.raises(UserError, match=message):
                 open_store(server.url)
         finally:
             server.stop()
@@ -441,7 +441,7 @@ class TestRedis(StoreContract):
         with Redis.from_url(redis_server.url) as client:
             client.config_set("appendfsync", "everysec")
         with caplog.at_level(logging.WARNING), open_store(redis_server.url) as store:
-            assert "`appendfsync everysec`: a loss of power may cost" in caplog.text
+            assert "`appendfsync everysec`: a loss of power may lose" in caplog.text
             assert "s3cret" not in caplog.text
             with Redis.from_url(redis_server.url) as client:
                 client.config_set("appendonly", "no")
@@ -493,18 +493,18 @@ def kill_while_appending(target: str, name: str) -> list[str]:
     """Return what was acknowledged until the process was killed, somewhere within half a second."""
     process = subprocess.Popen([sys.executable, str(APPENDING), target, name], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    told = [process.stdout.readline()]
+    lines = [process.stdout.readline()]
     time.sleep(random.uniform(0.01, 0.5))
     process.kill()
-    told += process.stdout.read().splitlines(keepends=True)
+    lines += process.stdout.read().splitlines(keepends=True)
     process.wait()
     process.stdout.close()
-    return [line.strip() for line in told if line.endswith("\n")]
+    return [line.strip() for line in lines if line.endswith("\n")]
 
 
 def end_while_appending(server: Any) -> None:
     """Kill a server while four threads append, start it, and look for all that was acknowledged."""
-    told: list[str] = []
+    acknowledged: list[str] = []
     failed: list[UnavailableError] = []
     with open_store(server.url, timeout=5) as store:
 
@@ -515,12 +515,12 @@ def end_while_appending(server: Any) -> None:
                 except UnavailableError as error:
                     failed.append(error)
                     return
-                told.append(f"{thread}-{number}")
+                acknowledged.append(f"{thread}-{number}")
 
         threads = [Thread(target=append, args=(number,)) for number in range(4)]
         for thread in threads:
             thread.start()
-        while len(told) < 20:
+        while len(acknowledged) < 20:
             time.sleep(0.01)
         server.kill()
         for thread in threads:
@@ -529,7 +529,7 @@ def end_while_appending(server: Any) -> None:
         assert all("s3cret" not in str(error) for error in failed)
         server.start()
         wait_for(store.ping)
-        assert set(told) <= set(ids(all_events(store)))
+        assert set(acknowledged) <= set(ids(all_events(store)))
         assert store.append([event("after")]) == 1
         server.stop()
         server.start()
@@ -568,7 +568,7 @@ def wait_for(works: Callable[[], object], seconds: float = 20) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "message"),
     [
         (
             "mysql://reader:s3cret@localhost/shop",
@@ -589,8 +589,8 @@ def wait_for(works: Callable[[], object], seconds: float = 20) -> None:
         ("postgresql://reader:1@s3cret@127.0.0.1:1/shop", "expected a password in percent-encoding"),
     ],
 )
-def test_addresses_that_lead_nowhere_are_told_without_their_secrets(url: str, told: str):
-    with pytest.raises(UserError, match=told) as caught:
+def test_addresses_that_lead_nowhere_are_told_without_their_secrets(url: str, message: str):
+    with pytest.raises(UserError, match=message) as caught:
         open_store(url)
     assert "s3cret" not in "".join(traceback.format_exception(caught.value))
 

@@ -28,10 +28,10 @@ from polyrec.serve.versions.event_values import read_values
     ],
 )
 def test_what_fits_is_there_and_what_does_not_is_null(values: list[Any], kind: pl.DataType, expected: list[Any]):
-    found = read_values("v", values, kind)
-    assert (found.name, found.dtype, found.to_list()) == ("v", kind, expected)
+    column = read_values("v", values, kind)
+    assert (column.name, column.dtype, column.to_list()) == ("v", kind, expected)
 
 
 def test_one_text_among_many_numbers_costs_none_of_them():
-    found = read_values("v", [5.0] * 50 + ["4"], pl.Int64())
-    assert found.to_list() == [5] * 50 + [4]
+    column = read_values("v", [5.0] * 50 + ["4"], pl.Int64())
+    assert column.to_list() == [5] * 50 + [4]

@@ -47,14 +47,14 @@ def models(tmp_path: Path) -> Path:
 def test_what_learned_the_new_taste_is_published(models: Path):
     before = read_pointer(models).current
     table = pl.concat([rows(0, 1500, taste=0), rows(1500, 6000, taste=1)])
-    found = refresh(models, table, progress=False)
-    assert found.rows == 3000
-    (change,) = found.changes
+    refreshed = refresh(models, table, progress=False)
+    assert refreshed.rows == 3000
+    (change,) = refreshed.changes
     assert (change.task, change.metric) == ("like", "auc")
     assert change.before < 0.4 < 0.6 < change.after
     assert change.after - change.before >= change.low > 0
-    assert found.version == read_pointer(models).current != before
-    assert Fitted.load(models / VERSIONS / str(found.version)).catalogue.log.frame.height == 4500
+    assert refreshed.version == read_pointer(models).current != before
+    assert Fitted.load(models / VERSIONS / str(refreshed.version)).catalogue.log.frame.height == 4500
 
 
 def test_what_is_worse_is_not_published(models: Path, tmp_path: Path):
@@ -63,9 +63,9 @@ def test_what_is_worse_is_not_published(models: Path, tmp_path: Path):
     table.write_parquet(tmp_path / "table.parquet")
     done = CliRunner().invoke(app, ["refresh", str(models), "--data", f"{tmp_path}/table.parquet", "--json"])
     assert done.exit_code == 1
-    told = json.loads(done.stdout[done.stdout.index("{") :])
-    assert (told["version"], told["reason"]) == (None, "a task is worse on the newest rows")
-    assert told["changes"][0]["after"] < told["changes"][0]["before"]
+    report = json.loads(done.stdout[done.stdout.index("{") :])
+    assert (report["version"], report["reason"]) == (None, "a task is worse on the newest rows")
+    assert report["changes"][0]["after"] < report["changes"][0]["before"]
     assert read_pointer(models) == before
 
 
@@ -76,9 +76,9 @@ def test_what_cannot_be_judged_is_not_published(models: Path, tmp_path: Path):
     command = ["refresh", str(models), "--data", f"{tmp_path}/table.parquet"]
     done = CliRunner().invoke(app, [*command, "--json"])
     assert done.exit_code == 1
-    told = json.loads(done.stdout[done.stdout.index("{") :])
-    assert (told["version"], told["reason"]) == (None, "no task could be judged on the newest rows")
-    assert told["changes"][0]["low"] is None
+    report = json.loads(done.stdout[done.stdout.index("{") :])
+    assert (report["version"], report["reason"]) == (None, "no task could be judged on the newest rows")
+    assert report["changes"][0]["low"] is None
     done = CliRunner().invoke(app, command)
     assert done.exit_code == 1
     assert "Not published, for no task could be judged on the newest rows." in " ".join(done.stdout.split())
@@ -89,8 +89,8 @@ class TestGoingOn:
     def test_it_goes_on_from_the_current_weights_for_a_quarter_of_the_epochs(self, models: Path):
         before = read_pointer(models).current
         later = rows(1500, 2000, taste=0).with_columns(user_id=pl.col("user_id") + 10)
-        found = refresh(models, pl.concat([rows(0, 1500, taste=0), later]), progress=False)
-        fitted = Fitted.load(models / VERSIONS / str(found.version))
+        refreshed = refresh(models, pl.concat([rows(0, 1500, taste=0), later]), progress=False)
+        fitted = Fitted.load(models / VERSIONS / str(refreshed.version))
         facts = fitted.parts.facts.training
         assert facts["start"] == start_hash(Fitted.load(models / VERSIONS / before).parts)
         assert facts["spec"]["epochs"] == 2 and fitted.spec == SPEC
@@ -99,8 +99,8 @@ class TestGoingOn:
 
     def test_from_scratch_it_does_not(self, models: Path):
         table = pl.concat([rows(0, 1500, taste=0), rows(1500, 2000, taste=0)])
-        found = refresh(models, table, from_scratch=True, epochs=3, progress=False)
-        facts = Fitted.load(models / VERSIONS / str(found.version)).parts.facts
+        refreshed = refresh(models, table, from_scratch=True, epochs=3, progress=False)
+        facts = Fitted.load(models / VERSIONS / str(refreshed.version)).parts.facts
         assert facts["training"]["start"] is None
         assert facts["training"]["spec"]["epochs"] == 3 and facts["data"]["training_rows"] == 2250
 
@@ -110,8 +110,8 @@ class TestGoingOn:
         fitted = spec.fit(Tables(rows(0, 1500, taste=0), items=items), progress=False)
         publish(fitted.save(tmp_path / "first"), tmp_path / "models")
         table = Tables(pl.concat([rows(0, 1500, taste=0), rows(1500, 2000, taste=0)]), items=items)
-        found = [refresh(tmp_path / "models", table, from_scratch=anew, epochs=2, progress=False) for anew in (False, True)]
-        assert [own.rows for own in found] == [1000, 500]
+        results = [refresh(tmp_path / "models", table, from_scratch=anew, epochs=2, progress=False) for anew in (False, True)]
+        assert [result.rows for result in results] == [1000, 500]
 
 
 class TestFromAStore:
@@ -134,21 +134,21 @@ class TestFromAStore:
         command = ["refresh", str(tmp_path / "models"), "--store", store, "--epochs", "4", "--json"]
         done = CliRunner().invoke(app, command)
         assert done.exit_code == 0, done.output
-        told = json.loads(done.stdout[done.stdout.index("{") :])
-        assert told["rows"] == 1500 and told["changes"][0]["after"] > told["changes"][0]["before"] + 0.2
-        assert httpx.post(f"{server.url}/reload").json()["model"] == told["version"] != before
-        fitted = Fitted.load(tmp_path / "models" / VERSIONS / told["version"])
+        report = json.loads(done.stdout[done.stdout.index("{") :])
+        assert report["rows"] == 1500 and report["changes"][0]["after"] > report["changes"][0]["before"] + 0.2
+        assert httpx.post(f"{server.url}/reload").json()["model"] == report["version"] != before
+        fitted = Fitted.load(tmp_path / "models" / VERSIONS / report["version"])
         assert fitted.catalogue.log.frame.height == 1500 + 1500
         with open_store(store) as kept:
             for user in (17, 34):
-                events = Slot(told["version"], fitted).events_frame(kept.history(str(user), 200))
+                events = Slot(report["version"], fitted).events_frame(kept.history(str(user), 200))
                 expected = fitted.recommend(k=5, user_id=user, events=events, exclude_seen=False)
                 asked = {"user": str(user), "k": 5, "exclude_seen": False}
                 answer = httpx.post(f"{server.url}/recommend", json=asked).json()
-                assert answer["model"] == told["version"] and answer["fallback"] == []
-                assert [own["item"] for own in answer["items"]] == expected["item_id"].cast(pl.String).to_list()
-                assert [own["score"] for own in answer["items"]] == expected["score"].to_list()
-                assert sum(int(own["item"]) % 2 for own in answer["items"]) >= 4
+                assert answer["model"] == report["version"] and answer["fallback"] == []
+                assert [item["item"] for item in answer["items"]] == expected["item_id"].cast(pl.String).to_list()
+                assert [item["score"] for item in answer["items"]] == expected["score"].to_list()
+                assert sum(int(item["item"]) % 2 for item in answer["items"]) >= 4
 
     def test_a_table_and_a_store_are_one(self, models: Path, tmp_path: Path):
         later = rows(1500, 1000, taste=0)
@@ -159,8 +159,8 @@ class TestFromAStore:
                     for u, i, liked, at in later.tail(900).iter_rows()
                 ]
             )
-            found = refresh(models, pl.concat([rows(0, 1500, taste=0), later.head(200)]), store=store, progress=False)
-        assert found.rows == 500
+            refreshed = refresh(models, pl.concat([rows(0, 1500, taste=0), later.head(200)]), store=store, progress=False)
+        assert refreshed.rows == 500
 
     def test_without_rows_it_is_refused(self, models: Path, tmp_path: Path):
         with pytest.raises(UserError, match="expected rows to learn from, found none"):

@@ -82,9 +82,9 @@ class TestKept:
 class TestEvents:
     def test_an_event_is_a_row_with_what_is_known_of_its_user_and_item(self, slot: Slot, store: Store):
         store.append([event("2", "20", 200.0, rating=5), event("3", "10", 201.5), event("77", "88", 202.0, rating=1)])
-        found = with_events(TableToLearn(TABLE), slot, store).rows
-        assert found.head(20).with_columns(pl.col("timestamp").cast(pl.Int64)).equals(TABLE)
-        assert found.tail(3).rows() == [
+        rows = with_events(TableToLearn(TABLE), slot, store).rows
+        assert rows.head(20).with_columns(pl.col("timestamp").cast(pl.Int64)).equals(TABLE)
+        assert rows.tail(3).rows() == [
             (2, 20, 5, 200.0, 40.0, 2.5),
             (3, 10, None, 201.5, None, 1.5),
             (77, 88, 1, 202.0, None, None),
@@ -109,11 +109,11 @@ class TestEvents:
         slot.follow(store)
         store.append([event("9", "50", 200.0, rating=5), event("1", "60", 201.0, rating=5)])
         for table in (TableToLearn.of(data), kept_table(slot.fitted)):
-            found = with_events(table, slot, store)
-            wide = _wide(found.tables(found.rows)).filter(pl.col("timestamp") >= 200).select(TABLE.columns)
+            grown = with_events(table, slot, store)
+            wide = _wide(grown.tables(grown.rows)).filter(pl.col("timestamp") >= 200).select(TABLE.columns)
             assert wide.rows() == [(9, 50, 5, 200, None, 7.5), (1, 60, 5, 201, 30.0, None)]
-            assert found.items is not None and set(found.items["item_id"]) == {10, 20, 30, 40, 50, 60}
-            fitted = SPEC.fit(found.tables(found.rows), progress=False)
+            assert grown.items is not None and set(grown.items["item_id"]) == {10, 20, 30, 40, 50, 60}
+            fitted = SPEC.fit(grown.tables(grown.rows), progress=False)
             assert set(fitted.items["item_id"]) == {10, 20, 30, 40, 50, 60}
             assert fitted.catalogue.users.keys.find([9]) != [None]
 
@@ -121,9 +121,9 @@ class TestEvents:
         store.append([event("2", "10", 150.0, rating=5), event("1", "10", 151.0, rating=5)])
         store.erase("2")
         for table in (TableToLearn(TABLE), kept_table(slot.fitted)):
-            found = with_events(table, slot, store)
-            assert set(found.rows["user_id"]) == {1, 3} and found.rows.height == 13
-            assert found.users is None or set(found.users["user_id"]) == {1, 3}
+            grown = with_events(table, slot, store)
+            assert set(grown.rows["user_id"]) == {1, 3} and grown.rows.height == 13
+            assert grown.users is None or set(grown.users["user_id"]) == {1, 3}
         store.append([event("2", "10", 160.0, rating=5)])
         assert with_events(TableToLearn(TABLE), slot, store).rows.filter(user_id=2)["timestamp"].to_list() == [160]
 
@@ -131,8 +131,8 @@ class TestEvents:
     def test_who_was_erased_is_in_no_row_of_another_type_of_key(self, slot: Slot, store: Store, kind: type[pl.DataType]):
         store.erase("2")
         table = TABLE.with_columns(pl.col("user_id").cast(kind))
-        found = with_events(TableToLearn(table), slot, store).rows
-        assert set(found["user_id"].cast(pl.Int64)) == {1, 3}
+        rows = with_events(TableToLearn(table), slot, store).rows
+        assert set(rows["user_id"].cast(pl.Int64)) == {1, 3}
 
     def test_times_are_those_of_the_table(self, store: Store):
         start = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
@@ -140,8 +140,8 @@ class TestEvents:
         table = TABLE.with_columns(timestamp=pl.Series(moments))
         slot = slot_of(table)
         store.append([event("1", "10", start.timestamp()), event("1", "10", start.timestamp() + 60.25)])
-        found = with_events(TableToLearn(table), slot, store).rows
-        assert found["timestamp"].to_list() == [*moments, start + datetime.timedelta(seconds=60.25)]
+        rows = with_events(TableToLearn(table), slot, store).rows
+        assert rows["timestamp"].to_list() == [*moments, start + datetime.timedelta(seconds=60.25)]
 
 
 def _wide(data: Tables) -> pl.DataFrame:

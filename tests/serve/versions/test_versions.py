@@ -25,11 +25,11 @@ from polyrec.serve.versions.versions import KEPT, Models, Pointer, point, publis
 def others(served: Fitted, world: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Return further artifacts of the same declaration, of other seeds."""
     folder = tmp_path_factory.mktemp("others")
-    found = []
+    artifacts = []
     for seed in (1, 2, 3):
         spec = served.spec.replace(training=served.spec.training.replace(seed=seed, epochs=1))
-        found.append(spec.fit(world.head(1500), progress=False).save(folder / f"{seed}"))
-    return found
+        artifacts.append(spec.fit(world.head(1500), progress=False).save(folder / f"{seed}"))
+    return artifacts
 
 
 @pytest.fixture
@@ -46,8 +46,8 @@ def until(holds: Callable[[], bool], seconds: float = 20) -> None:
 
 
 def model_of(client: TestClient, user: str = "101") -> str:
-    found: str = client.post("/recommend", json={"user": user, "k": 2}).json()["model"]
-    return found
+    version: str = client.post("/recommend", json={"user": user, "k": 2}).json()["model"]
+    return version
 
 
 class TestPublishing:
@@ -97,8 +97,8 @@ class TestPublishing:
     def test_by_the_command(self, artifact: Path, others: list[Path], tmp_path: Path):
         folder = tmp_path / "models"
         assert CliRunner().invoke(app, ["publish", str(artifact), str(folder)]).exit_code == 0
-        told = CliRunner().invoke(app, ["publish", str(others[0]), str(folder), "--split", "0.1", "--json"])
-        pointer = json.loads(told.stdout)["pointer"]
+        result = CliRunner().invoke(app, ["publish", str(others[0]), str(folder), "--split", "0.1", "--json"])
+        pointer = json.loads(result.stdout)["pointer"]
         assert pointer["split"] == {version_of(others[0]): 0.1}
         assert pointer["current"] == version_of(artifact)
 
@@ -130,7 +130,7 @@ class TestServing:
             until(lambda: model_of(client) == version_of(others[0]))
             expected = Fitted.load(others[0]).recommend(user_id=101, k=2)["score"].to_list()
             answer = client.post("/recommend", json={"user": "101", "k": 2}).json()
-            assert [own["score"] for own in answer["items"]] == expected
+            assert [item["score"] for item in answer["items"]] == expected
 
     def test_no_request_fails_while_versions_change(self, serve: Any, others: list[Path], models: Path):
         statuses: Counter[int] = Counter()
@@ -188,12 +188,12 @@ class TestServing:
     ):
         publish(others[0], models, split=0.3)
         with serve(models) as client:
-            found = {user: model_of(client, f"user {user}") for user in range(400)}
+            answered_by = {user: model_of(client, f"user {user}") for user in range(400)}
             again = {user: model_of(client, f"user {user}") for user in range(40)}
-        assert all(found[user] == model for user, model in again.items())
-        share = sum(model == version_of(others[0]) for model in found.values()) / len(found)
+        assert all(answered_by[user] == model for user, model in again.items())
+        share = sum(model == version_of(others[0]) for model in answered_by.values()) / len(answered_by)
         assert 0.22 < share < 0.38
-        assert set(found.values()) == {version_of(artifact), version_of(others[0])}
+        assert set(answered_by.values()) == {version_of(artifact), version_of(others[0])}
 
     @pytest.mark.parametrize("current", ["numbers", "texts"])
     def test_of_other_kinds_of_keys_agree_about_who_was_erased(
@@ -212,9 +212,9 @@ class TestServing:
             for user in map(str, range(100, 140)):
                 client.delete(f"/users/{user}")
                 for alias in (user, f"0{user}", f"+{user}"):
-                    told = client.get(f"/users/{alias}").json()
-                    assert told["erased"] is (current == "numbers" or alias == user)
-                    shown |= {alias[:1]} if told["history"] else set()
+                    answer = client.get(f"/users/{alias}").json()
+                    assert answer["erased"] is (current == "numbers" or alias == user)
+                    shown |= {alias[:1]} if answer["history"] else set()
         assert shown == ({"0"} if current == "texts" else set())
 
     def test_a_version_in_the_shadow_makes_lists_that_nobody_sees(
@@ -227,11 +227,11 @@ class TestServing:
                 time.sleep(0.2)
         with open_store(f"sqlite:///{tmp_path}/events.sqlite") as store:
             lists, _ = store.lists_since(0)
-        by_model = Counter(own.model for own in lists)
+        by_model = Counter(served_list.model for served_list in lists)
         assert by_model[version_of(artifact)] == 5
         assert by_model[version_of(others[0])] >= 1
-        shadow = next(own for own in lists if own.model == version_of(others[0]))
-        assert shadow.request.split("-")[0] in {own.request for own in lists}
+        shadow = next(served_list for served_list in lists if served_list.model == version_of(others[0]))
+        assert shadow.request.split("-")[0] in {served_list.request for served_list in lists}
 
     def test_every_version_in_the_shadow_is_asked(
         self, serve: Any, artifact: Path, others: list[Path], models: Path, tmp_path: Path
@@ -243,7 +243,10 @@ class TestServing:
             until(lambda: len(store.lists_since(0)[0]) == 3)
             lists, _ = store.lists_since(0)
         names = {f"{request}-{version_of(other)}" for other in others[:2]}
-        assert {own.request: own.shown for own in lists} == {request: True, **dict.fromkeys(names, False)}
+        assert {served_list.request: served_list.shown for served_list in lists} == {
+            request: True,
+            **dict.fromkeys(names, False),
+        }
 
     def test_items_added_before_are_known_to_a_version_that_comes_later(self, serve: Any, others: list[Path], models: Path):
         with serve(models, every=0.05) as client:
@@ -271,10 +274,10 @@ class TestFolders:
 def test_a_key_is_told_once_and_its_hash_is_for_the_file(tmp_path: Path):
     from polyrec.serve.gate.keys import read_keys
 
-    told = CliRunner().invoke(app, ["key", "shop", "--scope", "read", "--scope", "write"]).stdout
-    made = told.splitlines()[0].split(": ")[1]
+    output = CliRunner().invoke(app, ["key", "shop", "--scope", "read", "--scope", "write"]).stdout
+    made = output.splitlines()[0].split(": ")[1]
     path = tmp_path / "keys.yaml"
-    path.write_text(told.splitlines()[-1])
-    found = read_keys(path).of(made)
-    assert found is not None
-    assert (found.name, found.scopes) == ("shop", ("read", "write"))
+    path.write_text(output.splitlines()[-1])
+    key = read_keys(path).of(made)
+    assert key is not None
+    assert (key.name, key.scopes) == ("shop", ("read", "write"))

@@ -15,9 +15,9 @@ from prometheus_client.samples import Sample
 from starlette.testclient import TestClient
 
 
-def told(samples: Iterable[Sample], name: str, **labels: str) -> float:
+def total(samples: Iterable[Sample], name: str, **labels: str) -> float:
     """Return the sum of a metric's samples that have the labels."""
-    return sum(own.value for own in samples if own.name == name and labels.items() <= own.labels.items())
+    return sum(sample.value for sample in samples if sample.name == name and labels.items() <= sample.labels.items())
 
 
 def of_text(text: str) -> list[Sample]:
@@ -31,16 +31,16 @@ def scraped(url: str) -> list[Sample]:
 
 
 def lists(samples: Iterable[Sample]) -> float:
-    return told(samples, "polyrec_requests_total", path="/recommend", status="200")
+    return total(samples, "polyrec_requests_total", path="/recommend", status="200")
 
 
 def counted_by(folder: Path) -> dict[int, float]:
     """Return the lists that each process counted, by its id."""
-    found = {}
+    counts = {}
     for path in folder.glob("counter_*.db"):
         families = MultiProcessCollector.merge([str(path)])
-        found[int(path.stem.split("_")[1])] = lists(sample for family in families for sample in family.samples)
-    return found
+        counts[int(path.stem.split("_")[1])] = lists(sample for family in families for sample in family.samples)
+    return counts
 
 
 class TestWorkers:
@@ -71,10 +71,10 @@ class TestWorkers:
         until(both_answered)
         until(all_are_told)
         samples = scraped(server.url)
-        assert told(samples, "polyrec_lists_total") == sent
-        assert told(samples, "polyrec_store_up") == 1
-        buckets = [own for own in samples if own.name == "polyrec_request_seconds_bucket"]
-        buckets = [own for own in buckets if own.labels["path"] == "/recommend"]
+        assert total(samples, "polyrec_lists_total") == sent
+        assert total(samples, "polyrec_store_up") == 1
+        buckets = [sample for sample in samples if sample.name == "polyrec_request_seconds_bucket"]
+        buckets = [sample for sample in buckets if sample.labels["path"] == "/recommend"]
         assert (buckets[-1].labels["le"], buckets[-1].value) == ("+Inf", sent)
         assert all(one.value <= other.value for one, other in pairwise(buckets))
 
@@ -101,5 +101,5 @@ def test_one_worker_tells_its_own_numbers(client: TestClient):
     for _ in range(3):
         assert client.post("/recommend", json={"user": "nobody"}).status_code == 200
     samples = of_text(client.get("/metrics").text)
-    assert lists(samples) == told(samples, "polyrec_fallbacks_total", fallback="unknown user") == 3
-    assert told(samples, "polyrec_store_up") == 1
+    assert lists(samples) == total(samples, "polyrec_fallbacks_total", fallback="unknown user") == 3
+    assert total(samples, "polyrec_store_up") == 1

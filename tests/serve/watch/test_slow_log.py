@@ -1,4 +1,4 @@
-"""Slow requests are told of, a line a second at most, without what was asked."""
+"""Slow requests are logged, at most one line a second, without the content of the request."""
 
 import logging
 from typing import Any
@@ -25,6 +25,6 @@ def test_only_slow_requests_are_told_and_those_within_a_second_counted(caplog: p
 def test_a_line_tells_no_key_of_a_user(serve: Any, artifact: Any, caplog: pytest.LogCaptureFixture):
     with caplog.at_level(logging.WARNING), serve(artifact, slow=1e-9) as client:
         client.get("/users/secret-user")
-    (told,) = [record.getMessage() for record in caplog.records if "slow request" in record.getMessage()]
-    assert "GET /users took" in told
-    assert "secret" not in told
+    (line,) = [record.getMessage() for record in caplog.records if "slow request" in record.getMessage()]
+    assert "GET /users took" in line
+    assert "secret" not in line

@@ -1,4 +1,4 @@
-"""Columns that a request or an event may tell, with the values that they take: what a form has to offer."""
+"""Columns that requests and events may contain, with their values, for example to build a form."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ from polyrec.data.log import TIME, USER
 from polyrec.recommender import Fitted
 
 MOST_VALUES = 50
-"""Distinct values up to which they are listed."""
+"""Largest number of distinct values that are listed."""
 
 _ROWS = 100_000
-"""Rows of a table that are looked at for values."""
+"""Number of rows of a table that are searched for values."""
 
 
 def feature_columns(fitted: Fitted) -> dict[str, dict[str, Any]]:
-    """Return the columns that `features` of a request may hold: those of the user's side and of the row, but for the key.
+    """Return the columns allowed in `features` of a request: those of the user and of the row, except the key.
 
-    Each has a `kind` (`number`, `boolean`, `text`) and its `values` in order, where they are few; lists are left out.
+    Each has a `kind` (`number`, `boolean`, `text`) and its sorted `values`, if they are few; lists are left out.
     """
     users = fitted.catalogue.users.frame
     return _described(users.drop(fitted.user_key))
 
 
 def item_columns(fitted: Fitted) -> list[str]:
-    """Return the columns of the catalogue that an answer may tell: those of types that JSON has a form for."""
+    """Return the columns of the catalogue that an answer may contain: those of types that JSON can represent."""
     return [name for name, kind in fitted.items.schema.items() if can_be_told(kind)]
 
 
 def event_names(fitted: Fitted) -> list[str]:
-    """Return the columns that `values` of an event may hold: those that histories read beside the item's columns."""
+    """Return the columns allowed in `values` of an event: those that histories read in addition to item columns."""
     others = {USER, TIME, fitted.user_key, fitted.roles.time, *fitted.items.columns}
     return [name for name in fitted.catalogue.log.frame.columns if name not in others]
 
 
 def event_columns(fitted: Fitted) -> dict[str, dict[str, Any]]:
-    """Return the columns of `event_names`, described as `feature_columns` are."""
+    """Return the columns of `event_names` with kinds and values, as in `feature_columns`."""
     return _described(fitted.catalogue.log.frame.select(event_names(fitted)))
 
 
@@ -56,7 +56,7 @@ def _kind(kind: pl.DataType) -> str | None:
 
 
 def _values(column: pl.Series) -> list[Any]:
-    """Return the distinct values in order; none where they are many."""
+    """Return the sorted distinct values; an empty list if there are too many."""
     column = column.head(_ROWS).drop_nulls()
-    found = (column.filter(column.is_finite()) if column.dtype.is_float() else column).unique().sort()
-    return found.to_list() if len(found) <= MOST_VALUES else []
+    distinct = (column.filter(column.is_finite()) if column.dtype.is_float() else column).unique().sort()
+    return distinct.to_list() if len(distinct) <= MOST_VALUES else []

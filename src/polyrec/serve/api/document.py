@@ -1,4 +1,4 @@
-"""The OpenAPI document of the server, with every kind of rule in it."""
+"""The OpenAPI document of the server, including the schema of every rule."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _REFERENCE = "#/components/schemas/{model}"
 
 
 def document(app: FastAPI) -> dict[str, Any]:
-    """Return the document, made once."""
+    """Return the document; it is built once."""
     if app.openapi_schema is None:
-        found = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-        schemas = found["components"]["schemas"]
+        openapi = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        schemas = openapi["components"]["schemas"]
         for kind, rule in kinds("rules").items():
-            own = rule.model_json_schema(ref_template=_REFERENCE)
-            schemas |= own.pop("$defs", {})
-            schemas[kind] = own
+            schema = rule.model_json_schema(ref_template=_REFERENCE)
+            schemas |= schema.pop("$defs", {})
+            schemas[kind] = schema
         schemas["Rule"] = {"anyOf": [{"$ref": _REFERENCE.format(model=kind)} for kind in kinds("rules")]}
-        app.openapi_schema = found
+        app.openapi_schema = openapi
     return app.openapi_schema

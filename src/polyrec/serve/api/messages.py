@@ -1,4 +1,4 @@
-"""What requests and answers hold. Bodies are strict: no unknown key, no number for a text, no NaN."""
+"""The schemas of requests and answers. Bodies are strict: no unknown keys, no numbers in place of texts, no NaN."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from polyrec.rules.rule import Rule
 from polyrec.serve.stores.records import Event, Key
 
 Word = Annotated[str, StringConstraints(min_length=1, max_length=64)]
-"""A name that is looked up and kept nowhere."""
+"""A name that is only looked up, never stored."""
 Scalar = float | bool | Annotated[str, StringConstraints(max_length=4096)] | None
 """A value of a column."""
 
 MOST_LEFT_OUT = 10_000
-"""Items that the rules of one request leave out by key, at most."""
+"""Largest number of items that the rules of one request may exclude by key."""
 
 
-def _whole(value: object) -> object:
-    """JSON knows one kind of number: 3.0 is the whole number 3."""
+def _as_integer(value: object) -> object:
+    """Return a float without a fraction as an integer: JSON has a single number type, so 3.0 equals 3."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _all_whole(value: object) -> object:
+def _with_integers(value: object) -> object:
     if isinstance(value, list):
-        return [_all_whole(one) for one in value]
-    return {key: _all_whole(one) for key, one in value.items()} if isinstance(value, dict) else _whole(value)
+        return [_with_integers(child) for child in value]
+    return {key: _with_integers(child) for key, child in value.items()} if isinstance(value, dict) else _as_integer(value)
 
 
-Whole = Annotated[int, BeforeValidator(_whole)]
-"""A whole number."""
+Integer = Annotated[int, BeforeValidator(_as_integer)]
+"""An integer, also written as 3.0."""
 
 
 class _Body(BaseModel):
@@ -39,38 +39,38 @@ class _Body(BaseModel):
 
 
 class RecommendRequest(_Body):
-    """Ask for the best items for someone."""
+    """Request the best items for a user."""
 
     user: Key | None = None
-    """Key of the user; unset for one of whom only `features` are known. A user who was never met is answered too."""
+    """Key of the user; unset if only `features` are known. Users not seen in training are allowed."""
     features: dict[Word, Scalar] = Field(default={}, max_length=64)
-    """Columns of the user's side, or of the row itself (an hour, a device). They replace what is known of the user."""
-    k: Whole = Field(default=10, ge=1, le=100)
-    """Items wanted."""
+    """Columns of the user, or of the row itself (an hour, a device). They override the known values of the user."""
+    k: Integer = Field(default=10, ge=1, le=100)
+    """Number of items to return."""
     where: Annotated[str, StringConstraints(min_length=1, max_length=1000)] | None = None
     """SQL condition on the catalogue's columns."""
     weights: dict[Word, float] = Field(default={}, max_length=64)
-    """Weights of the fusion for this request alone."""
+    """Fusion weights for this request only."""
     rules: tuple[Rule, ...] = Field(default=(), max_length=16, strict=False)
-    """Rules after those that the model declares; they leave out 10,000 items by key at most."""
+    """Rules applied after those of the model; they may exclude at most 10,000 items by key."""
     exclude_seen: bool = True
-    """Whether items that the user met are left out."""
-    seed: Annotated[int, Field(ge=0, lt=2**53), BeforeValidator(_whole)] | None = None
-    """Makes a list of chance repeatable; unset, drawn anew."""
+    """Set `exclude_seen` if items in the user's history are to be excluded."""
+    seed: Annotated[int, Field(ge=0, lt=2**53), BeforeValidator(_as_integer)] | None = None
+    """Seed that makes randomized lists repeatable; drawn at random if unset."""
     columns: tuple[Word, ...] = Field(default=(), max_length=32, strict=False)
-    """Columns of the items to be told."""
+    """Item columns to return."""
 
     @field_validator("rules", mode="before")
     @classmethod
-    def _whole_in_rules(cls, value: object) -> object:
-        return _all_whole(value)
+    def _integers_in_rules(cls, value: object) -> object:
+        return _with_integers(value)
 
     @field_validator("rules")
     @classmethod
     def _leave_out_some(cls, rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
         left_out = sum(len(rule.items) for rule in rules if isinstance(rule, Exclude))
         if left_out > MOST_LEFT_OUT:
-            raise ValueError(f"rules of a request leave out {MOST_LEFT_OUT:,} items at most, these {left_out:,}")
+            raise ValueError(f"expected rules that exclude at most {MOST_LEFT_OUT:,} items by key, found {left_out:,}")
         return rules
 
 
@@ -82,11 +82,11 @@ class RecommendedItem(BaseModel):
     score: float
     """The fused score."""
     tasks: dict[str, float]
-    """Each task's prediction; `task.class` for a task of several classes."""
+    """Prediction by task, or by `task.class` for a task with several classes."""
     propensity: float
-    """Probability of the item to stand here given those above it: 1 where nothing was left to chance."""
+    """Probability of the item at this position given the items above it; 1 for a deterministic list."""
     columns: dict[str, Any]
-    """The columns that were asked for."""
+    """The requested columns."""
 
 
 class RecommendAnswer(BaseModel):
@@ -96,28 +96,28 @@ class RecommendAnswer(BaseModel):
     model: str
     """Version of the model that answered."""
     request: str
-    """Under which the list is logged."""
+    """Identifier under which the list is logged."""
     fallback: list[str]
-    """What stood in for something else: `unknown user`, `erased user`, `erasure not known`, `last known history`."""
+    """Fallbacks used: `unknown user`, `erased user`, `erasure not known`, `last known history`."""
     notes: list[str]
-    """What rules could not do."""
+    """Rules that could not be fulfilled."""
 
 
 class ScoreRequest(_Body):
-    """Ask for the scores of some items."""
+    """Request the scores of given items."""
 
     user: Key | None = None
-    """As in a request for the best."""
+    """As in `RecommendRequest`."""
     features: dict[Word, Scalar] = Field(default={}, max_length=64)
-    """As in a request for the best."""
+    """As in `RecommendRequest`."""
     items: tuple[Key, ...] = Field(min_length=1, max_length=1000, strict=False)
     """Keys of the items."""
     weights: dict[Word, float] = Field(default={}, max_length=64)
-    """As in a request for the best."""
+    """As in `RecommendRequest`."""
 
 
 class ScoreAnswer(BaseModel):
-    """Scores in the order asked for."""
+    """Scores in the order of the request."""
 
     items: list[RecommendedItem]
     model: str
@@ -125,32 +125,32 @@ class ScoreAnswer(BaseModel):
 
 
 class EventsRequest(_Body):
-    """Tell what users did."""
+    """Record user events."""
 
     events: tuple[Event, ...] = Field(min_length=1, max_length=1000, strict=False)
-    """One or several; all are taken or none."""
+    """One or more events; all are recorded or none."""
 
 
 class EventsAnswer(BaseModel):
-    """What became of events."""
+    """The outcome of recording events."""
 
     accepted: int
-    """Events that are safe now, repeats among them."""
+    """Number of durable events, including duplicates."""
     new: int | None
-    """Events whose id was not there yet; none while the store is down."""
+    """Number of events with a new id; none while the store is down."""
     journalled: bool
-    """Whether the store is down and they wait in the journal."""
+    """Whether the store is down and the events wait in the journal."""
 
 
 class ItemsRequest(_Body):
-    """Add items, or change what is known of some."""
+    """Add items, or change columns of existing items."""
 
     items: tuple[dict[str, JsonValue], ...] = Field(min_length=1, max_length=1000, strict=False)
-    """The item's key and columns each; columns left out stay as they were."""
+    """Key and columns of each item; omitted columns keep their values."""
 
 
 class ItemsAnswer(BaseModel):
-    """What became of items."""
+    """The outcome of changing items."""
 
     changed: int
     items: int
@@ -158,32 +158,32 @@ class ItemsAnswer(BaseModel):
 
 
 class SimilarRequest(_Body):
-    """Ask for items like one."""
+    """Request the items most similar to an item."""
 
     item: Key
-    k: Whole = Field(default=10, ge=1, le=100)
+    k: Integer = Field(default=10, ge=1, le=100)
     columns: tuple[Word, ...] = Field(default=(), max_length=32, strict=False)
-    """Columns of the items to be told."""
+    """Item columns to return."""
 
 
 class SimilarItem(BaseModel):
-    """An item like another."""
+    """A similar item."""
 
     item: str
     cosine: float
-    """Of the two vectors: those of a Retrieval task where there is one, else those of the item's features."""
+    """Cosine of the two item vectors: of the Retrieval task if there is one, else of the item features."""
     columns: dict[str, Any]
 
 
 class SimilarAnswer(BaseModel):
-    """Items, the likest first."""
+    """Items, the most similar first."""
 
     items: list[SimilarItem]
     model: str
 
 
 class ExplainRequest(_Body):
-    """Ask what a score is made of."""
+    """Request an explanation of the predictions for a user and an item."""
 
     user: Key | None = None
     features: dict[Word, Scalar] = Field(default={}, max_length=64)
@@ -191,20 +191,20 @@ class ExplainRequest(_Body):
 
 
 class ExplainedTask(BaseModel):
-    """What a task's prediction is made of."""
+    """The contributions of the features to a task's prediction."""
 
     prediction: float
-    """Before calibration."""
+    """The prediction before calibration."""
     baseline: float
-    """The prediction where nothing is known."""
+    """The prediction if all features are unknown."""
     contributions: dict[str, float]
-    """What each feature adds, the largest first; they sum up to prediction minus baseline, but for `gap`."""
+    """Contribution by feature, the largest first. Their sum is prediction minus baseline, up to `gap`."""
     gap: float
-    """Share of the difference that the contributions miss."""
+    """Share of the difference that the contributions do not cover."""
 
 
 class ExplainAnswer(BaseModel):
-    """By task."""
+    """Explanations by task."""
 
     tasks: dict[str, ExplainedTask]
     model: str
@@ -212,30 +212,30 @@ class ExplainAnswer(BaseModel):
 
 
 class KnownEvent(BaseModel):
-    """Something that a user did."""
+    """An event in a user's history."""
 
     item: str
     source: Literal["training", "live"]
     type: str | None
     time: float | None
     columns: dict[str, Any]
-    """What is known of the item and of the event."""
+    """Known columns of the item and of the event."""
 
 
 class UserAnswer(BaseModel):
-    """What is known of a user."""
+    """The history of a user."""
 
     user: str
     known: bool
-    """Whether the model has met the user."""
+    """Whether the model saw the user in training."""
     erased: bool | None
-    """None where the store, which knows, does not answer; what the training knows of the user is not told then."""
+    """Whether the user was erased; none if the store does not answer. The training history is withheld unless this is false."""
     history: list[KnownEvent]
     """The newest first."""
 
 
 class UsersAnswer(BaseModel):
-    """Users whose key begins so."""
+    """Users whose key begins with the given text."""
 
     users: list[str]
 
@@ -244,4 +244,4 @@ class Refusal(BaseModel):
     """Why a request was refused."""
 
     error: str
-    """One sentence: what it was about, what was expected, what was found and what to do."""
+    """Thing, expectation, finding and remedy: `thing: expected …, found …. Remedy.`"""

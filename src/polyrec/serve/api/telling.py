@@ -1,4 +1,4 @@
-"""Lists and items as they are told in answers. Shape letters: K items of a list."""
+"""Lists and items in the form of answers. Shape letters: K items of a list."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from polyrec.serve.api.columns import item_columns
 from polyrec.serve.gate.guard import RefusedError
 
 
-def require_told(fitted: Fitted, columns: Sequence[str]) -> None:
-    """Raise `UserError` for a column that the catalogue has not, or that no answer can tell."""
+def require_answerable(fitted: Fitted, columns: Sequence[str]) -> None:
+    """Raise `UserError` for a column that the catalogue lacks or that JSON cannot represent."""
     require_columns(fitted.items.select(item_columns(fitted)), columns, "`columns` of the catalogue")
 
 
 def rows_of(fitted: Fitted, items: Sequence[str]) -> Tensor:
-    """Return the rows of items; one that the catalogue has not is not found."""
+    """Return the catalogue rows of items; raises `RefusedError` with 404 for an unknown item."""
     try:
         return fitted.catalogue.rows(items)
     except UserError as error:
         raise RefusedError(404, str(error)) from error
 
 
-def told(fitted: Fitted, found: Recommendation, columns: Sequence[str]) -> list[messages.RecommendedItem]:
-    """Return a list as it is answered."""
-    listed = found.listed
+def answered_items(fitted: Fitted, result: Recommendation, columns: Sequence[str]) -> list[messages.RecommendedItem]:
+    """Return the items of a list as they appear in an answer."""
+    listed = result.listed
     rows_K = torch.from_numpy(listed.rows_K)
     keys = fitted.items[fitted.item_key][listed.rows_K].cast(pl.String).to_list()
-    tasks = _by_item(fitted.spec.tasks, fitted.parts.task_states, found.predictions, len(keys))
-    told = zip(
+    tasks = _by_item(fitted.spec.tasks, fitted.parts.task_states, result.predictions, len(keys))
+    columns_of_items = zip(
         keys,
         listed.scores_K.tolist(),
         listed.propensities_K.tolist(),
@@ -46,8 +46,8 @@ def told(fitted: Fitted, found: Recommendation, columns: Sequence[str]) -> list[
         strict=True,
     )
     return [
-        messages.RecommendedItem(item=key, score=score, propensity=propensity, tasks=own, columns=columns)
-        for key, score, propensity, own, columns in told
+        messages.RecommendedItem(item=key, score=score, propensity=propensity, tasks=predictions, columns=columns)
+        for key, score, propensity, predictions, columns in columns_of_items
     ]
 
 
@@ -58,15 +58,15 @@ def _by_item(
     names: list[str] = []
     values = []
     for task in tasks:
-        own = task.names(states[task.name])
-        names += own
-        values.append(predictions[task.name].reshape(count, len(own)).double())
+        names_of_task = task.names(states[task.name])
+        names += names_of_task
+        values.append(predictions[task.name].reshape(count, len(names_of_task)).double())
     rows = torch.cat(values, 1).tolist() if count else []
     return [dict(zip(names, row, strict=True)) for row in rows]
 
 
 def columns_of(items: pl.DataFrame, rows_K: Tensor, columns: Sequence[str]) -> list[dict[str, Any]]:
-    """Return some columns of the items in some rows, by name; nothing of each where none is asked for."""
+    """Return the requested columns of the items in the given rows, one dictionary a row."""
     if not columns:
         return [{} for _ in range(len(rows_K))]
     return items.select(list(dict.fromkeys(columns)))[rows_K.numpy()].to_dicts()

@@ -1,4 +1,4 @@
-"""Keys of users, as requests tell them, as stores and hashes hold them, and as versions know them."""
+"""User keys in the form of requests, of stores and hashes, and of model versions."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from polyrec.serve.api import messages
 from polyrec.serve.stores.records import Event
 from polyrec.serve.versions.slot import Slot
 
-Asked = TypeVar("Asked", messages.RecommendRequest, messages.ScoreRequest, messages.ExplainRequest)
+Body = TypeVar("Body", messages.RecommendRequest, messages.ScoreRequest, messages.ExplainRequest)
 
 
 def text_of(current: Slot, user: str) -> str:
-    """Return the one text of a user's key, by which the store, its hashes and the models know the user.
+    """Return the canonical text of a user's key, which the store, its hashes and the models use.
 
-    The current version's kind of key decides, in all versions.
+    The key type of the current version defines it for all versions.
     """
     return key_text(user, _kind(current))
 
 
-def by_key(current: Slot, asked: Asked) -> Asked:
-    """Return a request whose user is told by that text."""
-    text = None if asked.user is None else text_of(current, asked.user)
-    return asked if text == asked.user else asked.model_copy(update={"user": text})
+def by_key(current: Slot, body: Body) -> Body:
+    """Return a request with the canonical text of its user's key."""
+    text = None if body.user is None else text_of(current, body.user)
+    return body if text == body.user else body.model_copy(update={"user": text})
 
 
 def events_by_key(current: Slot, events: Sequence[Event]) -> list[Event]:
-    """Return events whose users are told by that text."""
+    """Return events with the canonical texts of their users' keys."""
     texts = key_texts(pl.Series([event.user for event in events], dtype=pl.String), _kind(current)).to_list()
     return [
         event if text == event.user else event.model_copy(update={"user": text})
@@ -39,7 +39,10 @@ def events_by_key(current: Slot, events: Sequence[Event]) -> list[Event]:
 
 
 def key_in(slot: Slot, user: str) -> Any:
-    """Return a user's key as a version tells it; none where that version writes it otherwise, who would be another's alias."""
+    """Return a user's key as a value of a version's key column.
+
+    The result is none if the version writes the key differently: the value would then be an alias of another user.
+    """
     return slot.user_key(user) if text_of(slot, user) == user else None
 
 

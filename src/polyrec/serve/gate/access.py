@@ -1,4 +1,4 @@
-"""Who may do what: API keys, their scopes and their rate. A pure ASGI middleware before everything else."""
+"""Access control by API key, scope and rate: the outermost middleware, in pure ASGI."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from polyrec.serve.watch.metrics import Metrics
 from polyrec.serve.watch.slow_log import SlowLog
 
 OPEN = ("/health", "/ready", "/", "/page.js", "/page.css", "/openapi.json", "/docs")
-"""Paths that need no key, beside the page's `/parts/`: they tell nothing of users and models."""
+"""Paths that need no key, in addition to the page's `/parts/`: they reveal nothing about users and models."""
 
 SCOPES: Mapping[tuple[str, str], Scope] = {
     ("POST", "/recommend"): "read",
@@ -30,14 +30,14 @@ SCOPES: Mapping[tuple[str, str], Scope] = {
     ("POST", "/reload"): "admin",
     ("GET", "/metrics"): "admin",
 }
-"""What a key must be for, by method and first part of the path; all others want `admin`."""
+"""Scope required of a key, by method and first part of the path; all other routes require `admin`."""
 
 
 class Access:
-    """Lets requests through whose key may make them, at its rate, counts and times all of them, and tells of slow ones.
+    """Admits requests whose key has the scope and the rate, counts and times all requests, and logs slow ones.
 
-    The key comes as `Authorization: Bearer KEY` or `X-API-Key: KEY`. Without a list of keys everyone on this machine may do
-    everything, pages of other sites nothing, and the rate is one of each address.
+    The key is sent as `Authorization: Bearer KEY` or `X-API-Key: KEY`. Without configured keys, programs on this machine may
+    send any request, pages of other sites may send none, and the rate limit applies per address.
     """
 
     def __init__(self, app: App, keys: ApiKeys, rate: RateLimit, metrics: Metrics, slow: SlowLog) -> None:
@@ -47,9 +47,9 @@ class Access:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        begun, status = time.perf_counter(), 500
+        started, status = time.perf_counter(), 500
 
-        async def tell(message: Message) -> None:
+        async def send_observed(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -57,11 +57,11 @@ class Access:
 
         try:
             self._admit(scope)
-            await self.app(scope, receive, tell)
+            await self.app(scope, receive, send_observed)
         except RefusedError as refused:
-            await refuse(tell, refused)
+            await refuse(send_observed, refused)
         finally:
-            path, taken = _first(_route(scope)), time.perf_counter() - begun
+            path, taken = _first(_route(scope)), time.perf_counter() - started
             self.metrics.requests.labels(path, str(status)).inc()
             self.metrics.seconds.labels(path).observe(taken)
             self.slow.take(scope["method"], path, status, taken)
@@ -72,14 +72,14 @@ class Access:
         if not self.keys.keys:
             check_same_machine(method, headers)
         elif path not in OPEN and not path.startswith("/parts/"):
-            told = headers.get(b"x-api-key") or headers.get(b"authorization", b"").removeprefix(b"Bearer ")
-            key = self.keys.of(told.decode("latin-1"))
+            presented = headers.get(b"x-api-key") or headers.get(b"authorization", b"").removeprefix(b"Bearer ")
+            key = self.keys.of(presented.decode("latin-1"))
             if key is None:
-                error = "key: expected one that is known, found another or none. Send Authorization: Bearer KEY."
+                error = "key: expected a known API key, found another or none. Send Authorization: Bearer KEY."
                 raise RefusedError(401, error, www_authenticate="Bearer")
             wanted = SCOPES.get((method, _first(path)), "admin")
             if wanted not in key.scopes:
-                raise RefusedError(403, f"key: expected one for {wanted!r}, found one without. Use another key.")
+                raise RefusedError(403, f"key: expected the scope {wanted!r}, found a key without it. Use another key.")
             caller = f"key {key.name}"
         if path not in ("/health", "/ready"):
             self.rate.take(caller)
@@ -102,13 +102,13 @@ _KNOWN = (
 
 
 def _route(scope: AsgiScope) -> str:
-    """Return the path as routes know it, without what the application is mounted under."""
+    """Return the path as in the routes, without the prefix under which the application is mounted."""
     path, root = str(scope["path"]), str(scope.get("root_path", ""))
     is_under = path == root or path.startswith(f"{root}/")
     return path[len(root) :] if is_under else path
 
 
 def _first(path: str) -> str:
-    """Return the first part of a path that the server knows; one name for all others, so that counters stay few."""
+    """Return the first part of a path if it is known, else `other`, which bounds the number of counters."""
     part = path.split("/", 2)[1] if "/" in path else ""
     return f"/{part}" if part in _KNOWN else "other"

@@ -1,4 +1,4 @@
-"""What every request passes before it is parsed: size, time, strict JSON. A pure ASGI middleware."""
+"""Checks of every request before parsing: size, time and strict JSON. A pure ASGI middleware."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 MOST_BYTES = 2**20
-"""Size of a body, beyond which it is refused unread."""
+"""Largest size of a body in bytes."""
 
 SLOWEST = 10.0
-"""Seconds in which a body has to arrive."""
+"""Seconds within which a body must arrive."""
 
 DEEPEST = 32
-"""Levels of lists and objects within one another."""
+"""Largest nesting depth of lists and objects."""
 
 
 class RefusedError(Exception):
-    """A request that is answered with an error and no more."""
+    """A refused request, answered with an error and nothing else."""
 
     def __init__(self, status: int, error: str, **headers: str) -> None:
         super().__init__(error)
@@ -33,11 +33,11 @@ class RefusedError(Exception):
 
 
 class Guard:
-    """Reads bodies up to a size, within a time, and lets JSON through that every parser reads alike.
+    """Limits the size and the arrival time of bodies, and passes only JSON that every parser reads alike.
 
-    NaN, infinity, numbers beyond double precision, halves of surrogate pairs and repeated keys are refused with 422, and so is
-    what is nested too deep; a body that is too large with 413, before it is read where its length is told; one that comes too
-    slowly with 408.
+    NaN, infinity, numbers beyond double precision, halves of surrogate pairs, repeated keys and too deep nesting are refused
+    with 422. A body that is too large is refused with 413, unread if `Content-Length` states its size. A body that arrives too
+    slowly is refused with 408.
     """
 
     def __init__(self, app: App) -> None:
@@ -63,8 +63,8 @@ class Guard:
 
 
 async def _body(scope: Scope, receive: Receive) -> bytes:
-    told = dict(scope["headers"]).get(b"content-length", b"")
-    if told.isdigit() and int(told) > MOST_BYTES:
+    length = dict(scope["headers"]).get(b"content-length", b"")
+    if length.isdigit() and int(length) > MOST_BYTES:
         raise _too_large()
     pieces: list[bytes] = []
     size, more = 0, True
@@ -73,26 +73,26 @@ async def _body(scope: Scope, receive: Receive) -> bytes:
             while more:
                 message = await receive()
                 if message["type"] == "http.disconnect":
-                    raise RefusedError(400, "body: expected all of it, found the end of the connection. Send it again.")
+                    raise RefusedError(400, "body: expected a complete body, found the end of the connection. Send it again.")
                 pieces.append(message.get("body", b""))
                 size += len(pieces[-1])
                 if size > MOST_BYTES:
                     raise _too_large()
                 more = message.get("more_body", False)
     except TimeoutError:
-        error = f"body: expected within {SLOWEST:.0f} seconds, found less. Send it faster."
+        error = f"body: expected to arrive within {SLOWEST:.0f} seconds, found it incomplete. Send it faster."
         raise RefusedError(408, error, connection="close") from None
     return b"".join(pieces)
 
 
 def check_json(body: bytes) -> None:
-    """Raise `RefusedError` unless a body is JSON that is safe to pass on."""
+    """Raise `RefusedError` unless a body is strict JSON."""
     try:
         value = json.loads(body, parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_distinct)
     except RecursionError:
         raise _too_deep() from None
     except ValueError as error:
-        raise RefusedError(422, f"body: expected JSON, found something else ({str(error)[:100]}). Mend it.") from None
+        raise RefusedError(422, f"body: expected JSON, found something else ({str(error)[:100]}). Fix it.") from None
     _check(value, 0)
 
 
@@ -102,12 +102,12 @@ def _check(value: Any, depth: int) -> None:
     if isinstance(value, str):
         _check_text(value)
     elif isinstance(value, list):
-        for one in value:
-            _check(one, depth + 1)
+        for child in value:
+            _check(child, depth + 1)
     elif isinstance(value, dict):
-        for key, one in value.items():
+        for key, child in value.items():
             _check_text(key)
-            _check(one, depth + 1)
+            _check(child, depth + 1)
 
 
 def _check_text(text: str) -> None:
@@ -117,12 +117,12 @@ def _check_text(text: str) -> None:
         raise _wrong("Unicode", "half of a surrogate pair") from None
 
 
-def _wrong(expected: str, found: str) -> RefusedError:
-    return RefusedError(422, f"body: expected {expected}, found {found}. Mend it.")
+def _wrong(expected: str, actual: str) -> RefusedError:
+    return RefusedError(422, f"body: expected {expected}, found {actual}. Fix it.")
 
 
 def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
 def _finite(text: str) -> float:
@@ -133,23 +133,23 @@ def _finite(text: str) -> float:
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a key stands twice in an object")
-    return found
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        raise ValueError("an object has a duplicate key")
+    return result
 
 
 def _too_large() -> RefusedError:
-    error = f"body: expected {MOST_BYTES:,} bytes at most, found more. Send it in parts."
+    error = f"body: expected at most {MOST_BYTES:,} bytes, found more. Send it in parts."
     return RefusedError(413, error, connection="close")
 
 
 def _too_deep() -> RefusedError:
-    return RefusedError(422, f"body: expected {DEEPEST} levels at most, found more. Send something flatter.")
+    return RefusedError(422, f"body: expected at most {DEEPEST} levels of nesting, found more. Send a flatter body.")
 
 
 async def refuse(send: Send, refused: RefusedError) -> None:
-    """Answer with an error and no more."""
+    """Answer a refused request with its error."""
     body = json.dumps({"error": refused.error}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     headers += [(name.replace("_", "-").encode(), value.encode()) for name, value in refused.headers.items()]

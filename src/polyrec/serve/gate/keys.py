@@ -1,4 +1,4 @@
-"""API keys: who may do what. A file holds hashes alone, and keys are compared in constant time."""
+"""API keys and their scopes. A file contains only hashes, and keys are compared in constant time."""
 
 from __future__ import annotations
 
@@ -15,50 +15,50 @@ from polyrec.core.errors import UserError, describe
 from polyrec.core.spec import Spec
 
 Scope = Literal["read", "write", "admin"]
-"""What a key is for: asking, telling of events and items, and running the server (erasing users, models)."""
+"""Permissions of a key: `read` for recommendations, `write` for events and items, `admin` for erasures, models and metrics."""
 
 
 class ApiKey(Spec):
-    """A key by its hash."""
+    """A key, stored as its hash."""
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=64)]
-    """Whose it is, for logs and limits."""
+    """Name of the holder, for logs and limits."""
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
     """SHA-256 of the key, in hexadecimal."""
     scopes: tuple[Scope, ...] = Field(min_length=1)
-    """What it may be used for."""
+    """Permissions of the key."""
 
 
 class ApiKeys:
-    """The keys that a server takes; without any, everyone may do everything."""
+    """The keys that a server accepts; without any, every request is permitted."""
 
     def __init__(self, keys: tuple[ApiKey, ...] = ()) -> None:
         self.keys = keys
 
-    def of(self, told: str) -> ApiKey | None:
-        """Return the key that was told. All are compared in full, so that time tells nothing."""
-        digest = hashlib.sha256(told.encode("utf-8", "surrogateescape")).hexdigest()
-        found = None
+    def of(self, text: str) -> ApiKey | None:
+        """Return the key with the given text, or none. All keys are compared completely, so that timing reveals nothing."""
+        digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+        match = None
         for key in self.keys:
             if hmac.compare_digest(key.sha256, digest):
-                found = key
-        return found
+                match = key
+        return match
 
 
 def read_keys(path: Path) -> ApiKeys:
     """Read a YAML file that lists keys: `- {name: shop, sha256: …, scopes: [read, write]}`."""
     remedy = "Write a list of name, sha256 and scopes; `polyrec key NAME` makes an entry."
     try:
-        told = yaml.safe_load(path.read_text(encoding="utf-8"))
-        keys = TypeAdapter(tuple[ApiKey, ...]).validate_python(told)
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        keys = TypeAdapter(tuple[ApiKey, ...]).validate_python(document)
     except ValidationError as error:
         raise UserError(f"file of keys '{path}'", expected="API keys", found=describe(error), remedy=remedy) from error
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"file of keys '{path}'", expected="YAML", found=str(error), remedy=remedy) from error
     if not keys or len({key.name for key in keys}) < len(keys):
-        found = "none" if not keys else "two of one name"
+        found = "none" if not keys else "two with the same name"
         raise UserError(
-            f"file of keys '{path}'", expected="one key or more, each with a name of its own", found=found, remedy=remedy
+            f"file of keys '{path}'", expected="one key or more, each with a unique name", found=found, remedy=remedy
         )
     return ApiKeys(keys)
 

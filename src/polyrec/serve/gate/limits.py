@@ -1,4 +1,4 @@
-"""Limits: how many requests a key may make, and how many wait at most until others are refused."""
+"""Rate limits of keys, and limits of concurrent and waiting requests."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ T = TypeVar("T")
 _REMEMBERED = 10_000
 
 HELD, MOST_HELD = 0.1, 1000
-"""Seconds that a refusal takes, and refusals that are held at a time."""
+"""Delay of a refusal in seconds, and largest number of refusals delayed at a time."""
 
 
 class RateLimit:
-    """A bucket of tokens for each caller: it fills at a rate, holds a burst, and a request takes one (a leaky bucket).
+    """A token bucket per caller: it refills at `per_second`, holds at most `burst` tokens, and a request takes one.
 
-    Callers are forgotten in the order in which they last came, beyond the newest ten thousand.
+    The ten thousand most recent callers are kept.
     """
 
     def __init__(self, per_second: float, burst: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -35,7 +35,7 @@ class RateLimit:
         self._lock = Lock()
 
     def take(self, caller: str) -> None:
-        """Take a token of a caller; raise `RefusedError` where there is none."""
+        """Take a token of a caller; raise `RefusedError` if none is left."""
         now = self.clock()
         with self._lock:
             left, then = self._left.pop(caller, (self.burst, now))
@@ -45,16 +45,16 @@ class RateLimit:
                 self._left.popitem(last=False)
         if left < 1:
             wait = math.ceil((1 - left) / self.per_second)
-            error = f"requests: expected {self.per_second:g} a second at most, found more. Wait for {wait} s."
+            error = f"requests: expected at most {self.per_second:g} per second, found more. Wait for {wait} s."
             raise RefusedError(429, error, retry_after=str(wait))
 
 
 class Gate:
-    """Lets so many requests work at a time in threads and so many wait; more are refused at once, and none waits long.
+    """Runs at most `working` requests in threads and queues at most `waiting` more; the rest are refused.
 
-    What waits longer than its patience is refused too: an answer that comes too late helps nobody, and costs those behind. A
-    refusal takes a moment, so that who asks again at once does not take the time of those who are answered; where a thousand
-    are held, others are refused at once.
+    A request that waits longer than `patience` seconds is refused too: a late answer is useless and delays the requests behind
+    it. Each refusal is delayed a little, so that immediate retries take no time from accepted requests. While a thousand
+    refusals are being delayed, further ones are immediate.
     """
 
     def __init__(self, working: int, waiting: int, patience: float) -> None:
@@ -63,7 +63,7 @@ class Gate:
         self.inside = self.held = 0
 
     async def run(self, work: Callable[[], T]) -> T:
-        """Run something in a thread when it is its turn."""
+        """Run `work` in a thread as soon as one is free."""
         async with self._turn() as limiter:
             return await anyio.to_thread.run_sync(work, limiter=limiter)
 
@@ -89,7 +89,7 @@ class Gate:
             self.inside -= 1
 
     async def _hold(self) -> None:
-        """Let a moment pass, unless many are held already."""
+        """Delay a refusal, unless too many are being delayed."""
         if self.held < MOST_HELD:
             self.held += 1
             try:
@@ -99,4 +99,4 @@ class Gate:
 
 
 def _busy() -> RefusedError:
-    return RefusedError(503, "server: expected to be free soon, found busy. Try again in a second.", retry_after="1")
+    return RefusedError(503, "server: expected a free thread, found all busy. Try again in a second.", retry_after="1")

@@ -1,4 +1,4 @@
-"""What a server without keys lets in: requests from this machine that no other site's page has made."""
+"""Access to a server without keys: only requests from this machine that no page of another site made."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _READING = ("GET", "HEAD", "OPTIONS")
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a name or an address, without a port, is this machine's own."""
+    """Return whether a name or an address, without a port, is loopback."""
     try:
         return host.lower() == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -20,15 +20,15 @@ def is_loopback(host: str) -> bool:
 
 
 def check_same_machine(method: str, headers: Mapping[bytes, bytes]) -> None:
-    """Raise `RefusedError` where a browser may be asking for a page of another site.
+    """Raise `RefusedError` if a page of another site may have sent the request through a browser.
 
-    The name that was asked must be this machine's, or a site whose name leads here for a while (DNS rebinding) could read
-    answers. What is not reading must come from a page of this very server, where it comes from a page at all: a form of another
-    site is sent without asking the server first.
+    The `Host` must be this machine. Otherwise a site whose name temporarily resolves to this machine (DNS rebinding) could read
+    answers. A writing request with an origin must come from a page of this server, because a browser sends the form of another
+    site without a preflight request.
     """
     host = headers.get(b"host", b"").decode("latin-1")
     if not is_loopback(_host_of(f"//{host}")):
-        error = f"host {host[:100]!r}: expected this machine, found another name. Ask at localhost, or serve with --keys."
+        error = f"host {host[:100]!r}: expected this machine, found another name. Use localhost, or serve with --keys."
         raise RefusedError(403, error)
     origin = headers.get(b"origin", b"").decode("latin-1")
     is_foreign = bool(origin) and origin.partition("://")[2].lower() != host.lower()

@@ -1,4 +1,4 @@
-// The page of a Polyrec server: someone, the list for them, and what makes it so.
+// The page of a Polyrec server: a user, the user's list, and the weights and history behind it.
 
 import { eventsOf } from "./parts/actions.js";
 import { ask } from "./parts/api.js";
@@ -17,11 +17,11 @@ const WAIT = 90;
 const MOST_COLUMNS = 32;
 
 const FALLBACKS = {
-  "unknown user": "The model has not met this user: the list rests on what is known here and on live events.",
-  "erasure not known": "The store does not answer: whether this user was erased is not known, so the past is not read.",
-  "erased user": "This user was erased: what they did before is not read.",
-  "last known history": "The store does not answer: the list rests on the history that the server knew last.",
-  "no history": "The store does not answer: the list is made without a history.",
+  "unknown user": "The model has not seen this user in training: the list uses only known features and live events.",
+  "erasure not known": "The store does not answer: the user may have been erased, so the training history is ignored.",
+  "erased user": "This user was erased: earlier events are ignored.",
+  "last known history": "The store does not answer: the list uses the last history known to the server.",
+  "no history": "The store does not answer: the list is computed without a history.",
 };
 
 const state = { user: null, isNew: false, items: [], before: null, titles: new Map(), asking: null };
@@ -39,14 +39,14 @@ async function start() {
   wire();
   const { users } = await ask("GET", "/users?limit=1");
   if (users.length > 0) await choose(users[0]);
-  else await meet();
+  else await chooseNew();
   watchMetrics();
 }
 
 function wire() {
   const suggest = async (text) => (await ask("GET", `/users?limit=10&start=${encodeURIComponent(text)}`)).users;
   combobox(byId("user"), byId("users"), (text) => reported(() => suggest(text), []), (key) => choose(key));
-  byId("stranger").onclick = () => meet();
+  byId("stranger").onclick = () => chooseNew();
   for (const id of ["k", "unseen", "where"]) byId(id).onchange = () => refresh(id === "k" ? null : keys(state.items));
   byId("where").title = `Columns: ${model.columns.join(", ")}`;
   const card = byId("card");
@@ -56,7 +56,7 @@ function wire() {
   byId("close-card").onclick = () => card.close();
 }
 
-/** Make the list for a user. */
+/** Show the list and the history of a user. */
 async function choose(user, isNew = false) {
   Object.assign(state, { user, isNew, before: null });
   byId("user").value = user;
@@ -66,10 +66,10 @@ async function choose(user, isNew = false) {
   await Promise.all([refresh(null), readHistory()]);
 }
 
-/** Make the list for someone whom the model has not met, under a key of their own, so that they can act, too. */
-const meet = () => choose(newKey(), true);
+/** Show the list of a new user under a random key, so that events can be sent for the user, too. */
+const chooseNew = () => choose(newKey(), true);
 
-/** A weight moves: while it does, what moved in the list is told against the list from before. */
+/** Refresh after a change of a weight. While a slider moves, movements are relative to the list before the first change. */
 const move = (() => {
   const later = debounced(async (isDone) => {
     await refresh(state.before);
@@ -83,7 +83,7 @@ const move = (() => {
 
 const keys = (items) => items.map((item) => item.item);
 
-/** Ask for the list and show it, with what moved since the list `before`; `done` is said first. Only the last answer counts. */
+/** Request and show the list, with movements since `before`. The status begins with `done`; only the last answer counts. */
 async function refresh(before, done = "") {
   state.asking?.abort();
   const asking = (state.asking = new AbortController());
@@ -108,11 +108,11 @@ function show({ items, fallback, notes }, before, done) {
   const counts = list.show(items, before);
   state.items = items;
   showPerson(tasksOf(model, items), items, model);
-  const said = [...fallback.map((what) => FALLBACKS[what] ?? what), ...notes];
-  byId("notes").replaceChildren(...said.map((text) => make("li", {}, text)));
+  const notices = [...fallback.map((what) => FALLBACKS[what] ?? what), ...notes];
+  byId("notes").replaceChildren(...notices.map((text) => make("li", {}, text)));
   const gone = (before ?? []).filter((key) => !keys(items).includes(key));
   byId("left").textContent = gone.length === 0 ? "" : `Left the list: ${gone.map((key) => state.titles.get(key)).join(", ")}.`;
-  byId("told").textContent = [done, sentence(items, before, counts)].filter((text) => text !== "").join(" ");
+  byId("status").textContent = [done, sentence(items, before, counts)].filter((text) => text !== "").join(" ");
   byId("error").replaceChildren();
 }
 
@@ -123,26 +123,26 @@ function sentence(items, before, counts) {
   return moved.length === 0 ? "Nothing moved." : `${moved.map(([way, count]) => `${count} ${way}`).join(", ")}.`;
 }
 
-/** Tell the server what the user did; the list that follows knows of it. */
+/** Send an event of the user, then refresh the list and the history. */
 async function act(item, { label, type, values }) {
   const before = keys(state.items);
   const event = { id: newId(), user: state.user, item: item.item, type, time: Date.now() / 1000, values };
   await reported(async () => {
     const answer = await ask("POST", "/events", { events: [event] });
     const what = type === label ? label : `${type} ${label}`;
-    const where = answer.journalled ? " (kept in the journal: the store is down)" : "";
-    await Promise.all([refresh(before, `Told: ${what}, ${titleOf(item, model.columns)}${where}.`), readHistory()]);
+    const where = answer.journalled ? " (in the journal, as the store is down)" : "";
+    await Promise.all([refresh(before, `Recorded: ${what}, ${titleOf(item, model.columns)}${where}.`), readHistory()]);
     list.refill();
   });
 }
 
-/** A UUID; where a page is not secure, and browsers make none, as many random digits. */
+/** Return a UUID, or as many random digits on an insecure page, where browsers offer none. */
 function newId() {
   const bytes = [...crypto.getRandomValues(new Uint8Array(16))];
   return crypto.randomUUID?.() ?? bytes.map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** Return the nodes of what opens beneath an item. */
+/** Return the nodes of the panel beneath an item. */
 async function open(item, kind) {
   if (kind === "similar") {
     return likeness(await ask("POST", "/similar", { item: item.item, k: 8, columns: model.columns }), model.columns);
@@ -159,7 +159,7 @@ async function readHistory() {
   });
 }
 
-/** Run something; where it fails, show the server's sentence and return `otherwise`. */
+/** Return the result of `run`; on failure, show the server's error and return `otherwise`. */
 async function reported(run, otherwise) {
   try {
     return await run();

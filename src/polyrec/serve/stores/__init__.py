@@ -1,1 +1,1 @@
-"""The state behind a server: events, served lists, changes of items. One file a kind of store."""
+"""The state of a server: events, served lists and item changes. One file per kind of store."""

@@ -1,4 +1,4 @@
-"""`Durable`: a store and a journal, so that events are taken while the store is down."""
+"""`Durable`: a store with a journal that accepts events while the store is down."""
 
 from __future__ import annotations
 
@@ -26,55 +26,56 @@ Answer = TypeVar("Answer")
 _LOGGER = logging.getLogger(__name__)
 
 _RECORDS = 500
-"""Records of the journal that are replayed at once."""
+"""Number of journal records replayed at once."""
 _LISTS = 100
-"""Lists of their journal that are replayed at once: each is as long as a hundred events."""
+"""Number of lists replayed at once: each is as long as a hundred events."""
 _SHARE = 4
-"""What part of the journal's limit the lists beside it may take: one in so many bytes."""
+"""The journal of lists may take 1/_SHARE of the journal's limit."""
 _LONGEST_PAUSE = 5.0
-"""Seconds between two tries to reach a store, at most."""
+"""Longest pause in seconds between two attempts to reach the store."""
 _EVERY = 1.0
-"""Seconds between two looks for users whom other processes erased."""
+"""Interval in seconds between two polls for users erased by other processes."""
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """What became of events that were acknowledged."""
+    """The outcome of acknowledged events."""
 
     new: int | None
-    """How many of them were new; none where they wait in the journal, which nobody compares with the store."""
+    """Number of new events; none if they wait in the journal and were not compared with the store."""
 
 
 @dataclass(frozen=True)
 class Recalled:
-    """A history, and whether it is what the store would say."""
+    """A history, and whether it agrees with the store."""
 
     events: list[Event]
     is_current: bool
-    """False where the store cannot be asked, or events wait in the journal: the newest events may be missing."""
+    """False if the store does not answer or events wait in the journal: the newest events may be missing."""
 
 
 class Durable:
-    """Takes events and erasures whether or not the store answers, and loses none that was acknowledged.
+    """Accepts events and erasures whether or not the store answers, and loses none that it acknowledged.
 
-    The first call that the store does not answer in time opens the circuit (Nygard, Release It!, 2007): from then on nothing
-    waits for it. Events and erasures go to the journal, histories are the last known ones and say so, and what only the store
-    can do raises `UnavailableError`. A thread tries to reach the store, replays the journal in its order and closes the
-    circuit. As long as anything waits in the journal, what comes queues up behind it.
+    The first call that times out opens the circuit (Nygard, Release It!, 2007): from then on no call waits for the store.
+    Events and erasures go to the journal, histories are the last known ones and marked as such, and all other operations raise
+    `UnavailableError`. A thread reconnects, replays the journal in order and closes the circuit. While the journal is not
+    empty, new records are appended to it.
 
-    Lists that were served go to a journal of their own, `.lists` beside it, bounded by a quarter of its limit, and are replayed
-    after it, each once. Those for which there is no room are dropped and counted; all that wait are, where a full disk would
+    Served lists go to a separate journal, `.lists` next to the first, bounded by a quarter of its limit, and are replayed after
+    it, each once. Lists without room are dropped and counted; all waiting lists are dropped if a full disk would otherwise
     refuse an event.
 
-    Processes share a store, each with a journal of its own; what waits in one bears the time of its acknowledgement, so that an
-    erasure and the events before and after it come out right whichever reaches the store first. The clocks of the machines must
-    agree for that. Whom others erased is asked every second and known while the store is down; what an erasure of the last
-    second, or a user's second one, should have taken may be shown then. Who starts without the store does not know.
+    Processes share a store, and each has its journal. A record carries the time of its acknowledgement, so that an erasure and
+    the events around it have the same result in whatever order they reach the store. This requires synchronized clocks. Every
+    process polls erased users each second and knows them while the store is down. During that time, events may be shown that
+    were erased within the last second or by a repeated erasure of the same user. A process that starts without the store knows
+    no erased users.
 
-    Where `family` is given, the path of the first of several journals, what processes that ended left in theirs is taken over
-    at the start and whenever the store is back.
+    `family` is the path of the first of several journals: records left by ended processes are taken over from these at the
+    start and whenever the store is back.
 
-    `connect` opens the store. Where it cannot be reached, the server starts without it; any other `UserError` is raised.
+    `connect` opens the store. If the store is unavailable, the server starts without it; any other `UserError` is raised.
     """
 
     def __init__(
@@ -108,43 +109,43 @@ class Durable:
 
     @property
     def is_up(self) -> bool:
-        """Whether the store answered last."""
+        """Whether the store answered the last call."""
         return self._is_up
 
     @property
     def waiting(self) -> int:
-        """Bytes of events and erasures that wait in the journal."""
+        """Bytes of events and erasures in the journal."""
         return self._journal.size
 
     @property
     def waiting_lists(self) -> int:
-        """Bytes of served lists that wait in theirs."""
+        """Bytes of served lists in the journal of lists."""
         return self._lists.journal.size
 
     @property
     def dropped(self) -> int:
-        """Lists that were served and could neither be logged nor wait."""
+        """Number of served lists that were dropped for lack of room."""
         return self._lists.lost
 
     def append(self, events: Sequence[Event]) -> Receipt:
-        """Keep all events or none; see `Store.append`. Raises `UnavailableError` where the journal takes no more either."""
-        at, came = time.time(), time.monotonic()
+        """Store all events or none; see `Store.append`. Raises `UnavailableError` if store and journal both refuse them."""
+        at, arrived_at = time.time(), time.monotonic()
         if self._is_up and self._journal.is_empty:
             try:
                 new = self._ask(lambda store: store.append(events))
-                self._known.add(events, is_known_elsewhere=True, came=came)
+                self._known.add(events, is_stored=True, arrived_at=arrived_at)
                 return Receipt(new)
             except UnavailableError:
                 pass
         if events:
             self._take(Appending(at, tuple(events)))
-            self._known.add(events, is_known_elsewhere=False, came=came)
+            self._known.add(events, is_stored=False, arrived_at=arrived_at)
             self._wake.set()
         return Receipt(None)
 
     def history(self, user: str, limit: int, before: float | None = None) -> Recalled:
         """Return the newest events of a user; see `Store.history`."""
-        asked, is_current = time.monotonic(), self._journal.is_empty
+        queried_at, is_current = time.monotonic(), self._journal.is_empty
         if self._is_up and user not in self._erasing:
             try:
                 events = self._ask(lambda store: store.history(user, limit, before))
@@ -152,14 +153,14 @@ class Durable:
                 return Recalled(self._known.recall(user, limit, before), is_current=False)
             if is_current:
                 if before is None:
-                    self._known.learn(user, events, asked)
+                    self._known.learn(user, events, queried_at)
                 return Recalled(events, is_current=True)
-            both = {event.id: event for event in (*events, *self._known.recall(user, limit, before))}
-            return Recalled(sorted(both.values(), key=lambda event: event.time)[-limit:], is_current=False)
+            merged = {event.id: event for event in (*events, *self._known.recall(user, limit, before))}
+            return Recalled(sorted(merged.values(), key=lambda event: event.time)[-limit:], is_current=False)
         return Recalled(self._known.recall(user, limit, before), is_current=False)
 
     def erase(self, user: str) -> None:
-        """Erase a user; see `Store.erase`. From here on no history shows what was before."""
+        """Erase a user; see `Store.erase`. Histories omit earlier events from now on."""
         at = time.time()
         if self._is_up and self._journal.is_empty:
             try:
@@ -187,7 +188,7 @@ class Durable:
         return self._ask(lambda store: store.erased_at(user)) if waiting is None else waiting
 
     def is_erased(self, user: str) -> bool | None:
-        """Return whether a user was ever erased; none where the store does not answer and nothing is known of it."""
+        """Return whether a user was ever erased; none if the store does not answer and it is unknown."""
         if user in self._erasing:
             return True
         try:
@@ -196,15 +197,15 @@ class Durable:
             return None if self._store is None else self._erasures.recall(self._store.hashed(user))
 
     def put_items(self, changes: Sequence[ItemChange]) -> int:
-        """Store changes of items; see `Store.put_items`."""
+        """Store item changes; see `Store.put_items`."""
         return self._ask(lambda store: store.put_items(changes))
 
     def items_since(self, sequence: int, limit: int = 1000) -> list[ItemChange]:
-        """Return changes of items; see `Store.items_since`."""
+        """Return item changes; see `Store.items_since`."""
         return self._ask(lambda store: store.items_since(sequence, limit))
 
     def log_lists(self, lists: Sequence[ServedList]) -> None:
-        """Keep lists that were served; where the store does not answer they wait, as far as there is room for them."""
+        """Store served lists; if the store does not answer, they wait in the journal of lists as far as it has room."""
         try:
             self._ask(lambda store: store.log_lists(lists))
         except UnavailableError:
@@ -212,11 +213,11 @@ class Durable:
             self._wake.set()
 
     def counters(self) -> dict[str, int]:
-        """Count what is in the store; see `Store.counters`."""
+        """Count the records of the store; see `Store.counters`."""
         return self._ask(lambda store: store.counters())
 
     def close(self) -> None:
-        """Stop recovering; what waits in the journal stays there for the next start."""
+        """Stop the recovery thread; waiting records stay in the journal for the next start."""
         self._is_closing.set()
         self._wake.set()
         self._thread.join()
@@ -230,14 +231,14 @@ class Durable:
         self._erasures.add(self._store.hashed(user))
 
     def _follow_erasures(self) -> None:
-        """Know of users whom other processes erased."""
+        """Learn which users other processes erased."""
         new = self._erasures.learn(self._ask(lambda store: store.erased_hashes(self._erasures.count)))
         if new and self._store is not None:
             hashed = self._store.hashed
             self._known.forget_where(lambda user: hashed(user) in new)
 
     def _take(self, record: Record) -> None:
-        """Add a record to the journal; where the disk has no room for it, lists that wait make room."""
+        """Add a record to the journal; if the disk is full, drop the waiting lists to make room."""
         try:
             self._journal.add(record)
         except UnavailableError as error:
@@ -248,7 +249,7 @@ class Durable:
 
     def _ask(self, question: Callable[[Store], Answer]) -> Answer:
         if not self._is_up or self._store is None:
-            remedy = "It is being reached again; the same call may succeed later."
+            remedy = "Reconnection is in progress; the same call may succeed later."
             raise UnavailableError("store", expected="an answer", found="none since its last failure", remedy=remedy)
         try:
             return question(self._store)
@@ -291,7 +292,7 @@ class Durable:
                 pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _replay(self) -> None:
-        """Bring what waits to the store, in order, lists last. Records that a crash brings back change nothing there."""
+        """Bring waiting records to the store in order, lists last. Records replayed again after a crash change nothing."""
         for journal, most in ((self._journal, _RECORDS), (self._lists.journal, _LISTS)):
             while not (journal.is_empty or self._is_closing.is_set()):
                 records, position = journal.head(most)
@@ -300,7 +301,7 @@ class Durable:
                 journal.drop(position)
 
     def _bring(self, records: list[Record]) -> None:
-        """Bring records of one type to the store; one that it refuses is set aside, for it would hold up all others."""
+        """Bring records of one type to the store; a refused record is set aside, as it would block all others."""
         assert self._store is not None
         try:
             appended = [(event, record.at) for record in records if isinstance(record, Appending) for event in record.events]
@@ -322,20 +323,20 @@ class Durable:
                 for record in records:
                     self._bring([record])
                 return
-            _LOGGER.exception("the store refuses a record, which is set aside beside the journal", exc_info=error)
+            _LOGGER.exception("the store refuses a record, which is moved to a file next to the journal", exc_info=error)
             self._journal.set_aside(records[0])
 
     def _look_ahead(self, record: Record) -> None:
-        """Know what a record says before it is in the store."""
+        """Apply a record to the known histories and erasures before it reaches the store."""
         if isinstance(record, Appending):
-            self._known.add(record.events, is_known_elsewhere=False, came=inf)
+            self._known.add(record.events, is_stored=False, arrived_at=inf)
         elif isinstance(record, Erasing):
             self._known.forget(record.user)
             with self._lock:
                 self._erasing[record.user] = max(record.at, self._erasing.get(record.user, record.at))
 
     def _take_over(self) -> None:
-        """Take what processes that ended left in their journals into the own ones, as far as there is room."""
+        """Move records of ended processes into the journals of this one, as far as there is room."""
         if self._family is None:
             return
 
@@ -350,4 +351,4 @@ class Durable:
         try:
             take_over(self._family, events, lists)
         except UnavailableError as error:
-            _LOGGER.warning("what other processes left stays where it is: %s", error)
+            _LOGGER.warning("records of ended processes stay in their journals: %s", error)

@@ -1,4 +1,4 @@
-"""What many threads want to make durable at once, made durable together."""
+"""Group commit: concurrent writes of many threads become durable together."""
 
 from __future__ import annotations
 
@@ -7,56 +7,56 @@ from dataclasses import dataclass, field
 from threading import Event, Lock
 from typing import Generic, TypeVar
 
-Wish = TypeVar("Wish")
-Answer = TypeVar("Answer")
+Write = TypeVar("Write")
+Result = TypeVar("Result")
 
 _MOST = 256
-"""Wishes that are committed at once at most, so that none waits long for the others."""
+"""Largest number of writes in one commit, which bounds the wait of each."""
 
 
 @dataclass(eq=False)
-class _Waiting(Generic[Wish, Answer]):
-    wish: Wish
-    answers: list[Answer] = field(default_factory=list)
+class _Waiting(Generic[Write, Result]):
+    write: Write
+    results: list[Result] = field(default_factory=list)
     error: BaseException | None = None
-    told: Event = field(default_factory=Event)
+    signal: Event = field(default_factory=Event)
 
     @property
     def is_done(self) -> bool:
-        return bool(self.answers) or self.error is not None
+        return bool(self.results) or self.error is not None
 
 
-class GroupCommit(Generic[Wish, Answer]):
-    """Calls from many threads become few calls of `commit`, one at a time, in the order in which they came.
+class GroupCommit(Generic[Write, Result]):
+    """Combines calls of many threads into few calls of `commit`, one at a time, in order of arrival.
 
-    The thread that finds nobody committing commits for all who wait, and hands the task on to the first who came meanwhile:
-    one thread alone pays no hand-over, and what eight threads bring while a disk writes goes with its next write. There is no
-    thread to start or to stop. `commit` takes wishes and returns an answer to each, or raises where it did nothing; then each
-    wish is tried alone, so that one that cannot be done fails by itself. An error of the type `common` is no wish's own: it is
-    told at once to all who wait, for none would fare better alone, and each would wait as long again.
+    A thread that finds no commit in progress leads: it commits all waiting writes, then passes the lead to the first that
+    arrived meanwhile. A single thread thus pays for no hand-over, and writes that arrive during a commit share the next one.
+    No background thread is needed. `commit` takes writes and returns a result for each; if it raises, it must have changed
+    nothing. Then each write is tried alone, so that an invalid one fails alone. An error of the type `common` concerns all
+    writes: all waiting calls raise it at once, because a retry of each would fail as well, after the same wait.
     """
 
-    def __init__(self, commit: Callable[[Sequence[Wish]], Sequence[Answer]], common: type[Exception] | tuple[()] = ()) -> None:
+    def __init__(self, commit: Callable[[Sequence[Write]], Sequence[Result]], common: type[Exception] | tuple[()] = ()) -> None:
         self._commit, self._common = commit, common
         self._lock = Lock()
-        self._queue: list[_Waiting[Wish, Answer]] = []
+        self._queue: list[_Waiting[Write, Result]] = []
         self._is_led = False
 
-    def __call__(self, wish: Wish) -> Answer:
-        own: _Waiting[Wish, Answer] = _Waiting(wish)
+    def __call__(self, write: Write) -> Result:
+        waiting: _Waiting[Write, Result] = _Waiting(write)
         with self._lock:
-            self._queue.append(own)
+            self._queue.append(waiting)
             leads, self._is_led = not self._is_led, True
         if not leads:
-            own.told.wait()
-        if not own.is_done:
+            waiting.signal.wait()
+        if not waiting.is_done:
             self._lead()
-        if own.error is not None:
-            raise own.error
-        return own.answers[0]
+        if waiting.error is not None:
+            raise waiting.error
+        return waiting.results[0]
 
     def _lead(self) -> None:
-        """Commit for the first of the queue, own wish among them, and let one of the others lead."""
+        """Commit the first writes of the queue, including that of this thread, and pass the lead to the next waiting thread."""
         with self._lock:
             group, self._queue = self._queue[:_MOST], self._queue[_MOST:]
         try:
@@ -68,14 +68,14 @@ class GroupCommit(Generic[Wish, Answer]):
                         waiting.error = group[0].error
                     group, self._queue = [*group, *self._queue], []
                 self._is_led = bool(self._queue)
-                told = [*group, *self._queue[:1]]
-            for waiting in told:
-                waiting.told.set()
+                awakened = [*group, *self._queue[:1]]
+            for waiting in awakened:
+                waiting.signal.set()
 
-    def _serve(self, group: list[_Waiting[Wish, Answer]]) -> None:
+    def _serve(self, group: list[_Waiting[Write, Result]]) -> None:
         try:
-            for waiting, answer in zip(group, self._commit([waiting.wish for waiting in group]), strict=True):
-                waiting.answers.append(answer)
+            for waiting, result in zip(group, self._commit([waiting.write for waiting in group]), strict=True):
+                waiting.results.append(result)
         except BaseException as error:
             if len(group) > 1 and isinstance(error, Exception) and not isinstance(error, self._common):
                 for waiting in group:

@@ -1,4 +1,4 @@
-"""`Journal`: a file that takes what a store cannot take now, until the store is back."""
+"""`Journal`: a file that keeps records while the store is down."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LOGGER = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Appending:
-    """Events that were acknowledged at a time."""
+    """Events, and when they were acknowledged."""
 
     at: float
     events: tuple[Event, ...]
@@ -36,7 +36,7 @@ class Appending:
 
 @dataclass(frozen=True)
 class Erasing:
-    """A user whose erasure was acknowledged at a time."""
+    """The erasure of a user, and when it was acknowledged."""
 
     at: float
     user: str
@@ -44,7 +44,7 @@ class Erasing:
 
 @dataclass(frozen=True)
 class Serving:
-    """A list that was served."""
+    """A served list."""
 
     served: ServedList
 
@@ -53,18 +53,18 @@ Record = Appending | Erasing | Serving
 
 
 class TakenError(UserError):
-    """Another process has a journal open."""
+    """Another process has the journal open."""
 
 
 class Journal:
-    """An append-only file of one process: what `add` returned from is on the disk, in order, until `drop` takes it away.
+    """An append-only file of one process: records are on the disk, in order, once `add` returns, until `drop` removes them.
 
-    Each record is a line: its CRC-32, a space, JSON. A last line that was cut off had not been acknowledged: it is removed when
-    the file is opened. Any other line that is not what was written is reported and moved to a file `.damaged` beside it; the
-    lines around it are kept. Records of many threads are flushed together (`GroupCommit`).
+    Each record is a line: its CRC-32, a space, JSON. A truncated last line was not acknowledged and is removed when the file is
+    opened. Any other damaged line is reported and moved to a file `.damaged` next to the journal; the lines around it are kept.
+    Records of concurrent threads are flushed together (`GroupCommit`).
 
-    Raises `UnavailableError` where the journal would grow over `limit` bytes or the disk takes no more, `TakenError` where
-    another process has it open, `UserError` where it is no journal.
+    Raises `UnavailableError` if the journal would exceed `limit` bytes or the disk is full, `TakenError` if another process has
+    it open, `UserError` if the file is not a journal.
     """
 
     def __init__(self, path: Path, limit: int = 256 * 2**20) -> None:
@@ -76,11 +76,11 @@ class Journal:
             if not path.exists():
                 with replacing(path) as temporary:
                     temporary.write_bytes(_HEADER)
-            self._mend()
+            self._repair()
             self._file = os.open(path, os.O_RDWR)
         except BlockingIOError:
             self._lock_file.close()
-            remedy = "Give each process a journal of its own."
+            remedy = "Give each process a separate journal."
             raise TakenError(f"journal '{path}'", expected="one process", found="another has it open", remedy=remedy) from None
         except BaseException:
             self._lock_file.close()
@@ -93,48 +93,48 @@ class Journal:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing waits."""
+        """Whether no record waits."""
         return self._start == self._end
 
     @property
     def size(self) -> int:
-        """Bytes that wait."""
+        """Bytes of the waiting records."""
         return self._end - self._start
 
     def add(self, *records: Record) -> None:
-        """Write records behind all others, all or none, and return when they are on the disk."""
+        """Append records, all or none, and return once they are on the disk."""
         self._add(b"".join(map(_line, records)))
 
     def head(self, most: int) -> tuple[list[Record], int]:
-        """Return the first records, up to `most`, and where the next begins, for `drop` once these are elsewhere."""
+        """Return the first records, at most `most`, and the position behind them, for `drop` once they are stored elsewhere."""
         with self._lock:
             start, end, emptied = self._start, self._end, self._emptied
         lines = list(islice(self._lines(start, end), most))
-        return self._whole(lines), emptied + start + sum(map(len, lines))
+        return self._intact(lines), emptied + start + sum(map(len, lines))
 
     def __iter__(self) -> Iterator[Record]:
-        return (record for line in self._lines(self._start, self._end) for record in self._whole([line]))
+        return (record for line in self._lines(self._start, self._end) for record in self._intact([line]))
 
     def drop(self, position: int) -> None:
-        """Forget the records before a position. The file is emptied when none is left; before, a crash brings them back."""
+        """Drop the records before a position. The file is truncated once none is left; until then a crash restores them."""
         with self._lock:
             self._start = max(position - self._emptied, self._start)
             if self._start == self._end:
                 self._empty()
 
     def clear(self) -> int:
-        """Give up all records that wait, and return how many there were."""
+        """Drop all waiting records, and return their number."""
         with self._lock:
             count = sum(1 for _ in self._lines(self._start, self._end))
             self._empty()
         return count
 
     def set_aside(self, record: Record) -> None:
-        """Write a record that no store takes to the file `.damaged`, so that it is not lost to those who look for it."""
+        """Write a record that the store refuses to the file `.damaged`, so that it is not lost."""
         self._set_aside([_line(record)])
 
     def close(self) -> None:
-        """Close the file; what waits in it stays."""
+        """Close the file; waiting records stay in it."""
         os.close(self._file)
         self._lock_file.close()
 
@@ -148,14 +148,14 @@ class Journal:
         content = b"".join(lines)
         with self._lock:
             if self._end + len(content) > self.limit:
-                raise self._full(f"{self.size} bytes that wait for the store, of {self.limit}")
+                raise self._full(f"{self.size} bytes waiting for the store, of {self.limit}")
             try:
                 written = 0
                 while written < len(content):
                     written += os.pwrite(self._file, content[written:], self._end + written)
                 os.fdatasync(self._file)
             except OSError as error:
-                # The next record will be written over what was not acknowledged; cut off, it is not found after a crash either.
+                # The next record overwrites the unacknowledged bytes; truncation hides them from a restart after a crash, too.
                 with suppress(OSError):
                     os.ftruncate(self._file, self._end)
                 raise self._full(error.strerror or str(error)) from error
@@ -169,25 +169,25 @@ class Journal:
                 start += len(line)
                 yield line
 
-    def _mend(self) -> None:
-        """Take out of the file what is no record."""
+    def _repair(self) -> None:
+        """Remove damaged and truncated lines from the file."""
         size = self.path.stat().st_size
         lines = list(self._lines(0, size))
         if not lines or lines[0] != _HEADER:
             found, remedy = repr(lines[0][:40]) if lines else "an empty file", "Name another file."
             raise UserError(f"journal '{self.path}'", expected=f"{_HEADER!r}", found=found, remedy=remedy)
-        whole = self._whole([line for line in lines[1:] if line.endswith(b"\n")])
-        if len(whole) < len(lines) - 1:
+        intact = self._intact([line for line in lines[1:] if line.endswith(b"\n")])
+        if len(intact) < len(lines) - 1:
             with replacing(self.path) as temporary:
-                temporary.write_bytes(b"".join([_HEADER, *map(_line, whole)]))
+                temporary.write_bytes(b"".join([_HEADER, *map(_line, intact)]))
 
-    def _whole(self, lines: Sequence[bytes]) -> list[Record]:
-        """Return what lines say, and set aside those that are not what was written."""
+    def _intact(self, lines: Sequence[bytes]) -> list[Record]:
+        """Return the records of lines, and set damaged lines aside."""
         records = [_record(line) for line in lines]
         damaged = [line for line, record in zip(lines, records, strict=True) if record is None]
         if damaged:
-            told = "journal '%s': %d of %d records are not what was written; they are in '%s' now"
-            _LOGGER.error(told, self.path, len(damaged), len(lines), self._damaged)
+            message = "journal '%s': %d of %d records are damaged; they were moved to '%s'"
+            _LOGGER.error(message, self.path, len(damaged), len(lines), self._damaged)
             self._set_aside(damaged)
         return [record for record in records if record is not None]
 
@@ -201,7 +201,7 @@ class Journal:
         sync(self._damaged)
 
     def _full(self, found: str) -> UnavailableError:
-        remedy = "Bring the store back, or make room on the disk; the same call may succeed later."
+        remedy = "Restart the store, or free space on the disk; the same call may succeed later."
         return UnavailableError(f"journal '{self.path}'", expected="room for another record", found=found, remedy=remedy)
 
 
@@ -217,7 +217,7 @@ def _line(record: Record) -> bytes:
 
 
 def _record(line: bytes) -> Record | None:
-    """Return what a line says, or none where it is not the line that was written."""
+    """Return the record of a line, or none if the line is damaged."""
     body = line[9:-1]
     if line != b"%08x %b\n" % (zlib.crc32(body), body):
         return None

@@ -1,4 +1,4 @@
-"""The journals of the processes that share a folder: one for each, and those that nobody has any more."""
+"""The journals of processes that share a folder: one per live process, and those left by ended processes."""
 
 from __future__ import annotations
 
@@ -13,42 +13,42 @@ from polyrec.serve.stores.journal import Journal, Record, TakenError
 _LOGGER = logging.getLogger(__name__)
 
 _MOST = 256
-"""Processes that share a folder, at most."""
+"""Largest number of processes that share a folder."""
 _TOGETHER = 500
-"""Records that are taken over at once."""
+"""Number of records taken over at once."""
 
 
 def free_journal(path: Path) -> Journal:
-    """Return the first journal that no other process has: each process goes on with what an earlier one left."""
-    for own in _places(path):
+    """Return the first journal that no other process has open; it may contain records of an ended process."""
+    for place in _places(path):
         with suppress(TakenError):
-            return Journal(own)
-    remedy = "Start fewer workers, or give each machine a folder of its own."
-    raise UserError(f"journal '{path}'", expected=f"{_MOST} workers at most", found="more", remedy=remedy)
+            return Journal(place)
+    remedy = "Start fewer workers, or give each machine a separate folder."
+    raise UserError(f"journal '{path}'", expected=f"at most {_MOST} workers", found="more", remedy=remedy)
 
 
 def lists_beside(path: Path) -> Path:
-    """Return where the lists wait that belong to a journal."""
+    """Return the path of the journal of lists that belongs to a journal."""
     return path.with_name(f"{path.name}.lists")
 
 
 def take_over(path: Path, events: Callable[[list[Record]], None], lists: Callable[[list[Record]], None]) -> None:
-    """Give the records of journals that nobody has to others, which keep them from then on: events and erasures, and lists.
+    """Move the records of journals without a process: events and erasures to `events`, lists to `lists`, which must store them.
 
-    Who holds a journal holds its lists, too, so that no process which starts meanwhile finds one free and the other taken. What
-    cannot be taken over stays where it is; what is in the way of it is raised. A crash in between brings records twice, which
-    changes nothing in a store.
+    A journal is locked while its lists are moved, so that a process starting meanwhile finds either both free or none. Records
+    that cannot be moved stay in place, and the error is raised. A crash in between duplicates records, which changes nothing in
+    a store.
     """
-    for own in _places(path):
-        beside = lists_beside(own)
-        if not (own.exists() or beside.exists()):
+    for place in _places(path):
+        lists_path = lists_beside(place)
+        if not (place.exists() or lists_path.exists()):
             continue
-        with _held(own) as left:
+        with _held(place) as left:
             if left is None:
                 continue
             _empty(left, events)
-            if beside.exists():
-                with _held(beside) as left_lists:
+            if lists_path.exists():
+                with _held(lists_path) as left_lists:
                     if left_lists is not None:
                         _empty(left_lists, lists)
 
@@ -60,14 +60,14 @@ def _places(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def _held(path: Path) -> Iterator[Journal | None]:
-    """Hold a journal, or none where another has it or it cannot be read."""
+    """Open a journal for a block; none if another process has it open or it cannot be read."""
     try:
         journal = Journal(path)
     except TakenError:
         yield None
         return
     except (UserError, OSError) as error:
-        _LOGGER.warning("what another process left cannot be taken over: %s", error)
+        _LOGGER.warning("records of an ended process cannot be taken over: %s", error)
         yield None
         return
     try:
@@ -78,7 +78,7 @@ def _held(path: Path) -> Iterator[Journal | None]:
 
 def _empty(journal: Journal, keep: Callable[[list[Record]], None]) -> None:
     if not journal.is_empty:
-        _LOGGER.warning("%d bytes that another process left in '%s' are taken over", journal.size, journal.path)
+        _LOGGER.warning("%d bytes of an ended process in '%s' are taken over", journal.size, journal.path)
     while not journal.is_empty:
         records, position = journal.head(_TOGETHER)
         keep(records)

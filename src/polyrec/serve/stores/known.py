@@ -1,4 +1,4 @@
-"""The histories and erasures that a process saw last, for when the store cannot be asked."""
+"""The histories and erasures that a process saw last, used while the store does not answer."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from threading import Lock
 from polyrec.serve.stores.records import Event
 
 _MOST = 256
-"""Events of a user that are kept."""
+"""Number of events kept per user."""
 
 _FORGOTTEN = 1000
-"""Users of whom it is kept when they were forgotten, for the calls that were under way then."""
+"""Number of users whose time of forgetting is kept, for calls in progress at that time."""
 
 
 @dataclass
@@ -25,10 +25,10 @@ class _Entry:
 
 
 class KnownHistories:
-    """The newest events of the users met last, no more than `users` of them.
+    """The newest events of the `users` most recently seen users.
 
-    What a store answered is kept unless something came in while it was asked, which the answer may lack. Of a user who was
-    forgotten while a call was under way, nothing is kept that the call brings. Times are those of `time.monotonic`.
+    An answer of the store is kept unless new events arrived during the query, which the answer may lack. Results of a call are
+    discarded if their user was forgotten while it was in progress. Times are those of `time.monotonic`.
     """
 
     def __init__(self, users: int) -> None:
@@ -45,31 +45,31 @@ class KnownHistories:
             events = list(entry.events) if entry else []
         return [event for event in events if before is None or event.time < before][-limit:]
 
-    def learn(self, user: str, events: Sequence[Event], asked: float) -> None:
-        """Keep the newest events of a user as the store told them when it was asked, at a time."""
+    def learn(self, user: str, events: Sequence[Event], queried_at: float) -> None:
+        """Keep the newest events of a user from an answer of the store to a query at a time."""
         with self._lock:
             entry = self._entries.get(user)
-            if not self._was_forgotten(user, asked) and (entry is None or entry.changed < asked):
-                self._put(user, _Entry(list(events[-_MOST:]), asked))
+            if not self._was_forgotten(user, queried_at) and (entry is None or entry.changed < queried_at):
+                self._put(user, _Entry(list(events[-_MOST:]), queried_at))
 
-    def add(self, events: Sequence[Event], is_known_elsewhere: bool, came: float) -> None:
-        """Add events that came in at a time; those of users not met are left out where the store knows them."""
+    def add(self, events: Sequence[Event], is_stored: bool, arrived_at: float) -> None:
+        """Add events that arrived at a time. Events of unseen users are skipped if `is_stored`, as the store has them."""
         with self._lock:
             for event in events:
-                if self._was_forgotten(event.user, came):
+                if self._was_forgotten(event.user, arrived_at):
                     continue
                 entry = self._entries.get(event.user)
-                if entry is None and is_known_elsewhere:
+                if entry is None and is_stored:
                     continue
                 entry = entry or _Entry([], 0)
-                if all(event.id != other.id for other in entry.events):
-                    insort(entry.events, event, key=lambda one: one.time)
+                if all(event.id != known.id for known in entry.events):
+                    insort(entry.events, event, key=lambda known: known.time)
                     del entry.events[:-_MOST]
                 entry.changed = time.monotonic()
                 self._put(event.user, entry)
 
     def forget(self, user: str) -> None:
-        """Drop what is known of a user."""
+        """Drop the known events of a user."""
         with self._lock:
             self._entries.pop(user, None)
             self._forgotten[user] = time.monotonic()
@@ -78,7 +78,7 @@ class KnownHistories:
                 _, self._forgotten_before = self._forgotten.popitem(last=False)
 
     def forget_where(self, holds: Callable[[str], bool]) -> None:
-        """Drop what is known of all users of whom something holds."""
+        """Drop the known events of all users that satisfy a predicate."""
         with self._lock:
             users = list(self._entries)
         for user in users:
@@ -86,7 +86,10 @@ class KnownHistories:
                 self.forget(user)
 
     def _was_forgotten(self, user: str, since: float) -> bool:
-        """Return whether a user was forgotten since a time; of one forgotten long ago, as if it had been so late."""
+        """Return whether a user may have been forgotten since a time.
+
+        A user without a kept time counts as forgotten at the latest time that was discarded.
+        """
         return self._forgotten.get(user, self._forgotten_before) >= since
 
     def _put(self, user: str, entry: _Entry) -> None:
@@ -97,28 +100,28 @@ class KnownHistories:
 
 
 class KnownErasures:
-    """The hashes of erased users as a store told them last. There is no way back, so that they are never fewer."""
+    """The hashes of erased users as last read from a store. Erasures are permanent, so the set only grows."""
 
     def __init__(self) -> None:
         self._hashes: set[bytes] = set()
-        self._is_told = False
+        self._is_loaded = False
 
     @property
     def count(self) -> int:
-        """How many are known; fewer than none where the store told nothing yet."""
-        return len(self._hashes) if self._is_told else -1
+        """Number of known hashes; -1 before the first read."""
+        return len(self._hashes) if self._is_loaded else -1
 
     def learn(self, hashes: Collection[bytes]) -> Collection[bytes]:
-        """Add what the store told, and return what of it was not known."""
+        """Add hashes from the store, and return the new ones."""
         new = set(hashes) - self._hashes
         self._hashes |= new
-        self._is_told = True
+        self._is_loaded = True
         return new
 
     def add(self, user: bytes) -> None:
-        """Add the hash of a user who was erased just now."""
+        """Add the hash of a newly erased user."""
         self._hashes.add(user)
 
     def recall(self, user: bytes) -> bool | None:
-        """Return whether the hash is an erased user's; none where that is not known."""
-        return user in self._hashes if self._is_told else user in self._hashes or None
+        """Return whether the hash belongs to an erased user; none if unknown."""
+        return user in self._hashes if self._is_loaded else user in self._hashes or None

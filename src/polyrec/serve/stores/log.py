@@ -1,4 +1,4 @@
-"""The log of what was served, joined with what its users did next: rows to train on and to evaluate policies by."""
+"""The log of served lists, joined with the subsequent events of their users: rows for training and off-policy evaluation."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _SERVED = {
 
 
 def export_log(store: Store, window: float, until: float | None = None) -> pl.DataFrame:
-    """Return a row for each item that was served, and what its user did to it within `window` seconds.
+    """Return a row for each served item, with the events of its user on it within `window` seconds.
 
     Columns: request, time (seconds since 1970), user, item, position, score, propensity, model, shown; `prediction.TASK` for
-    each task; `event.TYPE`, how often the user did this, for each type of event, and `event.TYPE.VALUE`, the last such value.
-    An event counts for the last time before it that the item was shown to the user, so that none counts twice. Where the window
-    had not ended `until` then (by default now), the user is not known, or the list was made in the shadow and not shown, the
-    columns of events are null: not observed.
+    each task; `event.TYPE`, the number of events of each type, and `event.TYPE.VALUE`, the last such value. An event is
+    attributed to the last list before it that showed the item to the user, so that it counts once. The event columns are null
+    (unobserved) if the window ends after `until` (by default now), the user is unknown, or the list of a shadow version was not
+    shown.
     """
     served = pl.concat([_served_frame([]), *map(_served_frame, pages(store.lists_since))], how="diagonal").with_row_index("row")
     events, values = _events_frame(event for page in pages(store.events_since) for event in page)
@@ -47,8 +47,8 @@ def export_log(store: Store, window: float, until: float | None = None) -> pl.Da
     for kind in sorted(events["type"].unique()):
         of_kind = matched.filter(pl.col("type") == kind)
         columns = {f"event.{kind}.{name}": series for (owner, name), series in sorted(values.items()) if owner == kind}
-        told = of_kind.select("row", *(series.gather(of_kind["event"]).alias(name) for name, series in columns.items()))
-        counts = told.group_by("row").agg(
+        interactions = of_kind.select("row", *(series.gather(of_kind["event"]).alias(name) for name, series in columns.items()))
+        counts = interactions.group_by("row").agg(
             pl.len().cast(pl.Int64).alias(f"event.{kind}"), *(pl.col(name).drop_nulls().last() for name in columns)
         )
         served = served.join(counts, on="row", how="left", maintain_order="left").with_columns(
@@ -59,7 +59,7 @@ def export_log(store: Store, window: float, until: float | None = None) -> pl.Da
 
 
 def pages(read: Callable[[int], tuple[list[Record], int]]) -> Iterator[list[Record]]:
-    """Return all that `Store.events_since` or `Store.lists_since` tells, a page at a time, from the start."""
+    """Return all pages of `Store.events_since` or `Store.lists_since`, from the start."""
     page, sequence = read(0)
     while page:
         yield page
@@ -69,19 +69,19 @@ def pages(read: Callable[[int], tuple[list[Record], int]]) -> Iterator[list[Reco
 def _served_frame(lists: Sequence[ServedList]) -> pl.DataFrame:
     rows = [
         {
-            **one.model_dump(include={"request", "time", "user", "model", "shown"}),
+            **served.model_dump(include={"request", "time", "user", "model", "shown"}),
             **item.model_dump(exclude={"predictions"}),
             **{f"prediction.{task}": value for task, value in item.predictions.items()},
         }
-        for one in lists
-        for item in one.items
+        for served in lists
+        for item in served.items
     ]
     predictions = sorted({name for row in rows for name in row} - set(_SERVED))
     return pl.DataFrame(rows, schema={**_SERVED, **dict.fromkeys(predictions, pl.Float64)})
 
 
 def _events_frame(events: Iterator[Event]) -> tuple[pl.DataFrame, dict[tuple[str, str], pl.Series]]:
-    """Return events in order of time, numbered, and their values by type and name, as text where types are mixed."""
+    """Return numbered events in order of arrival, and their values by type and name, as text if types are mixed."""
     rows: list[tuple[int, str, str, str, float]] = []
     values: defaultdict[tuple[str, str], dict[int, Any]] = defaultdict(dict)
     for number, event in enumerate(events):

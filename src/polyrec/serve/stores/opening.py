@@ -1,4 +1,4 @@
-"""The store that an address names."""
+"""Opening of a store by its address."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from polyrec.serve.stores.store import Store
 
 
 def open_store(url: str, timeout: float = 2.0) -> Store:
-    """Open the store at an address, made where it is not there.
+    """Open the store at an address, and create it if it does not exist.
 
-    `sqlite:///folder/events.sqlite` is a file (four slashes for one from the root), `redis://:password@host:6379/0` a server of
-    Redis or Valkey, `postgresql://user:password@host:5432/database` one of PostgreSQL. Calls give up after `timeout` seconds.
+    `sqlite:///folder/events.sqlite` is a file (four slashes for an absolute path), `redis://:password@host:6379/0` a Redis or
+    Valkey server, `postgresql://user:password@host:5432/database` a PostgreSQL server. Calls give up after `timeout` seconds.
 
-    Raises `UserError` for an address of another kind and for a store that a newer version wrote, `UnavailableError` where none
-    answers.
+    Raises `UserError` for an unknown scheme and for a store with another schema version, `UnavailableError` if the store does
+    not answer.
     """
     address = Address(url)
     load_kinds(stores.__name__, stores.__path__)

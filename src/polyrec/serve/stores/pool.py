@@ -1,4 +1,4 @@
-"""Connections that threads take in turn."""
+"""A pool of connections shared by threads."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Connection = TypeVar("Connection", bound=_Closing)
 
 
 class Pool(Generic[Connection]):
-    """Up to `size` connections, opened when needed, the last used first; one in whose use something failed is closed."""
+    """Up to `size` connections, opened on demand, the most recently used first. A connection is closed if its use fails."""
 
     def __init__(self, connect: Callable[[], Connection], size: int, timeout: float) -> None:
         self._connect, self._timeout = connect, timeout
@@ -27,7 +27,7 @@ class Pool(Generic[Connection]):
 
     @contextmanager
     def __call__(self) -> Iterator[Connection]:
-        """Lend a connection, or raise `TimeoutError` where all are in use for too long."""
+        """Lend a connection; raise `TimeoutError` if all stay in use longer than the timeout."""
         if not self._free.acquire(timeout=self._timeout):
             raise TimeoutError(f"all connections in use for {self._timeout:g} s")
         try:
@@ -49,14 +49,14 @@ class Pool(Generic[Connection]):
             self._free.release()
 
     def clear(self) -> None:
-        """Close the connections that nobody uses."""
+        """Close the idle connections."""
         with self._lock:
             idle, self._idle = self._idle, []
         for connection in idle:
             connection.close()
 
     def close(self) -> None:
-        """Close all connections, those in use when they come back."""
+        """Close all connections; those in use are closed on return."""
         with self._lock:
             self._is_closed = True
         self.clear()

@@ -1,4 +1,4 @@
-"""A store in a server of PostgreSQL: for several machines, beside the data that one has there already."""
+"""A store in a PostgreSQL server, for several machines; it may share a database with other data."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _CONNECTIONS = 16
 _SHUT_DOWN = "57P01"
 
 _LOCK = 0x706F6C79726563
-"""The advisory lock: appends hold it together, whoever must see or stop them alone holds it alone."""
+"""Advisory lock: shared by appends, exclusive for operations that must see all appends or exclude them."""
 _TOGETHER, _ALONE = f"SELECT pg_advisory_xact_lock_shared({_LOCK})", f"SELECT pg_advisory_xact_lock({_LOCK})"
 
 _TABLES = (
@@ -42,7 +42,7 @@ _TABLES = (
     "CREATE TABLE polyrec.erasures (hash bytea PRIMARY KEY, time float8 NOT NULL)",
 )
 _EVENT = 'id, "user", item, type, time, "values"'
-# Numbers are drawn as the events came, rows are inserted by id: two batches with the same ids then never wait for each other.
+# Numbers follow the order of arrival, but rows are inserted in order of id, so that batches with common ids cannot deadlock.
 _APPEND = f"""WITH given AS MATERIALIZED (
     SELECT nextval('polyrec.events_number_seq') AS number, event.* FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[],
         %s::float8[], %s::text[], %s::float8[], %s::bytea[]) AS event ({_EVENT}, arrived, hash))
@@ -61,10 +61,10 @@ _REMEMBER = """INSERT INTO polyrec.erasures AS known VALUES (%s, %s)
 
 
 class PostgreSQL(Store):
-    """A schema `polyrec` in a database in UTF8. What was acknowledged is flushed, for `synchronous_commit` is put on.
+    """A schema `polyrec` in a database in UTF8. Acknowledged writes are flushed, because `synchronous_commit` is switched on.
 
-    Appends run side by side. Only who reads the log, erases or changes items waits until those under way have ended, so that
-    no number becomes visible after a greater one was read; reading the log therefore never passes over an event.
+    Appends run concurrently. Reading the log, erasing and changing items wait until appends in progress have ended. No number
+    thus becomes visible after a greater one was read, and reading the log never skips an event.
     """
 
     schemes = ("postgresql", "postgres")
@@ -78,21 +78,21 @@ class PostgreSQL(Store):
         self._psycopg = psycopg
 
         class Connection(psycopg.Connection[tuple[Any, ...]]):
-            """Gives up after the store's timeout, where psycopg waits for an answer for ever."""
+            """A connection that gives up after the store's timeout; psycopg itself waits without limit."""
 
             def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = timeout) -> Any:
                 try:
                     return super().wait(gen, interval, timeout)
                 except psycopg.errors._WaitTimeout:
                     self.close()
-                    raise TimeoutError(f"none within {timeout:g} s") from None
+                    raise TimeoutError(f"no answer within {timeout:g} s") from None
 
         self._kind = Connection
         self._pool = Pool(self._connect, _CONNECTIONS, timeout)
         try:
             psycopg.conninfo.conninfo_to_dict(address.text)
         except psycopg.Error:
-            remedy = "Write postgresql://user:password@host:5432/database, signs in the password in percent-encoding."
+            remedy = "Write postgresql://user:password@host:5432/database, with a percent-encoded password."
             found = "one that cannot be read"
             raise UserError(f"store {address.shown!r}", expected="an address", found=found, remedy=remedy) from None
         try:
@@ -141,16 +141,16 @@ class PostgreSQL(Store):
     def put_items(self, changes: Sequence[ItemChange]) -> int:
         def work(connection: psycopg.Connection[Any]) -> int:
             connection.execute(_ALONE)
-            asked = "SELECT item, columns FROM polyrec.items WHERE item = ANY(%s)"
-            known = dict(connection.execute(asked, ([change.item for change in changes],)).fetchall())
+            query = "SELECT item, columns FROM polyrec.items WHERE item = ANY(%s)"
+            known = dict(connection.execute(query, ([change.item for change in changes],)).fetchall())
             rows = []
             for change in changes:
                 known[change.item] = change.over(known.get(change.item))
                 rows.append((change.item, known[change.item]))
             with connection.cursor() as cursor:
                 cursor.executemany(_PUT_ITEM, rows)
-            found = connection.execute("SELECT coalesce(max(sequence), 0) FROM polyrec.items").fetchone()
-            return found[0] if found else 0
+            last = connection.execute("SELECT coalesce(max(sequence), 0) FROM polyrec.items").fetchone()
+            return last[0] if last else 0
 
         return self._run(work)
 
@@ -163,8 +163,14 @@ class PostgreSQL(Store):
         if not lists:
             return 0
         rows = [
-            (one.request, one.user, one.time, one.model_dump_json(include={"model", "items", "shown"}), self._hashed_user(one))
-            for one in lists
+            (
+                served.request,
+                served.user,
+                served.time,
+                served.model_dump_json(include={"model", "items", "shown"}),
+                self._hashed_user(served),
+            )
+            for served in lists
         ]
 
         def work(connection: psycopg.Connection[Any]) -> int:
@@ -187,10 +193,10 @@ class PostgreSQL(Store):
         return {table: self._read(f"SELECT count(*) FROM polyrec.{table}")[0][0] for table in tables}
 
     def ping(self) -> None:
-        """See that the server answers and is not read-only."""
+        """Check that the server answers and is not read-only."""
         (is_read_only,) = self._read("SELECT current_setting('transaction_read_only')")[0]
         if is_read_only == "on":
-            raise self._unavailable("a server that only reads")
+            raise self._unavailable("a read-only server")
 
     def close(self) -> None:
         self._pool.close()
@@ -203,16 +209,16 @@ class PostgreSQL(Store):
         return connection
 
     def _prepare(self, connection: psycopg.Connection[Any]) -> bytes:
-        """Make the tables where there are none, and return the key of the hashes."""
+        """Create the tables if there are none, and return the key of the hashes."""
         thing = f"store {self.address.shown!r}"
         encoding, flushes = connection.execute(
             "SELECT current_setting('server_encoding'), current_setting('fsync')"
         ).fetchone() or ("", "")
         if encoding != "UTF8":
-            remedy = "Make one with ENCODING 'UTF8'."
+            remedy = "Create one with ENCODING 'UTF8'."
             raise UserError(thing, expected="a database in UTF8", found=encoding, remedy=remedy)
         if flushes != "on":
-            _LOGGER.warning("%s has `fsync %s`: a loss of power may cost acknowledged events", thing, flushes)
+            _LOGGER.warning("%s has `fsync %s`: a loss of power may lose acknowledged events", thing, flushes)
         connection.execute(_ALONE)
         if connection.execute("SELECT to_regclass('polyrec.facts')").fetchone() == (None,):
             for table in _TABLES:
@@ -223,12 +229,12 @@ class PostgreSQL(Store):
         return key
 
     def _page(self, columns: str, table: str, sequence: int, limit: int) -> list[tuple[Any, ...]]:
-        """Return rows after a number, up to where no row under way may yet become visible."""
+        """Return rows after a number, up to the last one before which no uncommitted row can become visible."""
 
         def bound(connection: psycopg.Connection[Any]) -> int:
             connection.execute(_ALONE)
-            found = connection.execute(f"SELECT last_value FROM polyrec.{table}_number_seq").fetchone()
-            return found[0] if found else 0
+            last = connection.execute(f"SELECT last_value FROM polyrec.{table}_number_seq").fetchone()
+            return last[0] if last else 0
 
         last = self._run(bound)
         query = f"SELECT {columns} FROM polyrec.{table} WHERE number > %s AND number <= %s ORDER BY number LIMIT %s"
@@ -238,7 +244,7 @@ class PostgreSQL(Store):
         return self._run(lambda connection: connection.execute(query, parameters).fetchall(), in_transaction=False)
 
     def _run(self, work: Callable[[psycopg.Connection[Any]], Any], in_transaction: bool = True) -> Any:
-        """Do work on a connection; once more, on a new one, where the server closed the connection before."""
+        """Do work on a connection; retry once on a new one if the server had closed the connection."""
         with self._answering():
             try:
                 return self._once(work, in_transaction)

@@ -1,4 +1,4 @@
-"""A store in a server of Redis or Valkey: the quickest, in memory, as durable as its append-only file."""
+"""A store in a Redis or Valkey server: the fastest store, in memory, as durable as its append-only file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from polyrec.serve.stores.records import Event, ItemChange, ServedList, stored_e
 from polyrec.serve.stores.store import SCHEMA, Store, UnavailableError
 
 _PREFIX = "{polyrec}:"
-"""Before every key. Braces keep the keys on one node of a cluster, where a script may read them all."""
+"""Prefix of every key. The braces keep all keys on one node of a cluster, as scripts require."""
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -42,11 +42,11 @@ return new"""
 )
 _HISTORY = """
 -- KEYS: events, the user's history. ARGV: the highest score, how many.
-local found = {}
+local bodies = {}
 for i, number in ipairs(redis.call('ZRANGE', KEYS[2], ARGV[1], '-inf', 'BYSCORE', 'REV', 'LIMIT', 0, ARGV[2])) do
-  found[i] = redis.call('HGET', KEYS[1], number)
+  bodies[i] = redis.call('HGET', KEYS[1], number)
 end
-return found"""
+return bodies"""
 _ERASE = """
 -- KEYS: ids, events, erasures, users of lists, the user's history, the user's lists. ARGV: hash, time of the erasure, until.
 for _, number in ipairs(redis.call('ZRANGE', KEYS[5], 0, -1)) do
@@ -65,8 +65,8 @@ if tonumber(redis.call('HGET', KEYS[3], ARGV[1]) or '-inf') < tonumber(ARGV[2]) 
   redis.call('HSET', KEYS[3], ARGV[1], ARGV[2])
 end"""
 _PUT_ITEMS = """
--- KEYS: facts, items, their sequence numbers. ARGV: item, columns as they were read or '', columns, item, …
--- Returns -1 and does nothing where another changed an item meanwhile.
+-- KEYS: facts, items, their sequence numbers. ARGV: item, columns as read before or '', new columns, item, …
+-- Returns -1 and changes nothing if an item was changed meanwhile.
 for i = 1, #ARGV, 3 do
   if (redis.call('HGET', KEYS[2], ARGV[i]) or '') ~= ARGV[i + 1] then
     return -1
@@ -78,15 +78,15 @@ for i = 1, #ARGV, 3 do
 end
 return tonumber(redis.call('HGET', KEYS[1], 'item') or '0')"""
 _ITEMS = """
--- KEYS: items, their sequence numbers. ARGV: after which, how many. Returns item, columns, number, item, …
-local found = {}
+-- KEYS: items, their sequence numbers. ARGV: the number to start after, how many. Returns item, columns, number, item, …
+local rows = {}
 local range = redis.call('ZRANGE', KEYS[2], '(' .. ARGV[1], '+inf', 'BYSCORE', 'LIMIT', 0, ARGV[2], 'WITHSCORES')
 for i = 1, #range, 2 do
-  found[#found + 1] = range[i]
-  found[#found + 1] = redis.call('HGET', KEYS[1], range[i])
-  found[#found + 1] = range[i + 1]
+  rows[#rows + 1] = range[i]
+  rows[#rows + 1] = redis.call('HGET', KEYS[1], range[i])
+  rows[#rows + 1] = range[i + 1]
 end
-return found"""
+return rows"""
 _LOG_LISTS = (
     _ERASED
     + """
@@ -111,13 +111,13 @@ return new"""
 
 
 class Redis(Store):
-    """A server of Redis (from 7) or Valkey. Each call is one script, done whole or not at all.
+    """A Redis (7 or later) or Valkey server. Each call is one atomic script.
 
-    The append-only file must be on (`appendonly yes`), or the end of the server takes what was acknowledged with it: a server
-    without is refused, and so is one that evicts keys when its memory is full (`maxmemory-policy`). With `appendfsync always`
-    an acknowledged event outlives a loss of power, too; `everysec`, Redis's own choice, may cost the last second or two of
-    events then, which a warning says. `kill -9` of the server costs nothing either way. A replica that takes over may lack
-    what had not reached it.
+    The append-only file must be on (`appendonly yes`), otherwise acknowledged events are lost when the server ends. A server
+    without it is refused, and so is one that evicts keys when its memory is full (`maxmemory-policy`). With `appendfsync
+    always` acknowledged events survive a loss of power. With `everysec`, the default of Redis, a loss of power may lose the
+    last second or two of events; a warning states this. `kill -9` of the server loses nothing either way. A replica that takes
+    over may lack writes that had not been replicated.
     """
 
     schemes = ("redis", "rediss")
@@ -134,11 +134,11 @@ class Redis(Store):
         self._refusals = redis.ResponseError
         limits: dict[str, Any] = {"socket_timeout": timeout, "socket_connect_timeout": timeout}
         try:
-            # A connection that the server closed meanwhile is found out by using it; asking twice does no harm.
+            # Only use reveals that the server closed a connection; one retry is harmless, as calls are idempotent.
             retry = Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,))
             self._redis: Any = redis.Redis.from_url(address.text, retry=retry, decode_responses=True, **limits)
         except ValueError:
-            remedy = "Write redis://:password@host:6379/0, signs in the password in percent-encoding."
+            remedy = "Write redis://:password@host:6379/0, with a percent-encoded password."
             found = "one that cannot be read"
             raise UserError(f"store {address.shown!r}", expected="an address", found=found, remedy=remedy) from None
         scripts = (_APPEND, _HISTORY, _ERASE, _PUT_ITEMS, _ITEMS, _LOG_LISTS)
@@ -146,7 +146,7 @@ class Redis(Store):
         try:
             with self._answering():
                 self.key = self._prepare()
-                self._check_durability(is_told=True)
+                self._check_durability(warns=True)
         except BaseException:
             self._redis.close()
             raise
@@ -176,8 +176,8 @@ class Redis(Store):
 
     def erased_at(self, user: str) -> float | None:
         with self._answering():
-            found = self._redis.hget(*self._keys("erasures"), self.hashed(user).hex())
-        return None if found is None else float(found)
+            erased_at = self._redis.hget(*self._keys("erasures"), self.hashed(user).hex())
+        return None if erased_at is None else float(erased_at)
 
     def erased_hashes(self, beyond: int = -1) -> frozenset[bytes]:
         (erasures,) = self._keys("erasures")
@@ -200,30 +200,30 @@ class Redis(Store):
 
     def items_since(self, sequence: int, limit: int = 1000) -> list[ItemChange]:
         with self._answering():
-            found = iter(self._items(keys=self._keys("items", "item sequence"), args=[sequence, limit]))
-        parts = zip(found, found, found, strict=True)
+            values = iter(self._items(keys=self._keys("items", "item sequence"), args=[sequence, limit]))
+        parts = zip(values, values, values, strict=True)
         return [ItemChange(item=item, columns=json.loads(columns), sequence=int(number)) for item, columns, number in parts]
 
     def log_lists(self, lists: Sequence[ServedList]) -> int:
         if not lists:
             return 0
         arguments: list[str] = []
-        for one in lists:
-            hash_ = self._hashed_user(one)
-            body = one.model_dump_json(exclude={"user"})
-            arguments += (one.request, body, one.user or "", repr(one.time), hash_.hex() if hash_ else "")
+        for served in lists:
+            hash_ = self._hashed_user(served)
+            body = served.model_dump_json(exclude={"user"})
+            arguments += (served.request, body, served.user or "", repr(served.time), hash_.hex() if hash_ else "")
         tables = ("facts", "requests", "lists", "erasures", "users of lists")
-        keys = self._keys(*tables, *(f"lists:{one.user}" for one in lists))
+        keys = self._keys(*tables, *(f"lists:{served.user}" for served in lists))
         with self._answering():
             return self._log(keys=keys, args=arguments)
 
     def lists_since(self, sequence: int, limit: int = 1000) -> tuple[list[ServedList], int]:
-        found, until = self._page("list", ("lists", "users of lists"), sequence, limit)
-        return [ServedList(user=user, **json.loads(body)) for body, user in found], until
+        rows, until = self._page("list", ("lists", "users of lists"), sequence, limit)
+        return [ServedList(user=user, **json.loads(body)) for body, user in rows], until
 
     def events_since(self, sequence: int, limit: int = 1000) -> tuple[list[Event], int]:
-        found, until = self._page("event", ("events",), sequence, limit)
-        return [stored_event(*json.loads(body)[:-1]) for (body,) in found], until
+        rows, until = self._page("event", ("events",), sequence, limit)
+        return [stored_event(*json.loads(body)[:-1]) for (body,) in rows], until
 
     def counters(self) -> dict[str, int]:
         tables = ("events", "lists", "items", "erasures")
@@ -231,9 +231,9 @@ class Redis(Store):
             return {table: self._redis.hlen(key) for table, key in zip(tables, self._keys(*tables), strict=True)}
 
     def ping(self) -> None:
-        """See that the server answers, and that it is as durable as it was when it was opened."""
+        """Check that the server answers and still has the required durability."""
         with self._answering():
-            self._check_durability(is_told=False)
+            self._check_durability(warns=False)
 
     def close(self) -> None:
         self._redis.close()
@@ -242,20 +242,20 @@ class Redis(Store):
         return [_PREFIX + name for name in names]
 
     def _page(self, counter: str, tables: Sequence[str], sequence: int, limit: int) -> tuple[list[tuple[Any, ...]], int]:
-        """Return the rows of numbers after `sequence`, passing over what was erased, and the number reached."""
+        """Return the rows of numbers after `sequence`, skipping erased ones, and the last number examined."""
         with self._answering():
             last = int(self._redis.hget(*self._keys("facts"), counter) or 0)
             while sequence < last:
                 numbers = [f"{number:016d}" for number in range(sequence + 1, min(sequence + limit, last) + 1)]
                 sequence += len(numbers)
                 columns = [self._redis.hmget(key, numbers) for key in self._keys(*tables)]
-                found = [row for row in zip(*columns, strict=True) if row[0] is not None]
-                if found:
-                    return found, sequence
+                rows = [row for row in zip(*columns, strict=True) if row[0] is not None]
+                if rows:
+                    return rows, sequence
         return [], sequence
 
     def _prepare(self) -> bytes:
-        """Note the schema where there is none, and return the key of the hashes."""
+        """Write the schema and the key of the hashes if there are none; return the key."""
         (facts,) = self._keys("facts")
         with self._redis.pipeline(transaction=True) as pipeline:
             pipeline.hsetnx(facts, "schema", str(SCHEMA))
@@ -265,25 +265,25 @@ class Redis(Store):
         self._check_schema(int(schema))
         return bytes.fromhex(key)
 
-    def _check_durability(self, is_told: bool) -> None:
+    def _check_durability(self, warns: bool) -> None:
         thing = f"store {self.address.shown!r}"
-        self._redis.ping()  # refused while the server loads its file, when it says that it has none
+        self._redis.ping()  # raises while the server loads its file, as `info` then reports that there is none
         info: dict[str, Any] = self._redis.info("persistence", "memory")
         if not info["aof_enabled"]:
             remedy = "Set `appendonly yes` in the server's configuration."
             raise UserError(thing, expected="an append-only file", found="`appendonly no`", remedy=remedy)
         if info["maxmemory"] and info["maxmemory_policy"] != "noeviction":
             found, remedy = f"`maxmemory-policy {info['maxmemory_policy']}`", "Set `maxmemory-policy noeviction`."
-            raise UserError(thing, expected="a server that keeps what it is given", found=found, remedy=remedy)
-        if not is_told:
+            raise UserError(thing, expected="a server that evicts no keys", found=found, remedy=remedy)
+        if not warns:
             return
         try:
             policy = self._redis.config_get("appendfsync").get("appendfsync", "unknown")
         except self._refusals:
             policy = "unknown"
         if policy != "always":
-            told = "%s has `appendfsync %s`: a loss of power may cost the last seconds of acknowledged events"
-            _LOGGER.warning(told, thing, policy)
+            message = "%s has `appendfsync %s`: a loss of power may lose the last seconds of acknowledged events"
+            _LOGGER.warning(message, thing, policy)
 
     @contextmanager
     def _answering(self) -> Iterator[None]:

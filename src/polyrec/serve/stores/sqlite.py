@@ -1,4 +1,4 @@
-"""A store in a file of SQLite: nothing to install, for the workers of one machine."""
+"""A store in an SQLite file, for the workers of one machine; it needs no installation."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ _LOG_LIST = """INSERT INTO lists (request, user, time, content)
     SELECT ?1, iif(EXISTS (SELECT 1 FROM erasures WHERE hash = ?5 AND time >= ?3), NULL, ?2), ?3, ?4
     WHERE true ON CONFLICT (request) DO NOTHING"""
 _MARK = 0x504C5952
-"""Says in the file's header that it is a store."""
+"""Application id in the file's header that identifies a store."""
 
 _READERS = 32
 
 
 class SQLite(Store):
-    """A file in WAL mode, written with `synchronous=FULL`: what was acknowledged outlives `kill -9` and a loss of power.
+    """A file in WAL mode with `synchronous=FULL`: acknowledged writes survive `kill -9` and a loss of power.
 
-    Of the threads of a process that append at once, one commits for all (`GroupCommit`); processes take turns. All of them must
-    be on the machine that has the disk: SQLite's locks and shared memory do not work across a network. What was erased is
-    overwritten by zeros, in the write-ahead log with its next turn.
+    Concurrent writes of a process's threads share a commit (`GroupCommit`); processes take turns. All processes must run on the
+    machine of the disk, because SQLite's locks and shared memory do not work across a network. Erased data is overwritten with
+    zeros, in the write-ahead log when it is reused.
     """
 
     schemes = ("sqlite",)
@@ -113,8 +113,14 @@ class SQLite(Store):
 
     def log_lists(self, lists: Sequence[ServedList]) -> int:
         rows = [
-            (one.request, one.user, one.time, one.model_dump_json(include={"model", "items", "shown"}), self._hashed_user(one))
-            for one in lists
+            (
+                served.request,
+                served.user,
+                served.time,
+                served.model_dump_json(include={"model", "items", "shown"}),
+                self._hashed_user(served),
+            )
+            for served in lists
         ]
         return self._writing(lambda database: database.executemany(_LOG_LIST, rows).rowcount if rows else 0)
 
@@ -132,7 +138,7 @@ class SQLite(Store):
         return {table: self._read(f"SELECT count(*) FROM {table}")[0][0] for table in ("events", "lists", "items", "erasures")}
 
     def ping(self) -> None:
-        """Write nothing, yet take the lock that a write needs."""
+        """Take the lock of a write, without writing."""
         self._writing(lambda database: None)
 
     def close(self) -> None:
@@ -146,7 +152,7 @@ class SQLite(Store):
         return database
 
     def _prepare(self) -> bytes:
-        """Make the tables where there are none, and return the key of the hashes."""
+        """Create the tables if there are none, and return the key of the hashes."""
         database = self._writer
         with _transaction(database):
             (mark,), (schema,) = (database.execute(f"PRAGMA {name}").fetchone() for name in ("application_id", "user_version"))
@@ -163,13 +169,13 @@ class SQLite(Store):
                 database.execute(f"PRAGMA user_version = {SCHEMA}")
             return database.execute("SELECT value FROM facts WHERE name = 'key'").fetchone()[0]
 
-    def _commit(self, wishes: Sequence[Callable[[sqlite3.Connection], Any]]) -> list[Any]:
+    def _commit(self, writes: Sequence[Callable[[sqlite3.Connection], Any]]) -> list[Any]:
         with _transaction(self._writer):
-            return [wish(self._writer) for wish in wishes]
+            return [write(self._writer) for write in writes]
 
-    def _writing(self, wish: Callable[[sqlite3.Connection], Any]) -> Any:
+    def _writing(self, write: Callable[[sqlite3.Connection], Any]) -> Any:
         with self._answering():
-            return self._write(wish)
+            return self._write(write)
 
     def _read(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
         with self._answering(), self._readers() as database:

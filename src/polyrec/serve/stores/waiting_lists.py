@@ -1,4 +1,4 @@
-"""Served lists that wait on the disk until a store is back, as far as there is room for them."""
+"""Served lists that wait on the disk until the store is back, within a limit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from polyrec.serve.stores.store import UnavailableError
 
 
 class WaitingLists:
-    """A journal of lists alone. What it has no room for is counted and lost."""
+    """A journal of lists only. Lists without room are counted and dropped."""
 
     def __init__(self, path: Path, limit: int) -> None:
         self.journal = Journal(path, limit)
@@ -21,11 +21,11 @@ class WaitingLists:
 
     @property
     def lost(self) -> int:
-        """How many lists there was no room for."""
+        """Number of lists dropped for lack of room."""
         return self._lost
 
     def take(self, lists: Sequence[ServedList]) -> None:
-        """Keep lists, as many as there is room for."""
+        """Store lists, as many as there is room for."""
         try:
             self.journal.add(*map(Serving, lists))
         except UnavailableError:
@@ -35,7 +35,7 @@ class WaitingLists:
             self.take(lists[len(lists) // 2 :])
 
     def make_room(self) -> None:
-        """Give up all lists, for something that counts more needs the disk."""
+        """Drop all lists to free disk space for more important records."""
         self._lose(self.journal.clear())
 
     def _lose(self, count: int) -> None:

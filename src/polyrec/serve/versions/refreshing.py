@@ -1,4 +1,4 @@
-"""A new version from rows that came later, published unless it is worse than the current one on the newest of them."""
+"""Refresh a version with newer rows, and publish it unless it is worse than the current one on the newest of them."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from polyrec.serve.versions.table_to_learn import TableToLearn, kept_table, with
 from polyrec.serve.versions.versions import VERSIONS, publish, read_pointer
 
 FEWEST = 100
-"""New rows without which there is nothing to judge by."""
+"""Minimum number of new rows: fewer give no reliable comparison."""
 
 QUARTER = 4
-"""What part of the declared epochs training goes on for: one of so many."""
+"""Continued training takes 1/QUARTER of the declared epochs."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """The headline metric of a task on the newest rows, by the current version and by the new one."""
+    """The headline metric of a task on the newest rows, of the current and of the new version."""
 
     task: str
     metric: str
@@ -42,35 +42,35 @@ class Change:
     after: float
     low: float
     high: float
-    """95 % interval of after minus before, users drawn with replacement; NaN where no draw has both classes or the like."""
+    """95 % interval of after minus before, from bootstrap resamples of users; NaN if no resample defines the metric."""
 
     @property
     def is_judged(self) -> bool:
-        """Whether there is an interval at all."""
+        """Whether the interval is finite."""
         return math.isfinite(self.low) and math.isfinite(self.high)
 
     @property
     def is_worse(self) -> bool:
-        """Whether the whole interval is on the worse side."""
+        """Whether the entire interval is on the worse side of 0."""
         return self.high < 0 if METRICS[self.metric].higher_is_better else self.low > 0
 
 
 @dataclass(frozen=True)
 class Refreshed:
-    """What came of a refresh."""
+    """The outcome of a refresh."""
 
     version: str | None
-    """The version that answers now; none where the new one was worse or could not be judged."""
+    """The published version; none if it was worse or could not be judged."""
     changes: tuple[Change, ...]
     rows: int
-    """Rows that both were judged on."""
+    """Number of rows on which both versions were judged."""
     reason: str | None = None
-    """Why nothing was published; none where something was."""
+    """Why nothing was published; none if a version was published."""
 
 
 @dataclass(frozen=True)
 class _Parts:
-    """The rows of a table: those that the current version knows, and of the later ones an earlier and a later half."""
+    """The rows of a table: those known to the current version, and the earlier and later halves of the new ones."""
 
     known: pl.DataFrame
     fresh: pl.DataFrame
@@ -88,20 +88,19 @@ def refresh(
     seed: int = 0,
     progress: bool = True,
 ) -> Refreshed:
-    """Train the current version on with rows that came later, and publish what it becomes if it is no worse.
+    """Continue training of the current version with newer rows, and publish the result if it is no worse.
 
-    The rows are those of a table that holds the known ones and later ones, and the events of a `store`; without a table, the
-    known ones are what the version keeps of them. Rows that are later than all that the current version knows are halved in
-    time: the earlier half is learned with the rest, on the later half both versions are judged, which neither has seen. Where
-    the headline metric of any task falls, its interval wholly on the worse side, nothing is published, and neither where no
-    task's metric has an interval on these rows.
+    The rows are a table with known and newer rows, plus the events of a `store`. Without a table, the known rows are those that
+    the version kept. Rows later than all known rows are new; they are split at their median time. The earlier half is trained
+    on with the known rows. The later half, unseen by both versions, compares them. Nothing is published if the interval of any
+    task's headline metric is entirely on the worse side, or if no task's metric has an interval on these rows.
 
-    Training goes on from the current weights (`Recommender.fit(start=…)`) over all rows, for a quarter of the declared epochs
-    unless `epochs` says other; a tenth of the earlier half, or 50 of its rows if that is more, but half of them at most, says
-    which epoch is best and is not learned. With `from_scratch` the declaration is fitted anew.
+    Training continues from the current weights (`Recommender.fit(start=…)`) over all rows, for a quarter of the declared epochs
+    or for `epochs`. A tenth of the earlier half is held out to select the best epoch (at least 50 rows, at most half of it).
+    With `from_scratch` the declaration is fitted anew.
 
-    Raises `UserError` where rows have no time, fewer than 100 of them are new, or there is no table and the version kept too
-    little of its own.
+    Raises `UserError` if rows have no time, if fewer than 100 are new, or if there is no table and the version kept too few
+    columns.
     """
     if data is None and store is None:
         remedy = "Give a table, a store or both."
@@ -110,10 +109,11 @@ def refresh(
     current = Fitted.load(folder / VERSIONS / version)
     if current.roles.time is None:
         remedy = "Declare the time's column and fit again: Recommender(time=…)."
-        raise UserError("a refresh", expected="a recommender of rows with times", found="one without", remedy=remedy)
+        raise UserError("a refresh", expected="a recommender with a time column", found="one without", remedy=remedy)
     if store is not None and not current.can_rank:
         remedy = "Give a table alone."
-        raise UserError("a refresh from a store", expected="a recommender of users and items", found="another", remedy=remedy)
+        expected = "a recommender of users and items"
+        raise UserError("a refresh from a store", expected=expected, found="another kind", remedy=remedy)
     table = kept_table(current) if data is None else TableToLearn.of(data)
     if store is not None:
         slot = Slot(version, current)
@@ -141,7 +141,7 @@ def _split(current: Fitted, frame: pl.DataFrame) -> _Parts:
     last = current.catalogue.log.frame[TIME].max()
     new_N = times_N > last
     if new_N.sum() < FEWEST:
-        found, remedy = f"{int(new_N.sum())}", "Wait for more, or give the table that goes on."
+        found, remedy = f"{int(new_N.sum())}", "Wait for more, or give a table with newer rows."
         raise UserError("new rows", expected=f"{FEWEST} or more, later than all known ones", found=found, remedy=remedy)
     judged_N = times_N > np.median(times_N[new_N])
     return _Parts(*(frame.filter(pl.Series(mask_N)) for mask_N in (~new_N, new_N & ~judged_N, judged_N)))
@@ -153,7 +153,7 @@ def _fit_anew(current: Fitted, table: TableToLearn, parts: _Parts, epochs: int |
 
 
 def _go_on(current: Fitted, table: TableToLearn, parts: _Parts, epochs: int | None, progress: bool) -> Fitted:
-    """Train on from the current weights. Rows that choose the epoch are new: the known ones were learned already."""
+    """Continue training from the current weights. New rows select the epoch, as known rows were already trained on."""
     training = current.spec.training
     training = training.replace(epochs=-(-training.epochs // QUARTER) if epochs is None else epochs)
     count = parts.fresh.height
@@ -165,14 +165,14 @@ def _go_on(current: Fitted, table: TableToLearn, parts: _Parts, epochs: int | No
 
 def _changes(current: Fitted, fitted: Fitted, newest: pl.DataFrame, resamples: int, seed: int) -> tuple[Change, ...]:
     before, after = observe(current, newest), observe(fitted, newest)
-    found = []
+    changes = []
     for task in current.spec.tasks:
         metric = next((name for name in task.metrics if name in METRICS), None)
         if metric is None or task.name not in before or task.name not in after:
             continue
-        one, other = (next(iter(own[task.name].values())) for own in (before, after))
-        if len(one.target) != len(other.target) or one.target.shape != other.target.shape:
+        current_result, new_result = (next(iter(results[task.name].values())) for results in (before, after))
+        if len(current_result.target) != len(new_result.target) or current_result.target.shape != new_result.target.shape:
             continue
-        low, high = paired_interval(METRICS[metric], one, other, resamples, seed)
-        found.append(Change(task.name, metric, METRICS[metric](one), METRICS[metric](other), low, high))
-    return tuple(found)
+        low, high = paired_interval(METRICS[metric], current_result, new_result, resamples, seed)
+        changes.append(Change(task.name, metric, METRICS[metric](current_result), METRICS[metric](new_result), low, high))
+    return tuple(changes)

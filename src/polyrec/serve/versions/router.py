@@ -1,4 +1,4 @@
-"""Which version answers whom, and how another takes its place while requests go on."""
+"""Routing of users to versions, and replacement of versions while requests are served."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _SHARES = 2**32
 class Router:
     """The versions that a pointer names, loaded and warm.
 
-    `refresh` reads the pointer again; versions that are new to it are loaded and asked beside those that answer, and all change
-    places in one step. Where one does not load or says what is no number, the others go on and `refused` tells why.
+    `refresh` reads the pointer again. It loads and warms new versions while the old ones answer, then replaces them atomically.
+    If a version does not load or its scores are not finite, the old ones stay and `refused` states the reason.
     """
 
     def __init__(self, folder: Path, store: Durable) -> None:
@@ -37,28 +37,28 @@ class Router:
 
     @property
     def pointer(self) -> Pointer:
-        """Who answers whom, as it is now."""
+        """The pointer of the loaded versions."""
         return self._state[0]
 
     @property
     def slots(self) -> dict[str, Slot]:
-        """The versions that are loaded, by name."""
+        """The loaded versions, by name."""
         return self._state[1]
 
     @property
     def current(self) -> Slot:
-        """The version that answers whoever is in no share of another."""
+        """The version that answers all users outside the shares of other versions."""
         pointer, slots = self._state
         return slots[pointer.current]
 
     @property
     def shadows(self) -> list[Slot]:
-        """The versions in the shadow."""
+        """The shadow versions."""
         pointer, slots = self._state
         return [slots[name] for name in pointer.shadow]
 
     def of(self, user: str | None) -> Slot:
-        """Return the version that answers a user: by a hash of the key, the same at every request and in every process."""
+        """Return the version that answers a user, by a hash of the key: the same at every request and in every process."""
         pointer, slots = self._state
         if user is not None and pointer.split:
             place = int.from_bytes(blake2b(user.encode(), digest_size=4, person=b"polyrec split").digest(), "big") / _SHARES
@@ -69,7 +69,7 @@ class Router:
         return slots[pointer.current]
 
     def refresh(self) -> bool:
-        """Read the pointer again and return whether other versions answer now."""
+        """Read the pointer again and return whether it changed the served versions."""
         with self._lock:
             before, slots = self._state
             try:
@@ -79,8 +79,8 @@ class Router:
                 new = {name: slots.get(name) or self._load(name) for name in pointer.names}
             except Exception as error:
                 if self.refused != str(error):
-                    is_told = isinstance(error, UserError | OSError | ValueError)
-                    _LOGGER.error("a version was refused, the others go on: %s", error, exc_info=not is_told)
+                    is_expected = isinstance(error, UserError | OSError | ValueError)
+                    _LOGGER.error("a version was refused, the loaded ones stay: %s", error, exc_info=not is_expected)
                 self.refused = str(error)
                 return False
             self._state, self.refused = (pointer, new), None
@@ -88,11 +88,11 @@ class Router:
             return True
 
     def follow(self) -> int:
-        """Take over the changes of items that the store has, in all versions; return how many there were."""
+        """Apply new item changes of the store to all versions; return their number, summed over the versions."""
         return sum(slot.follow(self.store) for slot in self.slots.values())
 
     def check_items(self, items: Sequence[Mapping[str, Any]]) -> list[ItemChange]:
-        """Return changes of items as a store keeps them; raises `UserError` where one does not fit every version."""
+        """Return item changes as records of a store; raises `UserError` if one does not fit every version."""
         changes = self.current.check_items(items)
         for slot in self.slots.values():
             slot.require_fit(changes)
@@ -103,5 +103,5 @@ class Router:
         try:
             slot.follow(self.store)
         except UnavailableError as error:
-            _LOGGER.warning("changes of items are not known yet: %s", error)
+            _LOGGER.warning("item changes cannot be read yet: %s", error)
         return slot

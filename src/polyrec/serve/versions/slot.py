@@ -1,7 +1,4 @@
-"""`Slot`: a version of a model that answers, with the items that changed since its training.
-
-Shape letters: K items of a list.
-"""
+"""`Slot`: a served version of a model, with the item changes since its training."""
 
 from __future__ import annotations
 
@@ -32,15 +29,15 @@ from polyrec.serve.versions.event_values import read_values
 
 _LOGGER = logging.getLogger(__name__)
 
-USUAL = 16
-"""Users whose lists are made before a version is ready, so that nothing is computed for the first time in a request."""
+_WARMED = 16
+"""Number of users whose lists are computed before a version is ready, so that no request pays for first-time work."""
 
 
 class Slot:
-    """A version and its catalogue; items are changed by putting another recommender in the place of this one, in one step.
+    """A version and its catalogue. A change of items replaces the recommender atomically.
 
-    Raises `UserError` where the times of the training are numbers that are no seconds since 1970: those of events are, and none
-    would be later than what is known.
+    Raises `UserError` if the times of the training data are numbers but not seconds since 1970. Events have seconds since 1970
+    and would all be earlier than the training data.
     """
 
     def __init__(self, version: str, fitted: Fitted) -> None:
@@ -52,7 +49,7 @@ class Slot:
 
     @classmethod
     def load(cls, version: str, path: Path) -> Slot:
-        """Load a version and make lists for some users; raises `UserError` where it cannot rank or says what is no number."""
+        """Load a version and compute some lists; raises `UserError` if it cannot rank or its scores are not finite."""
         fitted = Fitted.load(path)
         if not fitted.can_rank:
             remedy = "Serve a recommender with `user`, `item` and a task with one number a row."
@@ -63,33 +60,33 @@ class Slot:
 
     @property
     def fitted(self) -> Fitted:
-        """The recommender, with all items that it knows of."""
+        """The recommender with the current catalogue."""
         return self._state[0]
 
     @property
     def gone(self) -> frozenset[str]:
-        """Keys of the items that were taken away, as text."""
+        """Keys of the removed items, as text."""
         return self._state[1]
 
     @property
     def rules(self) -> tuple[Rule, ...]:
-        """Rules that leave out the items that were taken away."""
+        """Rules that exclude the removed items."""
         gone = self.gone
         return (Exclude(items=tuple(sorted(gone))),) if gone else ()
 
     def warm(self) -> None:
-        """Make lists for some users of the training and for nobody; raises `UserError` where a score is no number."""
+        """Compute lists for some training users and for no user; raises `UserError` if a score is not finite."""
         fitted = self.fitted
         users = fitted.catalogue.users.frame[fitted.user_key]
-        step = max(len(users) // USUAL, 1)
+        step = max(len(users) // _WARMED, 1)
         for user in (*users[::step].to_list(), None):
             scores = fitted.recommend(**{fitted.user_key: user})["score"]
             if not scores.is_finite().all():
-                remedy = "Fit again; its weights are of no use."
+                remedy = "Fit again; the weights are unusable."
                 raise UserError(f"version {self.version!r}", expected="finite scores", found="NaN or infinity", remedy=remedy)
 
     def follow(self, store: Durable | Store) -> int:
-        """Take over the changes of items that the store has; return how many there were.
+        """Apply the new item changes of the store and return their number.
 
         A change that does not fit this version is logged and left out.
         """
@@ -102,60 +99,62 @@ class Slot:
         return count
 
     def check_items(self, items: Sequence[Mapping[str, Any]]) -> list[ItemChange]:
-        """Return changes of items, the columns that are told of each, as a store keeps them.
+        """Return changes of items as records of a store, each with the given columns of its item.
 
-        Of an item that was taken away and comes back, all columns are told: the store forgot them. Raises `UserError` where a
+        For a removed item that comes back, the record has all columns, because the store deleted them. Raises `UserError` if a
         change does not fit.
         """
         fitted, gone = self._state
         key, known = fitted.item_key, fitted.items
-        told = read_items([{**own, key: self.item_key(own.get(key))} for own in items], known, key)
-        rows = changed_rows(told, known, key)
+        frame = read_items([{**item, key: self.item_key(item.get(key))} for item in items], known, key)
+        rows = changed_rows(frame, known, key)
         keys = rows[key].cast(pl.String).to_list()
-        whole = [name for name in rows.columns if can_be_told(rows.schema[name])]
+        representable = [name for name in rows.columns if can_be_told(rows.schema[name])]
         changes = []
-        for item, row in zip(keys, tell_rows(rows.select(whole)), strict=True):
-            columns = row if item in gone else {name: row[name] for name in told.columns}
+        for item, row in zip(keys, tell_rows(rows.select(representable)), strict=True):
+            columns = row if item in gone else {name: row[name] for name in frame.columns}
             try:
                 changes.append(ItemChange(item=item, columns=columns))
             except ValidationError as error:
                 remedy = "Give a key of at most 256 characters, and texts without NUL."
                 raise UserError(
-                    f"item {item!r:.80}", expected="what every store keeps", found=describe(error), remedy=remedy
+                    f"item {item!r:.80}", expected="values that every store can keep", found=describe(error), remedy=remedy
                 ) from error
         return changes
 
     def require_fit(self, changes: Sequence[ItemChange]) -> None:
-        """Raise `UserError` where a change of an item, which may come from another version, does not fit this one."""
+        """Raise `UserError` if an item change, which may come from another version, does not fit this one."""
         fitted = self.fitted
-        for told in self._by_columns(changes):
+        for group in self._by_columns(changes):
             try:
-                rows = changed_rows(self._read(told), fitted.items, fitted.item_key)
-                own = {feature.name for feature in fitted.spec.item}
-                encode_features(rows, fitted.spec.all_features, fitted.parts.feature_states, None, None, own)
+                rows = changed_rows(self._read(group), fitted.items, fitted.item_key)
+                item_features = {feature.name for feature in fitted.spec.item}
+                encode_features(rows, fitted.spec.all_features, fitted.parts.feature_states, None, None, item_features)
             except UserError as error:
                 thing = f"version {self.version!r}: {error.thing}"
                 raise UserError(thing, expected=error.expected, found=error.found, remedy=error.remedy) from error
 
     def item_key(self, item: object) -> Any:
-        """Return an item's key as the training table tells it; none where it can be no key there."""
+        """Return an item's key in the type of the training table; none if the conversion fails."""
         kind = self.fitted.items.schema[self.fitted.item_key]
         return _key(item, kind) if isinstance(item, str | int) and not isinstance(item, bool) else None
 
     def removal(self, item: str) -> ItemChange:
-        """Return the change that takes an item away, by the key as the catalogue tells it."""
+        """Return the change that removes an item, with the key in the form of the catalogue."""
         return ItemChange(item=self._text(item), columns=None)
 
     def events_frame(self, events: Sequence[Event], kinds: Mapping[str, pl.DataType] | None = None) -> pl.DataFrame:
-        """Return events as the rows that `Fitted.recommend` reads, or with values of columns of other `kinds` than the log's; a
-        value that does not fit its column is null."""
+        """Return events as rows for `Fitted.recommend`.
+
+        Values become columns of the log's types, or of `kinds` if given; a value that does not fit its column is null.
+        """
         fitted = self.fitted
         kinds = fitted.catalogue.log.frame.schema if kinds is None else kinds
         columns = [pl.Series(fitted.item_key, [event.item for event in events], dtype=pl.String)]
-        told = dict.fromkeys(name for event in events for name in event.values if name in kinds)
+        value_names = dict.fromkeys(name for event in events for name in event.values if name in kinds)
         columns += [
             read_values(name, [event.values.get(name) for event in events], kinds[name])
-            for name in told
+            for name in value_names
             if name not in (fitted.item_key, fitted.roles.time)
         ]
         if "type" in kinds and all("type" not in event.values for event in events):
@@ -166,12 +165,12 @@ class Slot:
         return pl.DataFrame(columns).with_columns(pl.col(fitted.item_key).cast(kind, strict=False))
 
     def user_key(self, user: str) -> Any:
-        """Return a user's key as the training table tells it; none where it can be no key there."""
+        """Return a user's key in the type of the training table; none if the conversion fails."""
         kind = self.fitted.catalogue.users.kinds[self.fitted.user_key]
         return _key(user, kind)
 
     def check_events(self, events: Sequence[Event]) -> None:
-        """Raise `UserError` where a value of an event does not fit the column of the training table."""
+        """Raise `UserError` if a value of an event does not fit its column of the training table."""
         kinds = self.fitted.catalogue.log.frame.schema
         for event in events:
             for name, value in event.values.items():
@@ -181,7 +180,7 @@ class Slot:
                     raise UserError(thing, expected=f"a value of type {kinds[name]}", found=repr(value), remedy=remedy)
 
     def _time(self, seconds: float) -> Any:
-        """Return a time as the training table tells it."""
+        """Return a time in the type of the training table."""
         clock = self.fitted.parts.facts.data.clock
         if clock == NUMBER:
             return seconds
@@ -192,24 +191,24 @@ class Slot:
         fitted, gone = self.fitted, set(self.gone)
         for change in changes:
             (gone.add if change.columns is None else gone.discard)(self._text(change.item))
-        for told in self._by_columns(changes):
-            fitted = self._with(fitted, told)
+        for group in self._by_columns(changes):
+            fitted = self._with(fitted, group)
         self._state = fitted, frozenset(gone)
 
-    def _with(self, fitted: Fitted, told: list[ItemChange]) -> Fitted:
-        """Return a recommender with changed items; those that do not fit are found by halves."""
+    def _with(self, fitted: Fitted, group: list[ItemChange]) -> Fitted:
+        """Return a recommender with changed items; bisection finds the changes that do not fit."""
         try:
-            return fitted.with_items(self._read(told))
+            return fitted.with_items(self._read(group))
         except Exception as error:
-            if len(told) == 1:
+            if len(group) == 1:
                 wrong = "version %s: a change of the item %r does not fit and is left out: %s"
-                _LOGGER.error(wrong, self.version, told[0].item, error, exc_info=not isinstance(error, UserError))
+                _LOGGER.error(wrong, self.version, group[0].item, error, exc_info=not isinstance(error, UserError))
                 return fitted
-            half = len(told) // 2
-            return self._with(self._with(fitted, told[:half]), told[half:])
+            half = len(group) // 2
+            return self._with(self._with(fitted, group[:half]), group[half:])
 
     def _by_columns(self, changes: Sequence[ItemChange]) -> list[list[ItemChange]]:
-        """Return the changes that tell something, those of the same columns of this version together."""
+        """Return the changes that are not removals, grouped by the columns of this version that they set."""
         groups: defaultdict[frozenset[str], list[ItemChange]] = defaultdict(list)
         known = frozenset(self.fitted.items.columns)
         for change in changes:
@@ -217,24 +216,24 @@ class Slot:
                 groups[known.intersection(change.columns)].append(change)
         return list(groups.values())
 
-    def _read(self, told: Sequence[ItemChange]) -> pl.DataFrame:
+    def _read(self, changes: Sequence[ItemChange]) -> pl.DataFrame:
         """Return changes of the same columns as rows."""
         items, key = self.fitted.items, self.fitted.item_key
         rows = []
-        for change in told:
-            own = {name: value for name, value in (change.columns or {}).items() if name in items.columns}
-            rows.append({**own, key: self.item_key(change.item)})
+        for change in changes:
+            columns = {name: value for name, value in (change.columns or {}).items() if name in items.columns}
+            rows.append({**columns, key: self.item_key(change.item)})
         return read_items(rows, items, key)
 
     def _text(self, item: str) -> str:
-        """Return an item's key as the catalogue tells it, as text: the item "007" of a request may be the item 7."""
-        found = self.item_key(item)
+        """Return an item's key in the form of the catalogue, as text: item "007" of a request may be item 7."""
+        key = self.item_key(item)
         kind = self.fitted.items.schema[self.fitted.item_key]
-        return item if found is None else str(pl.Series([found], dtype=kind).cast(pl.String)[0])
+        return item if key is None else str(pl.Series([key], dtype=kind).cast(pl.String)[0])
 
 
 def _key(value: str | int, kind: pl.DataType) -> Any:
-    """Return a key as a value of a type; none where it can be none."""
+    """Return a key as a value of a type; none if the conversion fails."""
     try:
         return pl.Series([value]).cast(kind, strict=False)[0]
     except pl.exceptions.PolarsError:
@@ -247,5 +246,5 @@ def _require_seconds(version: str, fitted: Fitted) -> None:
     last = fitted.catalogue.log.frame.select(pl.col(TIME).cast(pl.Float64).max()).item()
     if last is not None and last > LAST:
         thing = f"times of version {version!r}, column {fitted.roles.time!r}"
-        remedy = "Divide by 1000 where they are milliseconds, or give dates, and fit again."
+        remedy = "Divide by 1000 if they are milliseconds, or give dates, and fit again."
         raise UserError(thing, expected="seconds since 1970, as events have", found=f"{last:.0f}", remedy=remedy)

@@ -1,4 +1,4 @@
-"""The table that a version is refreshed from: what it keeps of its own, or a table that went on, and the events of a store."""
+"""The table that refreshes a version: the rows that it kept, or a table with newer rows, and the events of a store."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from polyrec.serve.versions.slot import Slot
 
 @dataclass(frozen=True)
 class TableToLearn:
-    """Interactions, with what is known of users and items where that lies in tables of its own."""
+    """Interactions, with user and item tables if these are separate."""
 
     rows: pl.DataFrame
     users: pl.DataFrame | None = None
@@ -32,7 +32,7 @@ class TableToLearn:
 
     @staticmethod
     def of(data: Source | Tables) -> TableToLearn:
-        """Read tables as they are given."""
+        """Read the given table or tables."""
         if not isinstance(data, Tables):
             return TableToLearn(read(data, what="data"))
         users = None if data.users is None else read(data.users, what="user table")
@@ -40,22 +40,22 @@ class TableToLearn:
         return TableToLearn(read(data.interactions, what="interactions"), users, items)
 
     def tables(self, rows: pl.DataFrame) -> Tables:
-        """Return some of the rows with the side tables."""
+        """Return the given rows with the user and item tables."""
         return Tables(rows, self.users, self.items)
 
 
 def kept_table(fitted: Fitted) -> TableToLearn:
-    """Return the rows that a version was fitted on, from its log; users and items are as they were last.
+    """Return the rows that a version was fitted on, from its log; users and items have their latest values.
 
-    Raises `UserError` where it kept too little of them: a column of the row itself that no history reads.
+    Raises `UserError` if the version did not keep a needed column: a column of the row itself that no history reads.
     """
     frames, roles = fitted.parts.frames, fitted.roles
     users, items, log = frames["users"], frames["items"], frames["log"]
     assert roles.user is not None and roles.item is not None and roles.time is not None
-    told = {*users.columns, *items.columns, USER, TIME} - {roles.item}
-    times = _as_told(log[TIME], fitted.parts.facts.data.clock, frames["columns"].schema[roles.time])
+    derived = {*users.columns, *items.columns, USER, TIME} - {roles.item}
+    times = _in_type(log[TIME], fitted.parts.facts.data.clock, frames["columns"].schema[roles.time])
     rows = log.select(
-        pl.col(USER).alias(roles.user), pl.col(roles.item), *(c for c in log.columns if c not in {*told, roles.item})
+        pl.col(USER).alias(roles.user), pl.col(roles.item), *(c for c in log.columns if c not in {*derived, roles.item})
     )
     rows = rows.with_columns(times.alias(roles.time))
     spec = fitted.spec
@@ -66,26 +66,27 @@ def kept_table(fitted: Fitted) -> TableToLearn:
     for column in needed:
         if column not in known:
             remedy = "Give the table that it was fitted on, too: --data."
-            thing = "what the current version keeps of its rows"
-            raise UserError(thing, expected="all that features and labels read", found=f"no column {column!r}", remedy=remedy)
+            thing = "rows that the current version kept"
+            expected = "all columns that features and labels read"
+            raise UserError(thing, expected=expected, found=f"no column {column!r}", remedy=remedy)
     return TableToLearn(rows, users, items)
 
 
 def with_events(table: TableToLearn, slot: Slot, store: Store) -> TableToLearn:
-    """Return the table without those who were erased from a store, and with the store's events behind it.
+    """Return the table without the erased users of a store, and with the store's events appended.
 
-    An event is a row of its user, item and time; its `values` are columns of that name. Other columns are those of the user
-    and of the item as a server knows them, or null: a label that the event does not tell is not observed. An event that the
-    table has as a row already (same user, item and time), or whose keys can be none of the table's, is left out.
+    An event becomes a row of its user, item and time; its `values` fill the columns of the same names. Other columns take the
+    current values of the user and the item, or null: a label that the event does not contain is unobserved. An event is left
+    out if the table has a row of the same user, item and time, or if its keys cannot be converted to the table's types.
     """
     fitted = slot.fitted
     user, item, time = fitted.roles.user, fitted.roles.item, fitted.roles.time
     assert user is not None and item is not None and time is not None
     table = _without_erased(table, slot, store, user)
-    rows, told = table.rows, [event for page in pages(store.events_since) for event in page]
-    if not told:
+    rows, stored_events = table.rows, [event for page in pages(store.events_since) for event in page]
+    if not stored_events:
         return table
-    events = _event_rows(slot, told, rows.schema)
+    events = _event_rows(slot, stored_events, rows.schema)
     events = events.drop_nulls([user, item]).unique([user, item, time], keep="first", maintain_order=True)
     events = _new(events, rows, (user, item, time), fitted.parts.facts.data.clock)
     for side, key in ((fitted.items, item), (fitted.parts.frames.users, user)):
@@ -103,18 +104,18 @@ def with_events(table: TableToLearn, slot: Slot, store: Store) -> TableToLearn:
 
 
 def _event_rows(slot: Slot, events: Sequence[Event], schema: pl.Schema) -> pl.DataFrame:
-    """Return events as rows of a table, with those of its columns that they tell."""
+    """Return events as rows of a table, with the columns for which they have values."""
     roles, clock = slot.fitted.roles, slot.fitted.parts.facts.data.clock
     assert roles.user is not None and roles.item is not None and roles.time is not None
     frame = slot.events_frame(events, schema)
     times, _ = read_times(frame[roles.time], clock)
     users = pl.Series([event.user for event in events], dtype=pl.String).cast(schema[roles.user], strict=False)
     items = frame[roles.item].cast(schema[roles.item], strict=False)
-    return frame.with_columns(users.alias(roles.user), items, _as_told(times, clock, schema[roles.time]).alias(roles.time))
+    return frame.with_columns(users.alias(roles.user), items, _in_type(times, clock, schema[roles.time]).alias(roles.time))
 
 
-def _as_told(times: pl.Series, clock: str, kind: pl.DataType) -> pl.Series:
-    """Return times, as `read_times` gives them, as a column of a kind tells them."""
+def _in_type(times: pl.Series, clock: str, kind: pl.DataType) -> pl.Series:
+    """Return times in the form of `read_times` as a column of the given type."""
     if clock == NUMBER:
         return times
     moments = times.cast(pl.Datetime("us", "UTC" if clock == ZONED else None))
@@ -124,7 +125,7 @@ def _as_told(times: pl.Series, clock: str, kind: pl.DataType) -> pl.Series:
 
 
 def _new(events: pl.DataFrame, rows: pl.DataFrame, names: tuple[str, str, str], clock: str) -> pl.DataFrame:
-    """Return the events that are none of the rows: of another user, item or time."""
+    """Return the events whose user, item and time match no row."""
     user, item, time = names
 
     def keys(frame: pl.DataFrame) -> pl.DataFrame:
@@ -136,14 +137,16 @@ def _new(events: pl.DataFrame, rows: pl.DataFrame, names: tuple[str, str, str], 
 
 
 def _grown(side: pl.DataFrame | None, keys: pl.Series, known: pl.DataFrame) -> pl.DataFrame | None:
-    """Return a side table, where there is one, with the keys that it lacks, and what is known of them."""
+    """Return a user or item table with rows appended for missing keys, filled with known values; none if there is no table."""
     if side is None:
         return None
     key = keys.name
     lacking = keys.unique(maintain_order=True).cast(side.schema[key], strict=False).to_frame().drop_nulls()
     lacking = lacking.join(side, on=key, how="anti", maintain_order="left")
-    told = known.select(pl.col(name).cast(side.schema[name], strict=False) for name in known.columns if name in side.columns)
-    return pl.concat([side, lacking.join(told, on=key, how="left", maintain_order="left")], how="diagonal")
+    known_values = known.select(
+        pl.col(name).cast(side.schema[name], strict=False) for name in known.columns if name in side.columns
+    )
+    return pl.concat([side, lacking.join(known_values, on=key, how="left", maintain_order="left")], how="diagonal")
 
 
 def _without_erased(table: TableToLearn, slot: Slot, store: Store, user: str) -> TableToLearn:

@@ -1,9 +1,9 @@
-"""A folder of models: versions side by side, and a pointer that says which of them answer.
+"""A folder of models: versions side by side, and a pointer that selects the served ones.
 
-    FOLDER/versions/NAME/…      an artifact each
+    FOLDER/versions/NAME/…      one artifact per version
     FOLDER/current.json         the pointer: {"current": NAME, "split": {NAME: share}, "shadow": [NAME]}
 
-A version is made whole under another name and then renamed; the pointer is replaced in one step, last of all.
+A version is written completely under a temporary name and then renamed. The pointer is replaced last, atomically.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from polyrec.recommender import Recommender
 POINTER, VERSIONS = "current.json", "versions"
 
 KEPT = 3
-"""Versions that are kept, those of the pointer among them."""
+"""Number of versions kept, including those of the pointer."""
 
 
 class Pointer(Spec):
-    """Which versions answer."""
+    """The versions that answer requests."""
 
     current: str
-    """The version that answers everyone, but for the shares of others."""
+    """The version that answers all users outside the shares in `split`."""
     split: dict[str, Annotated[float, Field(gt=0, lt=1)]] = {}
-    """Share of the users whom another version answers: the same users at every request."""
+    """Share of users answered by another version, by its name. A user gets the same version at every request."""
     shadow: tuple[str, ...] = ()
-    """Versions that are asked what the others are asked, whose lists are logged and not shown."""
+    """Versions that receive the same requests; their lists are logged but not shown."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -49,39 +49,39 @@ class Pointer(Spec):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All versions that are asked."""
+        """All versions that receive requests."""
         return tuple(dict.fromkeys((self.current, *self.split, *self.shadow)))
 
 
 class Models:
-    """The versions that a server may answer with: those of a folder, or one artifact alone."""
+    """The versions available to a server: those of a folder, or a single artifact."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         nested = folder / "artifact"
         self.alone = next((path for path in (folder, nested) if (path / STATE_FOLDER / MANIFEST_FILE).is_file()), None)
         if self.alone is None and not (folder / POINTER).is_file():
-            remedy = "Give what `polyrec fit` or `polyrec publish` wrote."
+            remedy = "Give the output of `polyrec fit` or `polyrec publish`."
             raise UserError(f"folder '{folder}'", expected="an artifact or published models", found="neither", remedy=remedy)
 
     def pointer(self) -> Pointer:
-        """Return which versions answer now."""
+        """Return the current pointer."""
         if self.alone is not None:
             return Pointer(current=version_of(self.alone))
         return read_pointer(self.folder)
 
     def path(self, version: str) -> Path:
-        """Return the artifact of a version."""
+        """Return the path of a version's artifact."""
         return self.alone if self.alone is not None else self.folder / VERSIONS / version
 
 
 def version_of(artifact: Path) -> str:
-    """Return the name of a version: the first digits of the hash of its manifest, which holds the hash of every file."""
+    """Return the name of a version: 12 digits of the hash of its manifest, which contains the hash of every file."""
     return sha256(artifact / STATE_FOLDER / MANIFEST_FILE)[:12]
 
 
 def read_pointer(folder: Path) -> Pointer:
-    """Read the pointer of a folder; raises `UserError` where it is none or names a version that is not there."""
+    """Read the pointer of a folder; raises `UserError` if it is invalid or names a version that does not exist."""
     path = folder / POINTER
     remedy = "Publish a version again: polyrec publish ARTIFACT FOLDER."
     try:
@@ -91,21 +91,21 @@ def read_pointer(folder: Path) -> Pointer:
         raise UserError(f"pointer '{path}'", expected="a pointer to versions", found=found, remedy=remedy) from error
     for name in pointer.names:
         if Path(name).name != name or not (folder / VERSIONS / name).is_dir():
-            raise UserError(f"pointer '{path}'", expected="versions that are there", found=repr(name), remedy=remedy)
+            raise UserError(f"pointer '{path}'", expected="existing versions", found=repr(name), remedy=remedy)
     return pointer
 
 
 def publish(artifact: Path, folder: Path, *, split: float | None = None, shadow: bool = False) -> str:
     """Add an artifact to a folder of models and point to it; return the version's name.
 
-    It becomes the current version, or answers a share of the users beside it, or in its shadow. Every file is checked against
-    the artifact's manifest before. The newest three versions stay, and those that the pointer names. Raises `UserError` where
-    the shares would leave nobody to the current version.
+    It becomes the current version; with `split` it answers a share of the users, with `shadow` it becomes a shadow version.
+    Every file is first checked against the artifact's manifest. The newest three versions and those of the pointer are kept.
+    Raises `UserError` if the shares leave no users to the current version.
     """
     read(artifact, Recommender)
     version = version_of(artifact)
     if shadow or split is not None:
-        _pointed(folder, version, split, shadow)  # what cannot be pointed to is not copied
+        _pointed(folder, version, split, shadow)  # raises before anything is copied
     place = folder / VERSIONS / version
     if not place.is_dir():
         with replacing_folder(place) as temporary:
@@ -116,10 +116,10 @@ def publish(artifact: Path, folder: Path, *, split: float | None = None, shadow:
 
 
 def point(folder: Path, pointer: Pointer) -> None:
-    """Write the pointer, in one step, and remove versions that are neither new nor pointed to."""
+    """Write the pointer atomically, and remove versions that are neither new nor pointed to."""
     write_text(folder / POINTER, json.dumps(pointer.model_dump(mode="json"), indent=1) + "\n")
-    whole = (path for path in (folder / VERSIONS).iterdir() if path.is_dir() and not path.name.startswith("."))
-    versions = sorted(whole, key=lambda path: -path.stat().st_mtime)
+    complete = (path for path in (folder / VERSIONS).iterdir() if path.is_dir() and not path.name.startswith("."))
+    versions = sorted(complete, key=lambda path: -path.stat().st_mtime)
     for path in [path for path in versions if path.name not in pointer.names][max(KEPT - len(pointer.names), 0) :]:
         shutil.rmtree(path)
 
@@ -133,7 +133,8 @@ def _pointed(folder: Path, version: str, split: float | None, shadow: bool) -> P
     if shadow or split is not None:
         if before.current == version:
             remedy = "Publish another artifact, or neither a share nor a shadow."
-            raise UserError(f"version {version!r}", expected="one beside the current", found="the current", remedy=remedy)
+            thing, expected = f"version {version!r}", "a version other than the current"
+            raise UserError(thing, expected=expected, found="the current", remedy=remedy)
         shares = {**others, version: split} if split is not None else others
         if sum(shares.values()) >= 1:
             found = f"{sum(shares.values()):g}"

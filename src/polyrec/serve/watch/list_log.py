@@ -1,4 +1,4 @@
-"""Served lists, written to the store behind the requests' backs."""
+"""Served lists, written to the store in the background."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from polyrec.serve.stores.records import ServedList
 _LOGGER = logging.getLogger(__name__)
 
 MOST = 10_000
-"""Lists that wait at most; later ones are counted and lost."""
+"""Largest number of waiting lists; later ones are counted and dropped."""
 
 TOGETHER, EVERY = 200, 0.2
-"""Lists that are written at a time, and seconds until those that wait are written."""
+"""Largest number of lists in one write, and seconds between two writes."""
 
 
 class ListLog:
-    """Writes lists in a thread of its own; requests never wait for it."""
+    """Writes lists in a separate thread; requests never wait for it."""
 
     def __init__(self, store: Durable) -> None:
         self.store = store
@@ -32,7 +32,7 @@ class ListLog:
         self._thread.start()
 
     def put(self, served: ServedList) -> None:
-        """Take a list to be written."""
+        """Queue a list for writing."""
         try:
             self._waiting.put_nowait(served)
         except Full:
@@ -40,16 +40,16 @@ class ListLog:
 
     @property
     def waiting(self) -> int:
-        """How many lists wait."""
+        """Number of waiting lists."""
         return self._waiting.qsize()
 
     @property
     def lost(self) -> int:
-        """How many lists were not logged: more than can wait, here or on the disk while the store is down."""
+        """Number of lists that were not logged, because the queue or the journal of lists was full or a write failed."""
         return self._lost + self.store.dropped
 
     def close(self) -> None:
-        """Write what waits, and end."""
+        """Write the waiting lists and stop the thread."""
         self._ended.set()
         self._thread.join(timeout=10)
 
@@ -60,11 +60,11 @@ class ListLog:
                 if lists:
                     self.store.log_lists(lists)
             except Exception as error:
-                _LOGGER.error("lists that cannot be logged: %s", error, exc_info=not isinstance(error, UserError))
+                _LOGGER.error("lists cannot be logged: %s", error, exc_info=not isinstance(error, UserError))
                 self._lost += len(lists)
 
     def _next(self) -> list[ServedList]:
-        """Return lists that wait, after a while for more of them to come."""
+        """Return the waiting lists, after a pause in which more can arrive."""
         lists: list[ServedList] = []
         self._ended.wait(EVERY)
         while len(lists) < TOGETHER:

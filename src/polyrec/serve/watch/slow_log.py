@@ -1,4 +1,4 @@
-"""Requests that take long, told in the server's log."""
+"""The log of slow requests."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from collections.abc import Callable
 _LOGGER = logging.getLogger(__name__)
 
 EVERY = 1.0
-"""Seconds between two lines: an overloaded server has better to do than to write a line a request."""
+"""Minimum seconds between two lines, so that logging does not slow down an overloaded server."""
 
 
 class SlowLog:
-    """Writes a line about a request that took longer than some seconds, a line a second at most; the others are counted.
+    """Logs requests that take longer than `seconds`: at most one line a second, the others are counted.
 
-    The line tells the method, the first part of the path, the status and the seconds: no key of a user, and nothing of a body.
+    A line states method, first part of the path, status and seconds. It contains no user key and no part of a body.
     """
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.seconds, self.clock = seconds, clock
-        self._next, self._untold = 0.0, 0
+        self._next, self._skipped = 0.0, 0
 
     def take(self, method: str, path: str, status: int, seconds: float) -> None:
-        """Tell of a request if it was slow."""
+        """Log a request if it was slow."""
         if seconds <= self.seconds:
             return
         if self.clock() < self._next:
-            self._untold += 1
+            self._skipped += 1
             return
-        more = f"; {self._untold} more since the last line" if self._untold else ""
+        more = f"; {self._skipped} more since the last line" if self._skipped else ""
         _LOGGER.warning("slow request: %s %s took %.2f s, status %d%s", method, path, seconds, status, more)
-        self._next, self._untold = self.clock() + EVERY, 0
+        self._next, self._skipped = self.clock() + EVERY, 0

@@ -1,4 +1,4 @@
-// The server's API. An error carries the server's own sentence. A key, where one is wanted, lives in sessionStorage alone.
+// The server's API. An error carries the server's message. An API key, if required, is kept in sessionStorage only.
 
 import { byId } from "./dom.js";
 
@@ -8,8 +8,8 @@ const PAUSE = 1000;
 let asking = null;
 
 /**
- * Ask the server and return its answer: JSON as a value, all else as text. A server that is too busy is asked again; nothing
- * happens twice, for events have ids. `quiet` asks nobody for a key.
+ * Send a request and return the answer: JSON as a value, anything else as text. If the server is busy, the request is repeated,
+ * which is safe because events have ids. `quiet` suppresses the dialog for a key.
  */
 export async function ask(method, path, body, { signal, quiet = false } = {}) {
   for (let tries = 1; ; tries += 1) {
@@ -45,11 +45,11 @@ async function refusal(response) {
   try {
     return (await response.json()).error;
   } catch {
-    return `The server answered ${response.status} and did not say why.`;
+    return `The server answered ${response.status} without a reason.`;
   }
 }
 
-/** Open the dialog that asks for a key, once however many requests want one; the promise says whether one was given. */
+/** Open the dialog for a key, once for all concurrent requests; the promise resolves to whether a key was given. */
 function askForKey(sentence) {
   asking ??= new Promise((resolve) => {
     const dialog = byId("key");
@@ -58,11 +58,11 @@ function askForKey(sentence) {
     byId("key-cancel").onclick = () => dialog.close("");
     dialog.returnValue = "";
     dialog.onclose = () => {
-      const given = dialog.returnValue === "use";
-      if (given) sessionStorage.setItem(KEY, input.value.trim());
+      const isGiven = dialog.returnValue === "use";
+      if (isGiven) sessionStorage.setItem(KEY, input.value.trim());
       input.value = "";
       asking = null;
-      resolve(given);
+      resolve(isGiven);
     };
     dialog.showModal();
   });

@@ -1,4 +1,4 @@
-// The model card: the little of Markdown that it is written in (headings, paragraphs, tables, code) as nodes.
+// The model card: its subset of Markdown (headings, paragraphs, tables, code) as nodes.
 
 import { make } from "./dom.js";
 
@@ -14,13 +14,13 @@ export function render(text) {
 
 function table(lines) {
   const [head, ...rows] = lines.filter((line) => !/^[|\s:-]+$/.test(line)).map(cells);
-  const row = (own, tag, more) => make("tr", {}, ...own.map((text) => make(tag, more, ...inline(text))));
-  const body = rows.map((own) => row(own, "td", {}));
-  const whole = make("table", {}, make("thead", {}, row(head, "th", { scope: "col" })), make("tbody", {}, ...body));
-  return make("div", { class: "wide", tabindex: "0", role: "group", "aria-label": "Table" }, whole);
+  const row = (texts, tag, more) => make("tr", {}, ...texts.map((text) => make(tag, more, ...inline(text))));
+  const body = rows.map((texts) => row(texts, "td", {}));
+  const content = make("table", {}, make("thead", {}, row(head, "th", { scope: "col" })), make("tbody", {}, ...body));
+  return make("div", { class: "wide", tabindex: "0", role: "group", "aria-label": "Table" }, content);
 }
 
-/** Return the cells of a line; `\|` is a bar within one. */
+/** Return the cells of a line; `\|` is a bar within a cell. */
 const cells = (line) => line.slice(1, -1).split(/(?<!\\)\|/).map((text) => text.replaceAll("\\|", "|").trim());
 
 const inline = (text) => text.split("`").map((part, place) => (place % 2 === 1 ? make("code", {}, part) : part));

@@ -1,14 +1,14 @@
-// A text field with suggestions, after the ARIA pattern: arrows choose, Enter takes, Escape closes, any text may be taken.
+// A text field with suggestions, after the ARIA combobox pattern: arrows choose, Enter accepts any text, Escape closes.
 
 import { debounced, make } from "./dom.js";
 
-/** Wire a field and its listbox: `suggest(text)` promises values, `take(value)` is told what was chosen. */
+/** Wire a field and its listbox: `suggest(text)` promises values, and `take(value)` receives the choice. */
 export function combobox(input, list, suggest, take) {
   let active = -1;
-  let asked = 0;
+  let queries = 0;
 
   const close = () => {
-    asked += 1;
+    queries += 1;
     list.hidden = true;
     activate(-1);
     input.setAttribute("aria-expanded", "false");
@@ -16,7 +16,7 @@ export function combobox(input, list, suggest, take) {
 
   const activate = (place) => {
     active = place;
-    [...list.children].forEach((option, own) => option.setAttribute("aria-selected", String(own === place)));
+    [...list.children].forEach((option, index) => option.setAttribute("aria-selected", String(index === place)));
     const option = list.children[place];
     if (option === undefined) input.removeAttribute("aria-activedescendant");
     else {
@@ -26,10 +26,10 @@ export function combobox(input, list, suggest, take) {
   };
 
   const open = async (text) => {
-    asked += 1;
-    const own = asked;
+    queries += 1;
+    const query = queries;
     const values = await suggest(text);
-    if (own !== asked || document.activeElement !== input) return;
+    if (query !== queries || document.activeElement !== input) return;
     const option = (value, place) =>
       make("li", { id: `${list.id}-${place}`, role: "option", onpointerdown: (event) => choose(event, value) }, value);
     list.replaceChildren(...values.map(option));

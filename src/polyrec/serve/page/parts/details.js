@@ -1,4 +1,4 @@
-// What opens beneath an item: why it stands there, and what is like it.
+// The panels beneath an item: the explanation of its predictions, and similar items.
 
 import { beneath, titleOf } from "./columns.js";
 import { bar, make, number, percent, signed } from "./dom.js";
@@ -7,11 +7,11 @@ import { hue } from "./tasks.js";
 const TINY = 1e-9;
 const METHOD =
   "By integrated gradients, before calibration. " +
-  "Each feature's part leads from the prediction where nothing is known to this one.";
+  "The contributions add up from the prediction where nothing is known to this one.";
 
-/** Return a chart for each task of an explanation: what each feature adds, from the prediction where nothing is known. */
+/** Return a chart for each task of an explanation: the contribution of each feature, relative to the baseline prediction. */
 export function explanation(answer, model) {
-  const charts = Object.entries(answer.tasks).map(([name, own]) => chart(name, own, hue(model, taskOf(model, name))));
+  const charts = Object.entries(answer.tasks).map(([name, task]) => chart(name, task, hue(model, taskOf(model, name))));
   return [make("div", { class: "charts" }, ...charts), make("p", { class: "muted" }, METHOD)];
 }
 
@@ -34,11 +34,11 @@ function chart(name, { prediction, baseline, contributions, gap }, kind) {
   const known = `${number(baseline)} where nothing is known, ${signed(prediction - baseline)} by what is.`;
   const rest = silent === 0 ? "" : ` ${silent} more add nothing.`;
   const table = make("table", {}, caption, make("thead", { class: "unseen" }, head), make("tbody", {}, ...parts.map(row)));
-  const missed = `The parts miss ${percent(gap)} of that.`;
+  const missed = `The contributions miss ${percent(gap)} of that.`;
   return make("figure", {}, table, make("figcaption", { class: "muted" }, `${known} ${missed}${rest}`));
 }
 
-/** Return the items like one, the likest first. */
+/** Return the items similar to one, the most similar first. */
 export function likeness(answer, columns) {
   const row = (item) =>
     make(

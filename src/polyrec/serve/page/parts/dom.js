@@ -1,8 +1,8 @@
-// Nodes and numbers. Text reaches the page through text nodes alone, so nothing that a server says is ever read as HTML.
+// Nodes and numbers. Text is inserted through text nodes only, so no text of a server is ever parsed as HTML.
 
 export const byId = (id) => document.getElementById(id);
 
-/** Make an element: attributes by name, listeners as `onclick: function`, children as nodes or texts; null is left out. */
+/** Make an element: attributes by name, listeners as `onclick: function`, children as nodes or texts; null is skipped. */
 export function make(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -14,10 +14,10 @@ export function make(tag, attributes = {}, ...children) {
   return node;
 }
 
-/** Text for those who do not see the page. */
+/** Make a text for screen readers only. */
 export const unseen = (text) => make("span", { class: "unseen" }, text);
 
-/** A bar that fills a share of its track, from `from` to `to` in [0, 1]; what it says stands beside it as a number. */
+/** Make a bar that fills its track from `from` to `to` in [0, 1]; hidden from screen readers, as a number stands next to it. */
 export function bar(from, to, kind = "") {
   const fill = make("span", { class: `fill ${kind}` });
   const track = make("span", { class: "track", "aria-hidden": "true" }, fill);
@@ -31,7 +31,7 @@ export function setBar(track, from, to) {
   fill.style.width = `${100 * Math.abs(to - from)}%`;
 }
 
-/** A number of three digits or so. */
+/** Return a number with about three digits. */
 export function number(value) {
   const size = Math.abs(value);
   let text;
@@ -44,7 +44,7 @@ export function number(value) {
   return text.replaceAll("-", "−");
 }
 
-/** A number with its sign; with `digits`, so many after the point. */
+/** Return a number with its sign, with `digits` decimals if given. */
 export function signed(value, digits) {
   const size = Math.abs(value);
   const text = digits === undefined ? number(size) : size.toFixed(digits);
@@ -53,10 +53,10 @@ export function signed(value, digits) {
 
 export const percent = (share) => `${number(100 * share)} %`;
 
-/** A value of a column as text. */
-export function told(value) {
+/** Return a value of a column as text. */
+export function textOf(value) {
   if (value === null || value === undefined) return "";
-  if (Array.isArray(value)) return value.map(told).join(", ");
+  if (Array.isArray(value)) return value.map(textOf).join(", ");
   if (typeof value === "object") return JSON.stringify(value);
   return String(value);
 }
@@ -65,11 +65,11 @@ export const shorten = (text, most) => (text.length > most ? `${text.slice(0, mo
 
 export const plural = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
 
-/** Return a function that runs another once it has not been called for some milliseconds. */
+/** Return a function that calls `run` once no call has followed for some milliseconds. */
 export function debounced(run, milliseconds) {
   let timer;
-  return (...given) => {
+  return (...parameters) => {
     clearTimeout(timer);
-    timer = setTimeout(() => run(...given), milliseconds);
+    timer = setTimeout(() => run(...parameters), milliseconds);
   };
 }

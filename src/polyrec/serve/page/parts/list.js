@@ -1,4 +1,4 @@
-// The list: a row for each item that stays the same node while it moves, so that focus and what is open stay with it.
+// The list: a row per item. A row keeps its node when it moves, and with it the focus and the open panel.
 
 import { toolbar } from "./actions.js";
 import { beneath, titleOf } from "./columns.js";
@@ -7,12 +7,12 @@ import { hue, scaled, tasksOf, value } from "./tasks.js";
 
 const MOVE = { duration: 320, easing: "cubic-bezier(.2, .7, .2, 1)" };
 
-/** Return what shows lists in a node. `act(item, event)` and `open(item, kind)` are told of presses; `open` promises nodes. */
+/** Return functions that show lists in a node. Buttons call `act(item, event)` and `open(item, kind)`, which promises nodes. */
 export function createList(node, model, groups, { act, open }) {
   let rows = new Map();
   let made = 0;
 
-  /** Show items and, given the keys of a list from `before`, what moved. Return how many went up, down and are new. */
+  /** Show items, with movements since a list of keys `before`. Return the numbers of items that moved up, down or are new. */
   function show(items, before) {
     const tops = new Map([...rows].map(([key, row]) => [key, row.node.getBoundingClientRect().top]));
     const focused = [...rows.values()].findIndex((row) => row.node.contains(document.activeElement));
@@ -41,8 +41,8 @@ export function createList(node, model, groups, { act, open }) {
   function createRow(item) {
     const title = titleOf(item, model.columns);
     const panel = make("div", { class: "panel", id: `panel-${(made += 1)}`, hidden: true });
-    const own = toolbar(title, groups, (event) => act(row.item, event), (kind) => toggle(row, kind));
-    const row = { item, panel, opened: null, cells: [], fused: cell("score", "fused"), ...own };
+    const tools = toolbar(title, groups, (event) => act(row.item, event), (kind) => toggle(row, kind));
+    const row = { item, panel, opened: null, cells: [], fused: cell("score", "fused"), ...tools };
     row.place = make("span", { class: "place" });
     row.marker = make("span", { class: "marker" });
     row.chance = make("span", { class: "chance" });
@@ -51,7 +51,7 @@ export function createList(node, model, groups, { act, open }) {
       "div", { class: "what" }, make("h3", {}, title), make("p", { class: "muted" }, beneath(item, model.columns), row.chance),
     );
     const rank = make("div", { class: "rank" }, row.place, row.marker);
-    row.node = make("li", { class: "item" }, rank, what, row.scores, own.node, panel);
+    row.node = make("li", { class: "item" }, rank, what, row.scores, tools.node, panel);
     for (const button of Object.values(row.opens)) {
       button.setAttribute("aria-expanded", "false");
       button.setAttribute("aria-controls", panel.id);
@@ -60,17 +60,17 @@ export function createList(node, model, groups, { act, open }) {
   }
 
   function showScores(row, tasks, lists, scores) {
-    if (row.cells.map((own) => own.name).join() !== tasks.map((task) => task.name).join()) {
+    if (row.cells.map(({ name }) => name).join() !== tasks.map((task) => task.name).join()) {
       row.cells = tasks.map((task) => cell(task.name, hue(model, task.name)));
-      row.scores.replaceChildren(...row.cells.map((own) => own.node), row.fused.node);
+      row.scores.replaceChildren(...row.cells.map((shown) => shown.node), row.fused.node);
     }
     tasks.forEach((task, place) => {
-      const [label, own] = value(task, row.item);
-      fill(row.cells[place], label, own, scaled(own, lists[place]));
+      const [label, prediction] = value(task, row.item);
+      fill(row.cells[place], label, prediction, scaled(prediction, lists[place]));
     });
     fill(row.fused, "score", row.item.score, scaled(row.item.score, scores));
     const { propensity } = row.item;
-    row.chance.textContent = propensity < 0.9995 ? `stands here with probability ${percent(propensity)}` : "";
+    row.chance.textContent = propensity < 0.9995 ? `probability of this position: ${percent(propensity)}` : "";
   }
 
   async function toggle(row, kind) {
@@ -91,16 +91,16 @@ export function createList(node, model, groups, { act, open }) {
     row.panel.removeAttribute("aria-busy");
   }
 
-  /** Read again what is open: the history has changed. */
+  /** Reload the open explanations, after the history has changed. */
   const refill = () => [...rows.values()].filter((row) => row.opened === "why").forEach(read);
 
   function arrange(nodes) {
-    [...node.children].filter((own) => !nodes.includes(own)).forEach((own) => own.remove());
+    [...node.children].filter((child) => !nodes.includes(child)).forEach((child) => child.remove());
     const keep = document.activeElement;
-    nodes.forEach((own, place) => {
-      if (node.children[place] !== own) node.insertBefore(own, node.children[place] ?? null);
+    nodes.forEach((child, place) => {
+      if (node.children[place] !== child) node.insertBefore(child, node.children[place] ?? null);
     });
-    if (nodes.some((own) => own.contains(keep))) keep.focus({ preventScroll: true });
+    if (nodes.some((child) => child.contains(keep))) keep.focus({ preventScroll: true });
   }
 
   function refocus(place, pressed) {
@@ -128,13 +128,13 @@ function cell(name, kind) {
   return { name, label, number: text, track, node: make("div", { class: `cell ${kind}` }, label, make("dd", {}, text, track)) };
 }
 
-function fill(own, label, value, share) {
-  own.label.textContent = label;
-  own.number.textContent = number(value);
-  setBar(own.track, 0, share);
+function fill(target, label, value, share) {
+  target.label.textContent = label;
+  target.number.textContent = number(value);
+  setBar(target.track, 0, share);
 }
 
-/** Return which way an item went since another list and how far, or null. */
+/** Return the direction and distance by which an item moved since another list, or null. */
 function movement(before, key, place) {
   if (before === null) return null;
   const was = before.indexOf(key);

@@ -1,4 +1,4 @@
-// The server's counters, read every few seconds while the page is looked at.
+// The server's metrics, read every few seconds while the page is visible.
 
 import { ask } from "./api.js";
 import { byId, make, number } from "./dom.js";
@@ -6,7 +6,7 @@ import { byId, make, number } from "./dom.js";
 const EVERY = 4000;
 const LIST = "/recommend";
 
-/** Show the metrics now and again; where the key may not read them they stay hidden. */
+/** Show the metrics regularly; they stay hidden if the key may not read them. */
 export async function watchMetrics() {
   if (document.visibilityState === "visible") {
     try {
@@ -19,17 +19,17 @@ export async function watchMetrics() {
   setTimeout(watchMetrics, EVERY);
 }
 
-/** Read Prometheus' text format: `[{name, labels, value}]`. */
+/** Parse Prometheus' text format into `[{name, labels, value}]`. */
 export function parse(text) {
   return text.split("\n").flatMap((line) => {
-    const found = /^(\w+)(?:\{(.*)\})? (\S+)$/.exec(line);
-    if (found === null) return [];
-    const labels = [...(found[2] ?? "").matchAll(/(\w+)="((?:[^"\\]|\\.)*)"/g)].map((own) => [own[1], own[2]]);
-    return [{ name: found[1], labels: Object.fromEntries(labels), value: Number(found[3].replace("+Inf", "Infinity")) }];
+    const match = /^(\w+)(?:\{(.*)\})? (\S+)$/.exec(line);
+    if (match === null) return [];
+    const labels = [...(match[2] ?? "").matchAll(/(\w+)="((?:[^"\\]|\\.)*)"/g)].map((pair) => [pair[1], pair[2]]);
+    return [{ name: match[1], labels: Object.fromEntries(labels), value: Number(match[3].replace("+Inf", "Infinity")) }];
   });
 }
 
-/** Return a quantile in seconds from cumulative buckets `[[bound, count]]`, linear within a bucket as Prometheus does it. */
+/** Return a quantile in seconds from cumulative buckets `[[bound, count]]`, linear within a bucket as in Prometheus. */
 export function quantile(share, buckets) {
   const rank = share * buckets.at(-1)[1];
   const place = buckets.findIndex(([, count]) => count >= rank);
@@ -39,24 +39,24 @@ export function quantile(share, buckets) {
 }
 
 function show(samples) {
-  const of = (name) => samples.filter((own) => own.name === name);
-  const sum = (own) => own.reduce((total, { value }) => total + value, 0);
+  const of = (name) => samples.filter((sample) => sample.name === name);
+  const sum = (selected) => selected.reduce((total, { value }) => total + value, 0);
   const requests = of("polyrec_requests_total");
   const buckets = of("polyrec_request_seconds_bucket")
-    .filter((own) => own.labels.path === LIST)
-    .map((own) => [own.labels.le === "+Inf" ? Infinity : Number(own.labels.le), own.value]);
+    .filter((sample) => sample.labels.path === LIST)
+    .map((sample) => [sample.labels.le === "+Inf" ? Infinity : Number(sample.labels.le), sample.value]);
   const isTimed = buckets.length > 0 && buckets.at(-1)[1] > 0;
   const rounded = (value) => (value < 10 ? number(value) : String(Math.round(value)));
   const time = (share) => (isTimed ? `${rounded(1000 * quantile(share, buckets))} ms` : "–");
   const figures = {
     requests: String(sum(requests)),
-    refused: String(sum(requests.filter((own) => Number(own.labels.status) >= 400))),
+    refused: String(sum(requests.filter((sample) => Number(sample.labels.status) >= 400))),
     "list p50": time(0.5),
     "list p95": time(0.95),
     fallbacks: String(sum(of("polyrec_fallbacks_total"))),
   };
   const node = byId("metrics");
   node.hidden = false;
-  const pair = ([name, own]) => make("div", {}, make("dt", {}, name), make("dd", {}, own));
+  const pair = ([name, text]) => make("div", {}, make("dt", {}, name), make("dd", {}, text));
   node.replaceChildren(...Object.entries(figures).map(pair));
 }

@@ -1,30 +1,30 @@
-// Who the list is for: what is known of them, what they did, and a form for someone new.
+// The user of the list: predictions, history, and a form for a new user.
 
 import { beneath, titleOf } from "./columns.js";
-import { byId, make, number, plural, told } from "./dom.js";
+import { byId, make, number, plural, textOf } from "./dom.js";
 import { classes, hue } from "./tasks.js";
 
-/** Show what the model knows of a user, the newest first. */
+/** Show the history of a user, the newest first. */
 export function showHistory(answer, model) {
   const { history, known, erased } = answer;
-  const met = erased ? "Erased: nothing from before is read." : known ? "Known from training." : "Not met in training.";
-  const done = history.length === 0 ? "Nothing done yet." : `The newest ${plural(history.length, "event")}:`;
-  byId("known").textContent = `${met} ${done}`;
+  const status = erased ? "Erased: earlier events are ignored." : known ? "Known from training." : "Not seen in training.";
+  const done = history.length === 0 ? "No events yet." : `The newest ${plural(history.length, "event")}:`;
+  byId("known").textContent = `${status} ${done}`;
   byId("history").replaceChildren(...history.map((event) => entry(event, model)));
 }
 
 function entry(event, model) {
   const isLive = event.source === "live";
-  const values = Object.keys(model.events).filter((name) => told(event.columns[name]) !== "");
-  const said = values.map((name) => `${name} ${told(event.columns[name])}`);
-  if (isLive && !values.includes(event.type)) said.unshift(event.type);
-  if (isLive) said.push(new Date(1000 * event.time).toLocaleTimeString());
+  const values = Object.keys(model.events).filter((name) => textOf(event.columns[name]) !== "");
+  const details = values.map((name) => `${name} ${textOf(event.columns[name])}`);
+  if (isLive && !values.includes(event.type)) details.unshift(event.type);
+  if (isLive) details.push(new Date(1000 * event.time).toLocaleTimeString());
   const title = make("span", { title: beneath(event, model.columns) }, titleOf(event, model.columns));
   const badge = isLive ? make("b", { class: "badge" }, "live") : null;
-  return make("li", {}, title, " ", make("span", { class: "muted" }, badge, ` ${said.join(" · ")}`));
+  return make("li", {}, title, " ", make("span", { class: "muted" }, badge, ` ${details.join(" · ")}`));
 }
 
-/** Show predictions that are the same for the whole list, for they are of the person alone. */
+/** Show predictions that are equal for all items of the list, as they depend on the user only. */
 export function showPerson(tasks, items, model) {
   const same = tasks.filter((task) => task.kind === "same");
   const line = (task) => {
@@ -35,12 +35,12 @@ export function showPerson(tasks, items, model) {
   byId("person").replaceChildren(...same.map(line));
 }
 
-/** Fill the form of what may be told of someone new; return what reads it. */
+/** Fill the form of a new user's features; return a function that reads it. */
 export function showFeatures(model, changed) {
-  const fields = Object.entries(model.features).map(([name, own]) => ({ name, own, input: field(own, changed) }));
+  const fields = Object.entries(model.features).map(([name, column]) => ({ name, column, input: field(column, changed) }));
   const labels = fields.map(({ name, input }) => make("label", {}, make("span", {}, name), input));
   byId("features").append(...labels);
-  const read = ({ name, own, input }) => [name, parsed(own.kind, input.value)];
+  const read = ({ name, column, input }) => [name, parsed(column.kind, input.value)];
   return () => Object.fromEntries(fields.filter(({ input }) => input.value !== "").map(read));
 }
 
@@ -56,5 +56,5 @@ function field({ kind, values }, changed) {
 
 const parsed = (kind, text) => (kind === "number" ? Number(text) : kind === "boolean" ? text === "true" : text);
 
-/** Return a key that nobody has: digits, so that it can stand where keys are numbers. */
+/** Return an unused key, made of digits so that it is valid if keys are numbers. */
 export const newKey = () => `9${String(crypto.getRandomValues(new Uint32Array(1))[0]).padStart(10, "0")}`;

@@ -1,33 +1,34 @@
-// The fusion's weights: a slider each, for the feel, and a number, for the exact value.
+// The fusion's weights: each has a slider for exploration and a number field for the exact value.
 
 import { byId, make } from "./dom.js";
 import { hue } from "./tasks.js";
 
-const SAID = {
+const FORMULAS = {
   Add: "Score: the sum of predictions, each times its weight.",
   Multiply: "Score: the product of predictions, each to the power of its weight.",
   Rank: "Score: the mean of each task's rank within the list, by weight.",
 };
 
-const PERSONAL = "Each weight is multiplied by a factor of the user's own.";
+const PERSONAL = "Each weight is multiplied by a personal factor of the user.";
 
 const STEPS = 40;
 
-/** Show the weights of a model; `change(isDone)` is called at every move, and with true at the end of one. */
+/** Show the weights of a model; `change(isDone)` is called at each movement, with `isDone` true at its end. */
 export function showWeights(model, change) {
   const { kind, expression } = model.fusion.of ?? model.fusion;
-  const said = expression === undefined ? (SAID[kind] ?? `Score: ${kind}.`) : `Score: ${expression}`;
-  byId("fusion").textContent = model.fusion.of === undefined ? said : `${said} ${PERSONAL}`;
+  const formula = expression === undefined ? (FORMULAS[kind] ?? `Score: ${kind}.`) : `Score: ${expression}`;
+  byId("fusion").textContent = model.fusion.of === undefined ? formula : `${formula} ${PERSONAL}`;
   const usual = Object.entries(model.weights);
   const sliders = usual.map(([name, value]) => weight(model, name, value, () => update(false), () => update(true)));
-  byId("weights").replaceChildren(...sliders.map((own) => own.node));
+  byId("weights").replaceChildren(...sliders.map((slider) => slider.node));
   const reset = byId("reset");
   reset.onclick = () => {
-    sliders.forEach((own) => own.reset());
+    sliders.forEach((slider) => slider.reset());
     update(true);
   };
 
-  const values = () => Object.fromEntries(sliders.filter((own) => own.isMoved()).map((own) => [own.name, own.value()]));
+  const moved = () => sliders.filter((slider) => slider.isMoved());
+  const values = () => Object.fromEntries(moved().map((slider) => [slider.name, slider.value()]));
   const update = (isDone) => {
     reset.disabled = Object.keys(values()).length === 0 && document.activeElement !== reset;
     change(isDone);
@@ -42,10 +43,10 @@ function weight(model, name, usual, moved, done) {
   let value = usual;
   const slider = make("input", { type: "range", min: low, max: high, step, "aria-label": `Weight of ${name}` });
   const exact = make("input", { type: "number", step: "any", "aria-label": `Weight of ${name}, as a number` });
-  const show = (told) => {
-    value = told;
-    slider.value = told;
-    exact.value = Number(told.toPrecision(6));
+  const show = (shown) => {
+    value = shown;
+    slider.value = shown;
+    exact.value = Number(shown.toPrecision(6));
   };
   slider.addEventListener("input", () => {
     value = Number(Number(slider.value).toPrecision(6));
