@@ -14,6 +14,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Column, Table
 from rich.text import Text
 
+from polyrec.core.printing import Printed
 from polyrec.evaluate.front import pareto_front
 from polyrec.evaluate.report import as_json
 from polyrec.fusion.fusion import Fusion
@@ -50,7 +51,7 @@ class Gain:
 
 
 @dataclass(frozen=True)
-class FusionSearch:
+class FusionSearch(Printed):
     """The trials of a search for a fusion's weights; trial 0 is the fusion as it was given."""
 
     fusion: Fusion

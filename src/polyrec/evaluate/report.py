@@ -11,9 +11,9 @@ from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.table import Column, Table
 from rich.text import Text
 
+from polyrec.core.printing import Printed, numbers
 from polyrec.evaluate.exposure import Exposure
 from polyrec.evaluate.fusion_cost import Cost
-from polyrec.evaluate.printed import Printed, numbers
 
 _MOST_VALUES = 20
 """Values of a column that are printed."""

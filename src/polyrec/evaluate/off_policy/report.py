@@ -10,8 +10,8 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Column, Table
 from rich.text import Text
 
+from polyrec.core.printing import Printed, numbers
 from polyrec.evaluate.off_policy.weights import Interaction
-from polyrec.evaluate.printed import Printed, numbers
 from polyrec.evaluate.report import as_json
 
 
