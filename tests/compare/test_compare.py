@@ -17,7 +17,7 @@ from scipy import stats
 from polyrec import Recommender
 from polyrec.compare.boosting import boost
 from polyrec.compare.job import Job
-from polyrec.compare.picture import improvements
+from polyrec.compare.page import improvements
 from polyrec.compare.run import Comparison, compare
 from polyrec.compare.vary import read_options
 from polyrec.compare.worker import run

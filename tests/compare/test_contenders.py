@@ -5,11 +5,10 @@ import polars as pl
 import pytest
 
 from polyrec import STEM, FixedWeights, HoME, MMoE, Recommender, SharedBottom
-from polyrec.compare.contenders import TUNED, factors, make_contenders
+from polyrec.compare.contenders import TUNED, factors, make_contenders, weight_trials
 from polyrec.compare.singles import Counter, single
 from polyrec.compare.tables import split_tables
 from polyrec.compare.vary import make_arms, read_options
-from polyrec.compare.weights import weight_trials
 
 
 @pytest.mark.parametrize(

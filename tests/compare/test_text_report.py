@@ -28,9 +28,8 @@ from polyrec import (
 from polyrec.cli.app import app
 from polyrec.compare import text_fits
 from polyrec.compare.text_arms import ALONE, RANDOM, SHUFFLED, TF_IDF, WHOLE, WITHOUT, text_arms
-from polyrec.compare.text_picture import arms_by_slices
 from polyrec.compare.text_planted import planted
-from polyrec.compare.text_report import text_report
+from polyrec.compare.text_report import arms_by_slices, text_report
 from polyrec.compare.text_rows import ALL, COLD, NEW, TAIL, WARM, TextRows, split_rows
 from polyrec.data.tables import Tables
 from polyrec.networks.adapters import Adapters

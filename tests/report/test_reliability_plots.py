@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 
 from polyrec.evaluate.reliability import reliability
-from polyrec.report.reliability_plots import reliability_panels
+from polyrec.report.training_page import reliability_panels
 
 
 def told(prediction: np.ndarray, target: np.ndarray) -> dict:

@@ -37,8 +37,7 @@ def text_report(
 
     Example: polyrec text-report recommender.yaml --data ratings.parquet --items films.parquet --out report
     """
-    from polyrec.compare.text_picture import arms_by_slices
-    from polyrec.compare.text_report import text_report
+    from polyrec.compare.text_report import arms_by_slices, text_report
     from polyrec.recommender import Recommender
 
     document = text_report(

@@ -6,18 +6,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
+from polyrec.balancing.fixed_weights import FixedWeights
 from polyrec.compare import boosting
 from polyrec.compare.job import Job
 from polyrec.compare.singles import Counter, single
 from polyrec.compare.tables import Split
 from polyrec.compare.vary import Arm
-from polyrec.compare.weights import weight_trials
 from polyrec.recommender import Recommender
 
 Role = Literal["arm", "weights", "boosting", "single"]
 
 TUNED = "tuned fixed weights"
 BOOSTED = "LightGBM"
+
+REACH = 10.0
+"""Weights are drawn from 1 / REACH to REACH, before they are scaled to a mean of one."""
 
 _PROBED = 2
 """Batches an epoch at which the gradients of tasks are compared."""
@@ -72,6 +77,21 @@ def make_contenders(spec: Recommender, arms: Sequence[Arm], split: Split, trials
                 jobs = [Job(_first(spec), split.learn_path, split.test_path, task.name, rate) for rate in rates]
                 own = tuple(Trial(job, rate) for job, rate in zip(jobs, rates, strict=True))
                 found.append(Contender(f"{BOOSTED} · {task.name}", "boosting", own))
+    return found
+
+
+def weight_trials(spec: Recommender, trials: int) -> list[Recommender]:
+    """Return the declaration with as many vectors of task weights: equal ones first, then random ones.
+
+    Random weights are log-uniform, scaled to a mean of one, and the same for every call.
+    """
+    generator = np.random.default_rng(0)
+    names = [task.name for task in spec.tasks]
+    found = [spec.replace(balancing=FixedWeights())]
+    while len(found) < trials:
+        drawn = REACH ** generator.uniform(-1, 1, size=len(names))
+        weights = {name: float(f"{value:.4g}") for name, value in zip(names, drawn / drawn.mean(), strict=True)}
+        found.append(spec.replace(balancing=FixedWeights(weights=weights)))
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from polyrec.compare.job import versions
-from polyrec.compare.text_arms import text_arms
-from polyrec.compare.text_findings import find, verdict_of
+from polyrec.compare.text_arms import WHOLE, text_arms
+from polyrec.compare.text_findings import find, higher_is_better, verdict_of
 from polyrec.compare.text_fits import TextFit, fit_once
 from polyrec.compare.text_planted import planted
 from polyrec.compare.text_rows import split_rows
@@ -24,6 +24,7 @@ from polyrec.data.sources import Source
 from polyrec.data.tables import Tables
 from polyrec.evaluate.report import as_json
 from polyrec.recommender import Recommender
+from polyrec.report.text_plots import ArmsBySlices, TextPanel
 
 DOCUMENT, RUNS = "text-report.json", "runs"
 """Names inside the folder of a report."""
@@ -79,6 +80,22 @@ def text_report(
     document = as_json(document)
     write_text(out / DOCUMENT, json.dumps(document, ensure_ascii=False, allow_nan=False, indent=1) + "\n")
     return document
+
+
+def arms_by_slices(document: Mapping[str, Any]) -> ArmsBySlices:
+    """Return the plot of every arm's headline metric on every slice, a panel a task."""
+    cells = [(arm, cell) for arm, own in document["arms"].items() for cell in own]
+    metrics = {cell["task"]: cell["metric"] for _, cell in cells}
+    panels = []
+    for task, metric in metrics.items():
+        values: dict[str, dict[str, list[float | None]]] = {arm: {} for arm in document["arms"]}
+        for arm, cell in cells:
+            if cell["task"] == task:
+                values[arm][cell["slice"]] = cell["values"]
+        side = "right" if higher_is_better(metric) else "left"
+        panels.append(TextPanel(task, f"{metric} ({side} is better)", values))
+    slices = tuple(dict.fromkeys(cell["slice"] for _, cell in cells))
+    return ArmsBySlices(panels, tuple(document["arms"]), slices, WHOLE)
 
 
 def _items(tables: Tables) -> int | None:
