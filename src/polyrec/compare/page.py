@@ -27,15 +27,15 @@ def write_report(out: Path, comparison: Comparison) -> None:
         *_failures(comparison),
         Section(
             "Single-task models",
-            "One model per task with the declaration's network, whose width is chosen such that outside embedding tables the "
-            f"model is as large as that of all tasks ({comparison.as_given.cost.parameters or 0:,} parameters). Trials and epochs "
-            "are the same.",
+            "One model per task with the declaration's network. Its width is chosen such that outside embedding tables the "
+            f"model is as large as that of all tasks ({comparison.as_given.cost.parameters or 0:,} parameters). Trials and "
+            "epochs are the same.",
             tables=[_singles(comparison)],
         ),
         Section(
             "Chosen settings and cost",
-            f"The trial with the best utility on validation, with the first seed.{_tuned(comparison)} CPU-seconds: one fit, mean "
-            "over seeds. Memory: peak of the process of one fit, libraries included.",
+            f"The trial with the best utility on validation, with the first seed.{_tuned(comparison)} CPU-seconds: one fit, "
+            "mean over seeds. Memory: peak of the process of one fit, libraries included.",
             tables=[_costs(comparison)],
         ),
         *_gradients(comparison),
@@ -154,7 +154,7 @@ def _gradients(comparison: Comparison) -> list[Section]:
             [("cosine between gradients", given.cosine, 0.0), ("ratio of gradient norms", given.norm_ratio, 1.0)]
         )
     text = (
-        "Cosine of the gradients of two tasks (negative: they conflict) and the norm of the first divided by that of the second, "
+        "Cosine of the gradients of two tasks (negative: they conflict) and norm of the first divided by that of the second, "
         "at a few batches of every epoch, before balancing. Plot: the declaration as given, by epoch. Table: mean over epochs "
         "and seeds."
     )
@@ -180,8 +180,8 @@ def _gates(comparison: Comparison) -> list[Section]:
     even = len({len(weights_E) for weights_E in weights.values()}) == 1
     plot = gate_map(np.array(list(weights.values())), list(weights)) if even else ""
     text = (
-        "Mean weight of each expert by task on test rows. The effective number of experts is exp of the entropy of the weights; "
-        "a dead expert has a weight below 1 % for every task. Plot: the declaration as given, first seed. Table: mean over "
+        "Mean weight of each expert by task on test rows. The effective number of experts is exp of the weights' entropy. "
+        "A dead expert has a weight below 1 % for every task. Plot: the declaration as given, first seed. Table: mean over "
         "seeds."
     )
     header = ["contender", "experts", *(f"effective, {task}" for task in tasks), "dead"]
