@@ -1,4 +1,4 @@
-"""One HTML page on how a recommender was learned: curves, gradients of the tasks, and calibration."""
+"""One HTML page on the training of a recommender: curves, gradients of the tasks, and calibration. Shape letters: B bins."""
 
 from __future__ import annotations
 
@@ -16,46 +16,47 @@ if TYPE_CHECKING:
 
 
 def write_training_page(path: Path, fitted: Fitted) -> None:
-    """Write the page, whole or not at all."""
+    """Write the page, atomically."""
     training, tasks = fitted.parts.facts["training"], [task.name for task in fitted.spec.tasks]
     curves, best = training["curves"], training["best_epoch"]
-    told = f"Epoch {best} of {len(curves)} was best on validation, and its weights are kept."
+    text = f"Epoch {best} of {len(curves)} was best on validation; its weights are kept."
     sections = [
-        Section("Learning", told, learning_curves(curves, tasks, best)),
+        Section("Learning", text, learning_curves(curves, tasks, best)),
         Section("The best epoch on validation", tables=[Table(["metric", "value"], _rows(training["validation"]))]),
     ]
     if any("cosine" in name for name in curves[-1]):
-        told = "Mean over the batches of the last epoch that were probed, at the feature boundary."
-        sections.append(Section("Gradients of the tasks", told, tables=[Table(["", "value"], _gradients(curves))]))
+        text = "Mean over the probed batches of the last epoch, at the feature boundary."
+        sections.append(Section("Gradients of the tasks", text, tables=[Table(["", "value"], _gradients(curves))]))
     sections += calibration_sections(fitted)
     lead = f"{type(fitted.spec.network).__name__} of {training['parameters']:,} parameters for {', '.join(tasks)}."
     write_page(path, "How this recommender was learned", lead, sections)
 
 
 def calibration_sections(fitted: Fitted) -> list[Section]:
-    """Return a section for each calibrated task: its reliability on validation rows, before and after."""
+    """Return a section for each calibrated task with its reliability on validation rows, before and after calibration."""
     sections = []
-    for name, told in fitted.parts.facts["calibration"].items():
-        text = f"{told['kind']} on {told['rows']:,} validation rows; `after` each half of them was calibrated by the other."
-        sections.append(Section(f"Calibration of {name}", text, reliability_panels(name, told)))
+    for name, calibration in fitted.parts.facts["calibration"].items():
+        rows = f"{calibration['kind']} on {calibration['rows']:,} validation rows"
+        text = f"{rows}; in `after`, each half of them is calibrated by a calibrator fitted to the other half."
+        sections.append(Section(f"Calibration of {name}", text, reliability_panels(name, calibration)))
     return sections
 
 
-def reliability_panels(task: str, told: Mapping[str, Any]) -> str:
-    """Draw a task's reliability before and after calibration, from what `calibrate` tells of it.
+def reliability_panels(task: str, calibration: Mapping[str, Any]) -> str:
+    """Draw the reliability of a task before and after calibration, from the facts that `calibrate` returns.
 
-    A point is a bin of equal mass at its mean prediction, the bar the 95 % interval of its share, and the dotted line is
-    where a calibrated model's points lie. Both panels have the same axes; where an event is rare they end at what was seen,
-    not at 1.
+    Each point is a bin of equal mass at its mean prediction, with the 95 % interval of the observed share as a bar; points of a
+    calibrated model lie on the dotted line. Both panels have the same axes, which end at the largest observed value instead of
+    1 if the event is rare.
     """
-    curves = {when: Reliability.from_dict(told["reliability"][when]) for when in ("before", "after")}
+    curves = {when: Reliability.from_dict(calibration["reliability"][when]) for when in ("before", "after")}
     top = min(1.0, 1.05 * max(float(max(c.prediction_B.max(), c.high_B.max())) for c in curves.values()))
     with figure(6.4, 3.3, 2) as (axes, svg):
         for axis, (when, curve), colour in zip(axes, curves.items(), COLOURS[1::-1], strict=True):
             _draw(axis, curve, top, colour)
-            axis.set_title(f"{task}, {when}: error {told['ece'][when]:.4f}", fontsize=9)
+            axis.set_title(f"{task}, {when}: error {calibration['ece'][when]:.4f}", fontsize=9)
             axis.set_xlabel("mean prediction")
-        axes[0].set_ylabel("share that came true")
+        axes[0].set_ylabel("observed share")
     return svg.getvalue()
 
 
