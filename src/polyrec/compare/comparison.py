@@ -143,8 +143,8 @@ class Comparison(Printed):
         return (
             f"Of {counts.total()} pairs of a way to learn together and a task, learning together helps in {counts['helps']}, "
             f"hurts in {counts['hurts']} and is unclear in {counts['unclear']}. Points are the mean difference from the "
-            "single-task model, with 95 % intervals over seeds and test users; colours are verdicts after Holm's correction for "
-            "all tests of the page."
+            "single-task model, with 95 % intervals over seeds and test users; colours are verdicts after Holm's correction "
+            "for all tests of the page."
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -29,8 +29,8 @@ _NEVER = 2**31
 def text_arms(spec: Recommender) -> dict[str, Recommender]:
     """Return the declarations to compare, by name; impossible variants are omitted.
 
-    `without text` has neither texts nor joints with texts. In `text alone`, every id on the side of a text is read as unseen. In
-    the remaining arms, TF-IDF, shuffled or random vectors replace the encoder of each text.
+    `without text` has neither texts nor joints with texts. In `text alone`, every id on the side of a text is read as unseen.
+    In the remaining arms, TF-IDF, shuffled or random vectors replace the encoder of each text.
     """
     if not any(isinstance(feature, Text) for feature in spec.all_features):
         remedy = "Declare a Text feature, such as Text(name='title')."

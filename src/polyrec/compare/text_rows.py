@@ -51,8 +51,8 @@ def split_rows(
 ) -> TextRows:
     """Hold out test rows by the split of the declaration, and all rows of some items and of some users.
 
-    Held-out items are cold: no fit sees their rows, but all fits have their texts. Held-out users are new. Test rows of all other
-    items are in the tail if the item has at most `tail` rows to learn from, and warm otherwise.
+    Held-out items are cold: no fit sees their rows, but all fits have their texts. Held-out users are new. Test rows of all
+    other items are in the tail if the item has at most `tail` rows to learn from, and warm otherwise.
     """
     user, item = spec.key(spec.user), spec.key(spec.item)
     joined = join(data, user, item)

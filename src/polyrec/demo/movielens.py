@@ -31,9 +31,9 @@ def recommender(seed: int = 0) -> Recommender:
 
     `like` and `stars` depend on user and film. `interest`, the genres that a user will like next, is observed for liked films
     and predicted from the user features only. Its loss is a mean over 19 genres, most of them easy, and therefore needs a large
-    weight. `met` distinguishes films that the user will interact with from random films; its loss is large because each positive
-    competes with many negatives. `new_items` raises the score of films without interactions, which `met` would otherwise never
-    retrieve. Weights, decay, dropout, the text width and `new_items` were chosen on other random splits of these ratings.
+    weight. `met` distinguishes films that the user will interact with from random films; its loss is large since each positive
+    is one among a thousand candidates. `new_items` raises the scores of films without interactions, which `met` would otherwise
+    never retrieve. Weights, decay, dropout, text width and `new_items` were chosen on other random splits of these ratings.
     """
     return Recommender(
         user=(

@@ -97,8 +97,8 @@ def _print(console: Console, outcome: Outcome) -> None:
         table.add_row(*comparison_cells(row))
     console.print(table)
     console.print(
-        "No model: the mean label of the film or of all rows. Intervals: 200 bootstrap resamples of users, one seed; they do not "
-        "include the variance between training seeds (see benchmarks).",
+        "No model: the mean label of the film or of all rows. Intervals: 200 bootstrap resamples of users, one seed; they do "
+        "not include the variance between training seeds (see benchmarks).",
         style="dim",
     )
     console.print(_text_table(outcome.text))

@@ -19,8 +19,8 @@ COLD_SHARE = 0.1
 
 NOTE = (
     "Two more fits on a separate split, with and without the text: a tenth of the films are held out from both, and only their "
-    "years, genres and texts are known. Intervals are over the test users; one seed. `polyrec text-report` has several seeds and "
-    "more arms, including wrong texts and TF-IDF."
+    "years, genres and texts are known. Intervals are over the test users; one seed. `polyrec text-report` has several seeds "
+    "and more arms, including wrong texts and TF-IDF."
 )
 """How the figures were made."""
 
@@ -46,8 +46,8 @@ class TextGain:
 
     @property
     def verdict(self) -> str:
-        """Whether the text helps: `better`, `worse`, or `unclear` if the interval includes zero."""
-        if self.low <= 0 <= self.high:
+        """Whether the text helps: `better`, `worse`, or `unclear` unless the interval excludes zero."""
+        if not (self.low > 0 or self.high < 0):
             return "unclear"
         return "better" if (self.low > 0) == higher_is_better(self.metric) else "worse"
 

@@ -83,7 +83,7 @@ def figure(width: float, height: float, panels: int) -> Iterator[tuple[Sequence[
 
 @contextmanager
 def styled(width: float, height: float) -> Iterator[Figure]:
-    """Yield an empty figure of a size in inches; draw and save it within the context, after which global settings are restored."""
+    """Yield an empty figure of a size in inches, to be drawn and saved within the context; global settings are restored."""
     try:
         from matplotlib import rc_context
         from matplotlib.figure import Figure
