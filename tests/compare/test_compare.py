@@ -100,7 +100,7 @@ def test_a_mistake_ends_with_one_line(outcome: Outcome):
     assert "Traceback" not in done.stderr
 
 
-def test_a_failing_arm_is_told_and_the_others_stand(outcome: Outcome):
+def test_a_failing_arm_is_reported_and_the_others_stand(outcome: Outcome):
     _, _, result = outcome
     given, shared, failing = contenders(result.to_dict(), "arm")
     assert (given["name"], shared["name"]) == ("MMoE · learning_rate=0.01", "SharedBottom")
@@ -172,7 +172,7 @@ def test_headlines_alone_have_verdicts(outcome: Outcome):
                 )
 
 
-def test_costs_and_gates_are_told(outcome: Outcome):
+def test_costs_and_gates_are_reported(outcome: Outcome):
     _, _, result = outcome
     given, shared, _ = contenders(result.to_dict(), "arm")
     assert given["gates"]["effective_experts"].keys() == {"like", "interest"}
@@ -210,7 +210,7 @@ def test_a_job_ends_with_its_input(outcome: Outcome, spec: Recommender, tmp_path
     assert not (tmp_path / "run").exists()
 
 
-def test_classes_that_a_fit_never_met_are_predicted_with_zero(tmp_path: Path, spec: Recommender, world: pl.DataFrame):
+def test_classes_without_training_rows_are_predicted_with_zero(tmp_path: Path, spec: Recommender, world: pl.DataFrame):
     """A genre of one row: whichever seed holds that row out must still predict as many columns as the others."""
     rare = world[:300].with_columns(
         genres=pl.when(pl.int_range(pl.len()) == 7).then(pl.lit(["western"])).otherwise(pl.col("genres")),

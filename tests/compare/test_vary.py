@@ -66,7 +66,7 @@ def test_an_element_of_a_list_goes_by_its_name():
     assert changed.spec.balancing == FixedWeights()
 
 
-def test_a_field_that_another_choice_takes_away_is_told_as_none():
+def test_a_field_that_another_choice_removes_is_named_none():
     assert names("balancing.weights.stars=2") == ["stars=none", "stars=2"]
 
 
@@ -85,7 +85,7 @@ def test_a_field_that_another_choice_takes_away_is_told_as_none():
         ("tasks.stars.label=1 + rating", "expected the same tasks and labels"),
     ],
 )
-def test_a_mistake_is_told_with_the_nearest_name(option: str, message: str):
+def test_a_mistake_is_reported_with_the_nearest_name(option: str, message: str):
     with pytest.raises(UserError) as caught:
         arms(option)
     assert message in str(caught.value)

@@ -46,7 +46,7 @@ class Comparison:
 
 
 BASELINE, SINGLE, MULTI = "no model", "single", "multi"
-"""The three ways to predict: the mean label of the item or of all rows; one model per task; one model for all tasks."""
+"""The ways to predict: mean label of the item (its popularity) or of all rows; a model per task; a model for all tasks."""
 
 
 def judged_by_rows(tasks: Sequence[Task]) -> list[Task]:
