@@ -1,12 +1,12 @@
-"""Networks and balancing methods against each other and against one model a task, on Adult or MovieLens-100k.
+"""Networks and balancing methods compared with each other and with single-task models, on Adult or MovieLens-100k.
 
     python benchmarks/compare.py adult --jobs 2
     python benchmarks/compare.py movielens --jobs 2
 
-Each network of the list stands in for the declaration's own, and then each balancing method, one at a time; with them the tuned
-fixed weights, one model a task and LightGBM, every one with the same number of fits. Networks are about as large as the
-declaration's own. Writes docs/results/compare-NAME.json and compare-NAME.png; all fits stay in artifact/compare-NAME, where
-an interrupted run goes on.
+Each network of a list replaces the network of the declaration, then each balancing method replaces its balancing, one change at
+a time. The tuned fixed weights, single-task models and LightGBM are added; every contender has the same number of fits. All
+networks are about as large as that of the declaration. Writes docs/results/compare-NAME.json and compare-NAME.png; the fits are
+stored in artifact/compare-NAME, where an interrupted run continues.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ BALANCERS = ["Uncertainty", "DWA", "GLS", "FAMO", "PCGrad", "CAGrad", "UPGrad"]
 
 
 def networks(width: int, dropout: float, personal: list[str]) -> list[dict[str, Any]]:
-    """Return the networks to compare with an MMoE of eight experts of one layer of a width."""
+    """Return the networks to compare with an MMoE of eight experts, each one layer of `width` units."""
     common = {"dropout": dropout, "hidden": [width]}
     return [
         {"kind": "SharedBottom", **common, "hidden": [5 * width]},
@@ -44,7 +44,7 @@ def networks(width: int, dropout: float, personal: list[str]) -> list[dict[str, 
 
 
 def movielens() -> Recommender:
-    """Return a declaration for MovieLens-100k that fits in seconds: ids and side columns, no text and no histories."""
+    """Return a declaration for MovieLens-100k that fits in seconds: ids and side columns, without text and histories."""
     return Recommender(
         user=(
             Categorical(name="user_id", width=32),
@@ -75,11 +75,11 @@ def declaration(name: str) -> tuple[Recommender, list[dict[str, Any]]]:
 
 
 def reduced(value: Any) -> Any:
-    """Return the figures with five significant digits."""
+    """Round all numbers of a JSON value to five significant digits."""
     if isinstance(value, dict):
-        return {key: reduced(own) for key, own in value.items()}
+        return {key: reduced(part) for key, part in value.items()}
     if isinstance(value, list):
-        return [reduced(own) for own in value]
+        return [reduced(part) for part in value]
     return float(f"{value:.5g}") if isinstance(value, float) else value
 
 
@@ -89,25 +89,25 @@ def main() -> None:
     parser.add_argument("name", choices=["adult", "movielens"])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--trials", type=int, default=3)
-    parser.add_argument("--jobs", type=int, default=2, help="fits at a time")
-    told = parser.parse_args()
-    dataset = polyrec.datasets.get("adult" if told.name == "adult" else "movielens-100k")
+    parser.add_argument("--jobs", type=int, default=2, help="number of parallel fits")
+    options = parser.parse_args()
+    dataset = polyrec.datasets.get("adult" if options.name == "adult" else "movielens-100k")
     print(dataset.terms)
-    spec, others = declaration(told.name)
-    out = HERE.parent / "artifact" / f"compare-{told.name}"
+    spec, others = declaration(options.name)
+    out = HERE.parent / "artifact" / f"compare-{options.name}"
     result = compare(
         spec,
         dataset.load().table(),
         out,
         varied={"network": others, "balancing": BALANCERS},
         one_at_a_time=True,
-        seeds=told.seeds,
-        trials=told.trials,
-        jobs=told.jobs,
+        seeds=options.seeds,
+        trials=options.trials,
+        jobs=options.jobs,
         boosting=True,
     )
-    path = RESULTS / f"compare-{told.name}.json"
-    write_text(path, json.dumps(reduced(result.document), ensure_ascii=False, indent=1) + "\n")
+    path = RESULTS / f"compare-{options.name}.json"
+    write_text(path, json.dumps(reduced(result.to_dict()), ensure_ascii=False, indent=1) + "\n")
     shutil.copyfile(out / "report.png", path.with_suffix(".png"))
     print(f"Wrote {path}, {path.with_suffix('.png')}; the page is {out / 'report.html'}")
 

@@ -1,4 +1,4 @@
-"""A whole comparison on the small world: killed in the middle, finished, and read back."""
+"""A complete comparison on the small world: killed in the middle, finished, and read back."""
 
 import json
 import os
@@ -15,11 +15,12 @@ import pytest
 from scipy import stats
 
 from polyrec import Recommender
+from polyrec.compare.comparison import Comparison
 from polyrec.compare.fits.boosting import boost
 from polyrec.compare.fits.job import Job
 from polyrec.compare.fits.worker import run
-from polyrec.compare.picture import improvements
-from polyrec.compare.run import Comparison, compare
+from polyrec.compare.page import improvements
+from polyrec.compare.run import compare
 from polyrec.compare.vary import read_options
 from polyrec.evaluate.bootstrap import multiplicities
 from polyrec.evaluate.metrics.metrics import METRICS
@@ -69,7 +70,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory, spec: Recommender, world: 
 
 
 def contenders(document: dict, role: str) -> list[dict]:
-    return [own for own in document["contenders"] if own["role"] == role]
+    return [entry for entry in document["contenders"] if entry["role"] == role]
 
 
 def test_what_was_done_before_a_kill_is_not_done_again(outcome: Outcome):
@@ -80,7 +81,7 @@ def test_what_was_done_before_a_kill_is_not_done_again(outcome: Outcome):
     # Contenders: two single-task models, two arms and the tuned weights, each with 2 trials and 1 more seed. The first trial of
     # the tuned weights, equal ones, is that of the declaration, whose other seed is shared too if it is the one chosen. The arm
     # that fails leaves no fit behind.
-    shared = 1 + (contenders(result.document, "weights")[0]["chosen"] == 0 == contenders(result.document, "arm")[0]["chosen"])
+    shared = 1 + (contenders(result.to_dict(), "weights")[0]["chosen"] == 0 == contenders(result.to_dict(), "arm")[0]["chosen"])
     assert len(finished(out)) == 5 * 3 - shared
 
 
@@ -88,7 +89,7 @@ def test_the_command_does_nothing_twice_and_prints_the_same(outcome: Outcome):
     out, _, result = outcome
     times = {path: path.stat().st_mtime_ns for path in out.glob("runs/*/*")}
     done = subprocess.run(command(out.parent, "--json"), capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout) == result.document
+    assert json.loads(done.stdout) == result.to_dict()
     assert {path: path.stat().st_mtime_ns for path in out.glob("runs/*/*")} == times
 
 
@@ -99,11 +100,11 @@ def test_a_mistake_ends_with_one_line(outcome: Outcome):
     assert "Traceback" not in done.stderr
 
 
-def test_a_failing_arm_is_told_and_the_others_stand(outcome: Outcome):
+def test_a_failing_arm_is_reported_and_the_others_stand(outcome: Outcome):
     _, _, result = outcome
-    own, shared, failing = contenders(result.document, "arm")
-    assert (own["name"], shared["name"]) == ("MMoE · learning_rate=0.01", "SharedBottom")
-    assert own["own"] and own["error"] is None and shared["error"] is None
+    given, shared, failing = contenders(result.to_dict(), "arm")
+    assert (given["name"], shared["name"]) == ("MMoE · learning_rate=0.01", "SharedBottom")
+    assert given["own"] and given["error"] is None and shared["error"] is None
     assert failing["name"] == "learning_rate=1e+30"
     assert "the utility on validation" in failing["error"]
     assert failing["figures"] == {}
@@ -111,18 +112,18 @@ def test_a_failing_arm_is_told_and_the_others_stand(outcome: Outcome):
 
 def test_the_chosen_trial_is_the_best_on_validation(outcome: Outcome):
     _, _, result = outcome
-    for own in result.document["contenders"]:
-        if own["error"] is None:
-            utilities = [trial["utility"] for trial in own["trials"]]
-            assert utilities[own["chosen"]] == max(utilities)
-            assert own["seeds"][0]["run"] == own["trials"][own["chosen"]]["run"]
-            assert [seed["seed"] for seed in own["seeds"]] == [0, 1]
+    for contender in result.contenders:
+        if contender.error is None:
+            assert contender.chosen_trial is not None
+            assert contender.chosen_trial.utility == max(trial.utility for trial in contender.trials)
+            assert contender.seeds[0].run == contender.chosen_trial.run
+            assert [seed.seed for seed in contender.seeds] == [0, 1]
 
 
 def test_figures_are_those_of_the_saved_predictions(outcome: Outcome):
     """Labels by hand from the test table, metrics, difference and interval anew."""
     out, _, result = outcome
-    document = result.document
+    document = result.to_dict()
     assert json.loads((out / "report.json").read_text(encoding="utf-8")) == document
     test = pl.read_parquet(out / "data" / f"{document['data']['test_sha256']}.parquet")
     like = (test["rating"] >= 4).to_numpy()
@@ -133,14 +134,14 @@ def test_figures_are_those_of_the_saved_predictions(outcome: Outcome):
         ("interest", like, genres[like], "micro_auc"),
     ):
 
-        def observed(own: dict, task=task, mask=mask, target=target) -> list[Observed]:
-            arrays = [np.load(out / "runs" / seed["run"] / "predictions.npz")[f"task.{task}"] for seed in own["seeds"]]
+        def observed(contender: dict, task=task, mask=mask, target=target) -> list[Observed]:
+            arrays = [np.load(out / "runs" / seed["run"] / "predictions.npz")[f"task.{task}"] for seed in contender["seeds"]]
             return [Observed(array[mask], target.astype(float), users[mask]) for array in arrays]
 
-        single = next(own for own in contenders(document, "single") if own["tasks"] == [task])
+        single = next(entry for entry in contenders(document, "single") if entry["tasks"] == [task])
         arm = contenders(document, "arm")[1]
         baseline, judged = observed(single), observed(arm)
-        values = [np.array([METRICS[metric](one) for one in own]) for own in (baseline, judged)]
+        values = [np.array([METRICS[metric](seed) for seed in seeds]) for seeds in (baseline, judged)]
         figure = arm["figures"][task][metric]
         assert figure["values"] == pytest.approx(values[1])
         assert single["figures"][task][metric]["mean"] == pytest.approx(values[0].mean())
@@ -161,45 +162,47 @@ def test_figures_are_those_of_the_saved_predictions(outcome: Outcome):
 
 def test_headlines_alone_have_verdicts(outcome: Outcome):
     _, _, result = outcome
-    for own in result.document["contenders"]:
-        for task, metrics in own["figures"].items():
+    for contender in result.contenders:
+        for task, metrics in contender.figures.items():
             for metric, figure in metrics.items():
-                is_headline = metric == result.document["tasks"][task]["headline"] and own["role"] != "single"
-                assert (figure.get("verdict") is not None) == is_headline
-                assert figure.get("adjusted_p") is None or figure["adjusted_p"] >= figure["p"]
+                is_headline = metric == result.tasks[task].headline and contender.role != "single"
+                assert (figure.verdict is not None) == is_headline
+                assert np.isnan(figure.adjusted_p) or (
+                    figure.difference is not None and figure.adjusted_p >= figure.difference.p
+                )
 
 
-def test_costs_and_gates_are_told(outcome: Outcome):
+def test_costs_and_gates_are_reported(outcome: Outcome):
     _, _, result = outcome
-    own, shared, _ = contenders(result.document, "arm")
-    assert own["gates"]["effective_experts"].keys() == {"like", "interest"}
+    given, shared, _ = contenders(result.to_dict(), "arm")
+    assert given["gates"]["effective_experts"].keys() == {"like", "interest"}
     assert shared["gates"] is None
-    for arm in (own, shared):
+    for arm in (given, shared):
         assert arm["cost"]["cpu_seconds"] > 0
         assert arm["cost"]["peak_bytes"] > 2**20
         assert arm["cost"]["parameters"] > 0
-    for single in contenders(result.document, "single"):
-        assert single["cost"]["parameters"] == pytest.approx(own["cost"]["parameters"], rel=0.05)
+    for single in contenders(result.to_dict(), "single"):
+        assert single["cost"]["parameters"] == pytest.approx(given["cost"]["parameters"], rel=0.05)
 
 
 def test_page_and_picture_are_written_and_name_the_contenders(outcome: Outcome):
     out, _, result = outcome
     page = (out / "report.html").read_text(encoding="utf-8")
-    for own in result.document["contenders"]:
-        assert own["name"] in page
+    for contender in result.contenders:
+        assert contender.name in page
     assert "Welch-Satterthwaite" in page
     assert "<script" not in page
     assert (out / "report.png").read_bytes().startswith(b"\x89PNG")
-    svg = improvements(result.document).svg()
+    svg = improvements(result).svg()
     texts = {(element.text or "").strip() for element in ElementTree.fromstring(svg).iter()}
     assert {"SharedBottom", "tuned fixed weights", "helps"} <= texts
 
 
 def test_a_job_ends_with_its_input(outcome: Outcome, spec: Recommender, tmp_path: Path):
     out, _, result = outcome
-    learn, test = (out / "data" / f"{result.document['data'][name]}.parquet" for name in ("learning_sha256", "test_sha256"))
+    learn, test = (out / "data" / f"{getattr(result.data, name)}.parquet" for name in ("learning_sha256", "test_sha256"))
     job = Job(spec.replace(training=spec.training.replace(epochs=5000, patience=None)), learn, test)
-    process = subprocess.Popen([sys.executable, "-m", "polyrec.compare.fits.worker"], stdin=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, "-m", "polyrec.compare.worker"], stdin=subprocess.PIPE, text=True)
     assert process.stdin is not None
     process.stdin.write(json.dumps({"job": job.document(), "folder": str(tmp_path / "run")}) + "\n")
     process.stdin.close()
@@ -207,7 +210,7 @@ def test_a_job_ends_with_its_input(outcome: Outcome, spec: Recommender, tmp_path
     assert not (tmp_path / "run").exists()
 
 
-def test_classes_that_a_fit_never_met_are_predicted_with_zero(tmp_path: Path, spec: Recommender, world: pl.DataFrame):
+def test_classes_without_training_rows_are_predicted_with_zero(tmp_path: Path, spec: Recommender, world: pl.DataFrame):
     """A genre of one row: whichever seed holds that row out must still predict as many columns as the others."""
     rare = world[:300].with_columns(
         genres=pl.when(pl.int_range(pl.len()) == 7).then(pl.lit(["western"])).otherwise(pl.col("genres")),
@@ -237,8 +240,8 @@ class TestBoosting:
         result, predictions = boost(small, task, 0.1, *split)
         target = (split[1]["rating"] >= 4 if task.name == "like" else split[1]["rating"]).to_numpy().astype(float)
         assert METRICS[metric](Observed(predictions[task.name], target)) > least
-        assert 0 < result["best_epoch"] <= result["epochs"]
-        assert 0 < result["utility"] < 1
+        assert 0 < result.best_epoch <= result.epochs
+        assert 0 < result.utility < 1
 
     def test_without_lightgbm_the_extra_is_named(self):
         code = (
@@ -247,5 +250,5 @@ class TestBoosting:
             "try: require_lightgbm()\n"
             "except ImportError as error: print(error)"
         )
-        told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-        assert "pip install 'polyrec[compare]'" in told
+        output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        assert "pip install 'polyrec[compare]'" in output

@@ -5,11 +5,10 @@ import polars as pl
 import pytest
 
 from polyrec import STEM, FixedWeights, HoME, MMoE, Recommender, SharedBottom
-from polyrec.compare.contenders import TUNED, factors, make_contenders
+from polyrec.compare.contenders import TUNED, factors, make_contenders, weight_trials
 from polyrec.compare.fits.tables import split_tables
 from polyrec.compare.singles import Counter, single
 from polyrec.compare.vary import make_arms, read_options
-from polyrec.compare.weights import weight_trials
 
 
 @pytest.mark.parametrize(
@@ -27,7 +26,7 @@ def test_a_single_task_model_has_as_many_parameters_as_that_of_all_tasks(small: 
     count = Counter(spec, world)
     for task in spec.tasks:
         alone = single(spec, task, count)
-        assert [own.name for own in alone.tasks] == [task.name]
+        assert [kept.name for kept in alone.tasks] == [task.name]
         assert alone.network.hidden > network.hidden
         assert type(alone.network) is type(network)
         assert count(alone) == pytest.approx(count(spec), rel=0.05)
@@ -43,8 +42,8 @@ def test_a_single_task_keeps_its_part_of_the_utility(small: Recommender, world: 
     training = small.training.replace(utility={"like.auc": 1.0, "stars.rmse": -0.5})
     spec = small.replace(training=training)
     count = Counter(spec, world)
-    found = [single(spec, task, count).training.utility for task in spec.tasks]
-    assert found == [{"like.auc": 1.0}, {"stars.rmse": -0.5}, {}]
+    utilities = [single(spec, task, count).training.utility for task in spec.tasks]
+    assert utilities == [{"like.auc": 1.0}, {"stars.rmse": -0.5}, {}]
 
 
 def test_weights_start_equal_and_have_a_mean_of_one(small: Recommender):
@@ -64,9 +63,9 @@ def test_all_contenders_have_the_same_number_of_trials(small: Recommender, world
     split = split_tables(small, world, None, 0.25, tmp_path)
     arms = make_arms(small, read_options(["network=SharedBottom"]), False)
     contenders = make_contenders(small, arms, split, 3, boosted=True)
-    told = [(own.role, own.name, own.tasks) for own in contenders]
+    listed = [(contender.role, contender.name, contender.tasks) for contender in contenders]
     everything = ("like", "stars", "interest")
-    assert told == [
+    assert listed == [
         ("single", "like", ("like",)),
         ("single", "stars", ("stars",)),
         ("single", "interest", ("interest",)),
@@ -76,8 +75,8 @@ def test_all_contenders_have_the_same_number_of_trials(small: Recommender, world
         ("boosting", "LightGBM · like", ("like",)),
         ("boosting", "LightGBM · stars", ("stars",)),
     ]
-    assert {len(own.trials) for own in contenders} == {3}
-    assert {len({trial.job.key for trial in own.trials}) for own in contenders} == {3}
+    assert {len(contender.trials) for contender in contenders} == {3}
+    assert {len({trial.job.key for trial in contender.trials}) for contender in contenders} == {3}
 
 
 def test_test_rows_are_held_out_by_the_declarations_split(small: Recommender, world: pl.DataFrame, tmp_path):
@@ -98,6 +97,8 @@ def test_the_key_of_a_job_tells_declarations_and_data_apart(small: Recommender, 
     split = split_tables(small, world, None, 0.25, tmp_path / "a")
     moved = split_tables(small, world, None, 0.25, tmp_path / "b")
     other = split_tables(small, world[1:], None, 0.25, tmp_path / "a")
-    first, same, third = (make_contenders(small, [], own, 1, boosted=False)[0].trials[0].job for own in (split, moved, other))
+    first, same, third = (
+        make_contenders(small, [], tables, 1, boosted=False)[0].trials[0].job for tables in (split, moved, other)
+    )
     assert first.key == same.key
     assert len({first.key, third.key, first.reseeded(1).key}) == 3

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from polyrec.compare.gradients import gate_summary, gradient_summary
+from polyrec.compare.gradients import Gradients, gate_summary, gradient_summary
 from polyrec.compare.resampling import draw_users, resample
 from polyrec.evaluate.metrics.metrics import METRICS
 from polyrec.evaluate.metrics.observed import Observed
@@ -49,8 +49,8 @@ def test_gradients_are_averaged_over_seeds_by_epoch():
     def entry(cosine: float, one: float) -> dict[str, float]:
         return {"a|b.cosine": cosine, "a.gradient_norm": one, "b.gradient_norm": 2.0, "a.loss": 9.0}
 
-    found = gradient_summary([[entry(0.5, 4.0), entry(0.1, 1.0)], [entry(-0.5, 2.0)]])
-    assert found == {"cosine": {"a|b": [0.0, 0.1]}, "norm_ratio": {"a|b": [1.5, 0.5]}}
+    gradients = gradient_summary([[entry(0.5, 4.0), entry(0.1, 1.0)], [entry(-0.5, 2.0)]])
+    assert gradients == Gradients(cosine={"a|b": [0.0, 0.1]}, norm_ratio={"a|b": [1.5, 0.5]})
 
 
 def test_trainings_that_were_not_probed_have_no_gradients():
@@ -58,11 +58,11 @@ def test_trainings_that_were_not_probed_have_no_gradients():
 
 
 def test_gates_count_experts_by_entropy_and_the_dead_by_weight():
-    found = gate_summary([{"a": [0.5, 0.5, 0.0], "b": [1.0, 0.0, 0.0]}, {"a": [1.0, 0.0, 0.0], "b": [0.0, 0.0, 1.0]}])
-    assert found is not None
-    assert found["effective_experts"] == pytest.approx({"a": 1.5, "b": 1.0})
-    assert found["dead_experts"] == 1.0
-    assert found["weights"]["a"] == [0.5, 0.5, 0.0]
+    gates = gate_summary([{"a": [0.5, 0.5, 0.0], "b": [1.0, 0.0, 0.0]}, {"a": [1.0, 0.0, 0.0], "b": [0.0, 0.0, 1.0]}])
+    assert gates is not None
+    assert gates.effective_experts == pytest.approx({"a": 1.5, "b": 1.0})
+    assert gates.dead_experts == 1.0
+    assert gates.weights["a"] == [0.5, 0.5, 0.0]
 
 
 @pytest.mark.parametrize("gates", [[], [{}]])

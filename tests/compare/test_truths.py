@@ -1,4 +1,4 @@
-"""What was observed on the test rows is the same for the model of all tasks and for those of one."""
+"""Labels of the test rows are the same for the model of all tasks and for single-task models."""
 
 from pathlib import Path
 
@@ -32,4 +32,4 @@ def test_resamples_draw_users_also_for_tasks_with_groups_of_their_own(tmp_path: 
     assert truth.users == 10
     assert len(np.unique(truth.group)) == 100
     for draw in truth.draws_RN:
-        assert all(len(set(own)) == 1 for own in draw.reshape(10, 40))
+        assert all(len(set(counts)) == 1 for counts in draw.reshape(10, 40))

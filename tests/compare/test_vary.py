@@ -25,18 +25,18 @@ def names(*options: str, one_at_a_time: bool = False) -> list[str]:
 def test_without_options_the_declaration_is_the_only_arm():
     (only,) = arms()
     assert only.name == "MMoE · FixedWeights"
-    assert only.is_own
+    assert only.as_given
     assert only.spec == SPEC
 
 
 def test_the_grid_holds_all_combinations_and_the_declaration_first():
-    found = arms("network={kind: SharedBottom, hidden: [32]}", "training.learning_rate=0.03", "training.learning_rate=0.1")
-    assert len(found) == 6
-    assert [arm.is_own for arm in found] == [True] + [False] * 5
-    assert found[0].name == "MMoE · learning_rate=0.01"
-    assert found[-1].name == "SharedBottom · learning_rate=0.1"
-    assert found[-1].spec.network == SharedBottom(hidden=(32,))
-    assert found[-1].spec.training.learning_rate == 0.1
+    grid = arms("network={kind: SharedBottom, hidden: [32]}", "training.learning_rate=0.03", "training.learning_rate=0.1")
+    assert len(grid) == 6
+    assert [arm.as_given for arm in grid] == [True] + [False] * 5
+    assert grid[0].name == "MMoE · learning_rate=0.01"
+    assert grid[-1].name == "SharedBottom · learning_rate=0.1"
+    assert grid[-1].spec.network == SharedBottom(hidden=(32,))
+    assert grid[-1].spec.training.learning_rate == 0.1
 
 
 def test_the_star_changes_one_field_at_a_time():
@@ -66,7 +66,7 @@ def test_an_element_of_a_list_goes_by_its_name():
     assert changed.spec.balancing == FixedWeights()
 
 
-def test_a_field_that_another_choice_takes_away_is_told_as_none():
+def test_a_field_that_another_choice_removes_is_named_none():
     assert names("balancing.weights.stars=2") == ["stars=none", "stars=2"]
 
 
@@ -80,12 +80,12 @@ def test_a_field_that_another_choice_takes_away_is_told_as_none():
         ("network={kind: MMoE, expert: 3}", "Did you mean 'experts'?"),
         ("training.learning_rat=1", "Did you mean 'learning_rate'?"),
         ("training.learning_rate=-1", "greater than 0"),
-        ("training.seed=3", "Say --seeds N"),
+        ("training.seed=3", "Use --seeds N"),
         ("tasks.star.tower=[8]", "Did you mean 'stars'?"),
         ("tasks.stars.label=1 + rating", "expected the same tasks and labels"),
     ],
 )
-def test_a_mistake_is_told_with_the_nearest_name(option: str, message: str):
+def test_a_mistake_is_reported_with_the_nearest_name(option: str, message: str):
     with pytest.raises(UserError) as caught:
         arms(option)
     assert message in str(caught.value)

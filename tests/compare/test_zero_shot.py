@@ -1,4 +1,4 @@
-"""Zero-shot prompts, with SmolLM2-135M: probabilities of answers, records that give orders, and what cannot be asked."""
+"""Zero-shot prompts with SmolLM2-135M: probabilities of answers, records with instructions, and invalid requests."""
 
 import json
 
@@ -53,12 +53,12 @@ def spec() -> Recommender:
 
 
 @pytest.fixture(scope="module")
-def asked(spec: Recommender, encoder: Package) -> Prompted:
+def prompted(spec: Recommender, encoder: Package) -> Prompted:
     return ask(spec, REVIEWS, Prompt(encoder=encoder, questions={"good": QUESTION}))
 
 
 def _folder(encoder: Package) -> str:
-    """Return the folder of the whole model, its scores of tokens included."""
+    """Return the folder of the complete model, including its output layer."""
     return encoder.loaded().model.name_or_path
 
 
@@ -72,8 +72,8 @@ class TestAnswers:
             logits = model(input_ids=prompt[None]).logits[0, -1]
         tokens = [answers.tokenizer(word, add_special_tokens=False)["input_ids"][0] for word in ("Yes", "No")]
         expected = torch.softmax(logits[tokens], 0)
-        found = answers.probabilities(REVIEWS["text"].to_list(), QUESTION, ["Yes", "No"], 64)
-        torch.testing.assert_close(found[0], expected, atol=1e-5, rtol=1e-4)
+        probabilities = answers.probabilities(REVIEWS["text"].to_list(), QUESTION, ["Yes", "No"], 64)
+        torch.testing.assert_close(probabilities[0], expected, atol=1e-5, rtol=1e-4)
 
     def test_that_begin_alike_are_scored_by_all_their_tokens(self, answers: Answers, encoder: Package):
         import transformers
@@ -86,8 +86,8 @@ class TestAnswers:
             with torch.no_grad():
                 log_LV = torch.log_softmax(model(input_ids=torch.cat([prompt, spoken])[None]).logits[0], -1)
             sums.append(sum(log_LV[len(prompt) - 1 + place, token] for place, token in enumerate(spoken)))
-        found = answers.probabilities(["cotton, a longer one beside it", "lace"], "What is it?", words, 64)
-        torch.testing.assert_close(found[1], torch.softmax(torch.stack(sums), 0), atol=1e-5, rtol=1e-4)
+        probabilities = answers.probabilities(["cotton, a longer one beside it", "lace"], "What is it?", words, 64)
+        torch.testing.assert_close(probabilities[1], torch.softmax(torch.stack(sums), 0), atol=1e-5, rtol=1e-4)
 
     def test_of_a_record_do_not_depend_on_the_others(self, answers: Answers):
         together = answers.probabilities(REVIEWS["text"].to_list(), QUESTION, ["Yes", "No"], 64)
@@ -127,40 +127,40 @@ class TestRecord:
 
 
 class TestPredictions:
-    def test_are_in_the_units_of_the_labels(self, asked: Prompted):
-        frame = asked.predictions()
+    def test_are_in_the_units_of_the_labels(self, prompted: Prompted):
+        frame = prompted.predictions()
         assert frame.columns == ["good", "stars", "what.Dress", "what.Jeans", "grade"]
         assert frame["good"].is_between(0, 1).all()
         assert frame["stars"].is_between(1, 5).all()
         assert frame["grade"].is_between(2, 10).all()
         np.testing.assert_allclose(frame["what.Dress"] + frame["what.Jeans"], 1, atol=1e-5)
 
-    def test_tell_plain_praise_from_plain_blame(self, asked: Prompted):
-        grade = asked.answers["grade"]
+    def test_tell_plain_praise_from_plain_blame(self, prompted: Prompted):
+        grade = prompted.answers["grade"]
         assert grade[[0, 2]].min() > grade[[1, 3]].max() + 0.1
 
-    def test_are_judged_by_the_metrics_of_the_tasks_with_intervals(self, asked: Prompted):
-        found = asked.evaluate(resamples=20)
-        assert set(found.tasks) == {"good", "stars", "what", "grade"}
-        assert set(found.tasks["what"]) == {"accuracy", "macro_f1", "log_loss"}
-        error = np.square(asked.predictions()["stars"].to_numpy() - REVIEWS["stars"].to_numpy()).mean() ** 0.5
-        assert found.tasks["stars"]["rmse"] == pytest.approx(error, rel=1e-6)
-        low, high = found.intervals["stars"]["rmse"]
-        assert low <= found.tasks["stars"]["rmse"] <= high
+    def test_are_judged_by_the_metrics_of_the_tasks_with_intervals(self, prompted: Prompted):
+        evaluation = prompted.evaluate(resamples=20)
+        assert set(evaluation.tasks) == {"good", "stars", "what", "grade"}
+        assert set(evaluation.tasks["what"]) == {"accuracy", "macro_f1", "log_loss"}
+        error = np.square(prompted.predictions()["stars"].to_numpy() - REVIEWS["stars"].to_numpy()).mean() ** 0.5
+        assert evaluation.tasks["stars"]["rmse"] == pytest.approx(error, rel=1e-6)
+        low, high = evaluation.intervals["stars"]["rmse"]
+        assert low <= evaluation.tasks["stars"]["rmse"] <= high
 
-    def test_divided_by_those_of_an_empty_record_are_those_that_differ_from_it(self, asked: Prompted, encoder: Package):
+    def test_divided_by_those_of_an_empty_record_are_those_that_differ_from_it(self, prompted: Prompted, encoder: Package):
         spec = Recommender(features=(Text(name="text"),), tasks=(Binary(name="good", label="good"),))
         prompt = Prompt(encoder=encoder, questions={"good": QUESTION}, contextual=True)
-        found = ask(spec, REVIEWS, prompt).answers["good"].double()
-        plain = asked.answers["good"].double()
-        shift = torch.logit(found) - torch.logit(plain)
+        calibrated = ask(spec, REVIEWS, prompt).answers["good"].double()
+        plain = prompted.answers["good"].double()
+        shift = torch.logit(calibrated) - torch.logit(plain)
         torch.testing.assert_close(shift, shift[:1].expand(4), atol=1e-3, rtol=1e-3)
         assert shift[0].abs() > 0.01
 
 
 def test_a_task_without_words_for_answers_is_refused(encoder: Package):
     spec = Recommender(features=(Text(name="text"),), tasks=(Count(name="stars", label="stars"),))
-    with pytest.raises(UserError, match="which words can stand for, found a Count task"):
+    with pytest.raises(UserError, match="which can be words, found a Count task"):
         ask(spec, REVIEWS, Prompt(encoder=encoder))
 
 
@@ -169,12 +169,12 @@ def test_a_question_about_no_task_is_refused(spec: Recommender, encoder: Package
         ask(spec, REVIEWS, Prompt(encoder=encoder, questions={"god": "?"}))
 
 
-def test_the_command_asks_as_many_rows_as_it_is_told(spec: Recommender, tmp_path):
+def test_the_command_prompts_for_as_many_rows_as_requested(spec: Recommender, tmp_path):
     REVIEWS.write_parquet(tmp_path / "reviews.parquet")
     spec.alone("stars").to_yaml(tmp_path / "spec.yaml")
     Prompt(max_tokens=16).to_yaml(tmp_path / "prompt.yaml")
     options = ["--json", "--rows", "3", "--resamples", "5", "--prompt", str(tmp_path / "prompt.yaml")]
     command = ["prompt", str(tmp_path / "spec.yaml"), "--data", str(tmp_path / "reviews.parquet"), *options]
-    told = json.loads(CliRunner().invoke(app, command).stdout)
-    assert told["rows"] == told["observed"]["stars"] == 3
-    assert 0 < told["tasks"]["stars"]["rmse"] < 4
+    evaluation = json.loads(CliRunner().invoke(app, command).stdout)
+    assert evaluation["rows"] == evaluation["observed"]["stars"] == 3
+    assert 0 < evaluation["tasks"]["stars"]["rmse"] < 4

@@ -72,20 +72,20 @@ def test_popularity_ranks_alike_for_everybody_but_for_what_was_seen(fitted: Fitt
     counts = dict(train.filter(pl.col("rating") >= 4).group_by("item_id").len().iter_rows())
     items = fitted.items["item_id"].to_list()
     values = []
-    for (user,), own in test.filter(pl.col("rating") >= 4).group_by("user_id"):
+    for (user,), rows in test.filter(pl.col("rating") >= 4).group_by("user_id"):
         seen = set(train.filter(pl.col("user_id") == user)["item_id"])
-        liked = set(own["item_id"])
+        liked = set(rows["item_id"])
         if liked - seen:
             scores = [-1e9 if item in seen else counts.get(item, 0) - index * 1e-6 for index, item in enumerate(items)]
             hidden = [item in liked and item not in seen for item in items]
             values.append((ndcg_score([hidden], [scores], k=10), user))
-    found = popularity_ndcg(fitted, train, test, 10)
-    assert 0 < found <= 1
-    assert found == pytest.approx(np.mean([value for value, _ in values]), abs=0.02)
+    ndcg = popularity_ndcg(fitted, train, test, 10)
+    assert 0 < ndcg <= 1
+    assert ndcg == pytest.approx(np.mean([value for value, _ in values]), abs=0.02)
 
 
-def test_what_the_text_gives_is_told_for_all_films_and_for_cold_ones(small: Recommender, world: pl.DataFrame, tmp_path: Path):
-    """The title is the mean rating of its film in words, and no other feature tells it of a film never met."""
+def test_the_gain_by_text_is_reported_for_all_films_and_for_cold_ones(small: Recommender, world: pl.DataFrame, tmp_path: Path):
+    """The title is the mean rating of its film in words; no other feature has it for films without interactions."""
     means = world.group_by("item_id").agg(
         title=pl.lit("mark") + (pl.col("rating").mean() * 2).round().cast(pl.Int64).cast(pl.String)
     )

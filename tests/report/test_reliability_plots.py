@@ -5,10 +5,10 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 
 from polyrec.evaluate.metrics.reliability import reliability
-from polyrec.report.reliability_plots import reliability_panels
+from polyrec.report.training_page import reliability_panels
 
 
-def told(prediction: np.ndarray, target: np.ndarray) -> dict:
+def calibration(prediction: np.ndarray, target: np.ndarray) -> dict:
     curve = reliability(prediction, target).to_dict()
     return {"ece": {"before": 0.1234, "after": 0.0456}, "reliability": {"before": curve, "after": curve}}
 
@@ -20,7 +20,7 @@ def texts(svg: str) -> list[str]:
 def test_both_panels_name_the_task_and_its_error():
     generator = np.random.default_rng(0)
     prediction = generator.random(500)
-    svg = reliability_panels("like", told(prediction, (generator.random(500) < prediction).astype(float)))
+    svg = reliability_panels("like", calibration(prediction, (generator.random(500) < prediction).astype(float)))
     assert {"like, before: error 0.1234", "like, after: error 0.0456", "mean prediction"} <= set(texts(svg))
     assert "1.0" in texts(svg)
 
@@ -28,6 +28,6 @@ def test_both_panels_name_the_task_and_its_error():
 def test_a_rare_event_fills_its_panels():
     generator = np.random.default_rng(0)
     prediction = generator.random(5000) / 50
-    svg = reliability_panels("buy", told(prediction, (generator.random(5000) < prediction).astype(float)))
+    svg = reliability_panels("buy", calibration(prediction, (generator.random(5000) < prediction).astype(float)))
     numbers = [float(text) for text in texts(svg) if text.replace(".", "").isdigit()]
     assert max(numbers) < 0.1

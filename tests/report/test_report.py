@@ -70,5 +70,5 @@ def test_without_matplotlib_the_extra_is_named():
         "try: gate_map(numpy.ones((1, 1)), ['a'])\n"
         "except ImportError as error: print(error)"
     )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert "pip install 'polyrec[report]'" in told
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "pip install 'polyrec[report]'" in output

@@ -1,15 +1,11 @@
-"""`polyrec compare`: does learning together help, and which way of it?"""
+"""`polyrec compare`: whether learning tasks together helps, and which network and balancing method are best."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.box import SIMPLE
-from rich.table import Table
-from rich.text import Text
 
 from polyrec.cli.output import Json, console, print_json
 from polyrec.cli.sources import Data, Items, Query_, Users, source
@@ -21,26 +17,26 @@ def compare(
     out: Annotated[Path, typer.Option("--out", help="Folder of the report and of all fits.")],
     vary: Annotated[
         list[str] | None,
-        typer.Option("--vary", help="FIELD=VALUE in YAML: a value that a field is to take, too; may be repeated."),
+        typer.Option("--vary", help="FIELD=VALUE, the value in YAML: another value of a field; may be repeated."),
     ] = None,
     one_at_a_time: Annotated[
-        bool, typer.Option("--one-at-a-time/--grid", help="Change one field at a time, or try all combinations.")
+        bool, typer.Option("--one-at-a-time/--grid", help="Change one field at a time, or combine all values.")
     ] = False,
-    test: Annotated[str | None, typer.Option("--test", help="Test rows; else --test-share of the data is held out.")] = None,
-    test_share: Annotated[float, typer.Option(help="Share of the rows to test on.", min=0.01, max=0.9)] = 0.2,
+    test: Annotated[str | None, typer.Option("--test", help="Test rows; by default, --test-share of the data.")] = None,
+    test_share: Annotated[float, typer.Option(help="Share of the rows to hold out as test rows.", min=0.01, max=0.9)] = 0.2,
     users: Users = None,
     items: Items = None,
     query: Query_ = None,
-    seeds: Annotated[int, typer.Option(help="Seeds of every contender.", min=1)] = 5,
-    trials: Annotated[int, typer.Option(help="Settings that every contender may try on the first seed.", min=1)] = 3,
-    jobs: Annotated[int, typer.Option(help="Fits at a time, each in a process of its own with one thread.", min=1)] = 1,
-    resamples: Annotated[int, typer.Option(help="Bootstrap resamples of the test users.", min=2)] = 200,
-    boosting: Annotated[bool, typer.Option("--boosting", help="Compare with LightGBM, too.")] = False,
+    seeds: Annotated[int, typer.Option(help="Number of seeds of every contender.", min=1)] = 5,
+    trials: Annotated[int, typer.Option(help="Number of settings that every contender tries with the first seed.", min=1)] = 3,
+    jobs: Annotated[int, typer.Option(help="Number of parallel fits, each in a separate process with one thread.", min=1)] = 1,
+    resamples: Annotated[int, typer.Option(help="Number of bootstrap resamples of the test users.", min=2)] = 200,
+    boosting: Annotated[bool, typer.Option("--boosting", help="Add LightGBM to the comparison.")] = False,
     json: Json = False,
 ) -> None:
-    """Compare a declaration with variants of it and with one model a task, at equal budgets.
+    """Compare a declaration with its variants and with single-task models, at equal budgets.
 
-    What --out holds of an interrupted comparison is not done again.
+    Fits that are already in --out are not repeated, so an interrupted comparison continues.
 
     Example: polyrec compare recommender.yaml --data ratings.parquet --vary network=SharedBottom --jobs 2 --out comparison
     """
@@ -63,30 +59,8 @@ def compare(
         resamples=resamples,
     )
     if json:
-        print_json(result.document)
+        print_json(result.to_dict())
         return
-    _tell(result.document)
+    console.print(result)
     written = f"Wrote {out}: report.html (open it), report.png, report.json, and all fits in runs/."
-    console.print(f"{len(result.done)} fits done now, the others before. {written}", highlight=False)
-
-
-def _tell(document: Mapping[str, Any]) -> None:
-    from polyrec.compare.reading import arrow, figure_of, full_name, headlines, row_name
-    from polyrec.compare.wording import gain, interval, number, signed, summary
-
-    for task, metric, told in headlines(document):
-        title = f"{task}: {metric} {arrow(told, metric)} on {told['test_rows']:,} test rows"
-        table = Table(title=title, title_justify="left", box=SIMPLE, padding=(0, 1), pad_edge=False)
-        table.add_column("contender")
-        for name in ("mean", "difference, 95 % interval", "gain", "verdict"):
-            table.add_column(name, justify="right", no_wrap=True)
-        for own in document["contenders"]:
-            if figure := figure_of(own, task, metric):
-                difference = f"{signed(figure.get('difference'))} {interval(figure)}".strip()
-                cells = [number(figure["mean"]), difference, gain(figure), figure.get("verdict") or ""]
-                table.add_row(Text(row_name(own)), *cells, style="bold" if own["own"] else None)
-        console.print(table)
-    console.print(summary(document), style="dim")
-    for own in document["contenders"]:
-        if own["error"]:
-            console.print(f"{full_name(own)} failed: {own['error']}", highlight=False, markup=False)
+    console.print(f"{len(result.done)} new fits; all others were already stored. {written}", highlight=False)

@@ -42,7 +42,7 @@ def fit(
 
         write_training_page(report, fitted)
     facts = fitted.parts.facts.training
-    console.print(f"Epoch {facts['best_epoch']} of {len(facts['curves'])} was best on validation:")
-    for name, value in facts["validation"].items():
+    console.print(f"Epoch {facts.best_epoch} of {len(facts.curves)} was best on validation:")
+    for name, value in facts.validation.items():
         console.print(f"  {name} {value:.4f}", highlight=False)
     console.print(f"Wrote {out}: predict, evaluate and recommend from it; its card.md says what it is.")

@@ -1,4 +1,4 @@
-"""Running the contenders: trials on the first seed, the one that is best on validation on all seeds."""
+"""Running the contenders: all trials with the first seed, then the best one on validation with all seeds."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from polyrec.compare.contenders import Contender
 from polyrec.compare.fits.job import PREDICTIONS_FILE, RESULT_FILE, Job
 from polyrec.compare.fits.pool import Pool
+from polyrec.compare.fits.result import FitResult
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,9 @@ class Run:
     path: Path
 
     @property
-    def result(self) -> dict[str, Any]:
-        """What the job told of itself."""
-        told: dict[str, Any] = json.loads((self.path / RESULT_FILE).read_text(encoding="utf-8"))
-        return told
+    def result(self) -> FitResult:
+        """The result of the job."""
+        return FitResult.from_dict(json.loads((self.path / RESULT_FILE).read_text(encoding="utf-8")))
 
     def predictions(self) -> Mapping[str, np.ndarray]:
         """Return the test predictions by task."""
@@ -36,12 +35,14 @@ class Run:
 
 @dataclass(frozen=True)
 class Tried:
-    """A trial with its utility on validation, or what went wrong."""
+    """The outcome of a trial."""
 
     utility: float
+    """Utility on validation; NaN if the fit failed."""
     run: str
-    """Name of the folder of its fit."""
+    """Name of the folder of the fit."""
     error: str | None
+    """Error message of the fit; None if it succeeded."""
 
 
 @dataclass(frozen=True)
@@ -49,25 +50,28 @@ class Finished:
     """A contender after all its fits."""
 
     contender: Contender
+    """The contender."""
     tried: Sequence[Tried]
+    """Outcome of each trial."""
     chosen: int | None
-    """Position of the trial that was best on validation; None where all failed."""
+    """Position of the trial with the best utility on validation; None if all failed."""
     runs: Sequence[Run]
-    """One run a seed; empty where a fit failed."""
+    """Run of each seed; empty if a fit failed."""
     error: str | None
+    """Why there are no runs; None if there are."""
 
 
 def count_fits(contenders: Sequence[Contender], seeds: int) -> int:
-    """Return how many fits a comparison takes at most."""
+    """Return the largest number of fits that a comparison may need."""
     return sum(len(contender.trials) + seeds - 1 for contender in contenders)
 
 
 def run_all(contenders: Sequence[Contender], seeds: int, pool: Pool, advance: Callable[[], None]) -> list[Finished]:
-    """Run the trials of all contenders, then the other seeds of what each chose."""
+    """Run the trials of all contenders, then the chosen trial of each with the other seeds."""
     pool.run([trial.job for contender in contenders for trial in contender.trials], advance)
     tried = [[_judge(trial.job, pool) for trial in contender.trials] for contender in contenders]
     chosen = [_best(trials) for trials in tried]
-    later = [_later(contender, place, seeds) for contender, place in zip(contenders, chosen, strict=True)]
+    later = [_reseeded(contender, place, seeds) for contender, place in zip(contenders, chosen, strict=True)]
     pool.run([job for jobs in later for job in jobs], advance)
     return [
         _finish(contender, trials, place, jobs, pool)
@@ -77,17 +81,18 @@ def run_all(contenders: Sequence[Contender], seeds: int, pool: Pool, advance: Ca
 
 def _judge(job: Job, pool: Pool) -> Tried:
     error = pool.errors.get(job.key)
-    utility = math.nan if error is not None else float(Run(pool.path(job)).result["utility"])
+    utility = math.nan if error is not None else Run(pool.path(job)).result.utility
     return Tried(utility, job.key, error)
 
 
 def _best(trials: Sequence[Tried]) -> int | None:
-    """Return the first trial of the highest utility."""
+    """Return the position of the first trial with the highest utility."""
     defined = [place for place, trial in enumerate(trials) if not math.isnan(trial.utility)]
     return max(defined, key=lambda place: trials[place].utility, default=None)
 
 
-def _later(contender: Contender, chosen: int | None, seeds: int) -> list[Job]:
+def _reseeded(contender: Contender, chosen: int | None, seeds: int) -> list[Job]:
+    """Return the jobs of the chosen trial with all seeds but the first."""
     return [] if chosen is None else [contender.trials[chosen].job.reseeded(seed) for seed in range(1, seeds)]
 
 
@@ -98,4 +103,4 @@ def _finish(contender: Contender, tried: Sequence[Tried], chosen: int | None, la
     jobs = [contender.trials[chosen].job, *later]
     failed = {seed: pool.errors[job.key] for seed, job in enumerate(jobs) if job.key in pool.errors}
     runs = [] if failed else [Run(pool.path(job)) for job in jobs]
-    return Finished(contender, tried, chosen, runs, next((f"seed {seed}: {told}" for seed, told in failed.items()), None))
+    return Finished(contender, tried, chosen, runs, next((f"seed {seed}: {error}" for seed, error in failed.items()), None))

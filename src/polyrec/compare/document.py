@@ -1,4 +1,4 @@
-"""report.json: all figures as JSON values. Its fields are only ever added to."""
+"""Assembling a `Comparison` from finished contenders and their figures."""
 
 from __future__ import annotations
 
@@ -8,22 +8,20 @@ from typing import Any
 import numpy as np
 
 from polyrec.compare.choosing import Finished
+from polyrec.compare.comparison import ComparedRows, ComparedTask, Comparison, Settings
+from polyrec.compare.contender_result import ContenderResult, Cost, SeedResult, TrialResult
 from polyrec.compare.contenders import factors
-from polyrec.compare.findings import Figure
+from polyrec.compare.figure import Figure
 from polyrec.compare.fits.job import versions
 from polyrec.compare.fits.tables import Split
 from polyrec.compare.gradients import gate_summary, gradient_summary
 from polyrec.compare.statistics import LEVEL
 from polyrec.compare.truths import Truth
-from polyrec.core.json_values import as_json
 from polyrec.evaluate.metrics.metrics import METRICS
 from polyrec.recommender import Recommender
 
-FORMAT = 1
-"""Version of the document."""
 
-
-def write_document(
+def assemble(
     spec: Recommender,
     varied: Mapping[str, Sequence[Any]],
     split: Split,
@@ -35,105 +33,69 @@ def write_document(
     seeds: int,
     trials: int,
     resamples: int,
-) -> dict[str, Any]:
-    """Return everything that was found, undefined figures as None."""
-    told = {
-        "format": FORMAT,
-        "versions": versions(),
-        "spec": spec.model_dump(mode="json"),
-        "data": {
-            "learning_rows": split.learn.height,
-            "test_rows": split.test.height,
-            "test": split.how,
-            "learning_sha256": split.learn_path.stem,
-            "test_sha256": split.test_path.stem,
-        },
-        "settings": {
-            "varied": varied,
-            "design": design,
-            "seeds": seeds,
-            "trials": trials,
-            "rate_factors": factors(trials),
-            "fits_per_contender": trials + seeds - 1,
-            "resamples": resamples,
-            "level": LEVEL,
-        },
-        "tasks": {name: _task(truth) for name, truth in truths.items()},
-        "contenders": [_contender(own, found) for own, found in zip(finished, figures, strict=True)],
-    }
-    plain = as_json(told)
-    assert isinstance(plain, dict)
-    return plain
+    done: Sequence[str],
+) -> Comparison:
+    """Return the result of a comparison; `figures` has the figures of each contender of `finished`."""
+    data = ComparedRows(split.learn.height, split.test.height, split.how, split.learn_path.stem, split.test_path.stem)
+    settings = Settings(varied, design, seeds, trials, factors(trials), trials + seeds - 1, resamples, LEVEL)
+    return Comparison(
+        versions=versions(),
+        spec=spec.model_dump(mode="json"),
+        data=data,
+        settings=settings,
+        tasks={name: _task(truth) for name, truth in truths.items()},
+        contenders=[_contender(*pair) for pair in zip(finished, figures, strict=True)],
+        done=tuple(done),
+    )
 
 
-def _task(truth: Truth) -> dict[str, Any]:
-    return {
-        "kind": type(truth.task).__name__,
-        "headline": truth.headline,
-        "metrics": {name: {"higher_is_better": METRICS[name].higher_is_better} for name in truth.metrics},
-        "test_rows": len(truth.target),
-        "test_users": None if truth.group is None else truth.users,
-    }
+def _task(truth: Truth) -> ComparedTask:
+    return ComparedTask(
+        kind=type(truth.task).__name__,
+        headline=truth.headline,
+        higher_is_better={name: METRICS[name].higher_is_better for name in truth.metrics},
+        test_rows=len(truth.target),
+        test_users=None if truth.group is None else truth.users,
+    )
 
 
-def _contender(own: Finished, figures: Sequence[Figure]) -> dict[str, Any]:
-    contender, results = own.contender, [run.result for run in own.runs]
-    trials = [
-        {"learning_rate": trial.rate, "weights": trial.weights, **vars(tried)}
-        for trial, tried in zip(contender.trials, own.tried, strict=True)
-    ]
-    spec = contender.trials[own.chosen or 0].job.spec
-    shown = {name: value for name, value in spec.model_dump(mode="json").items() if name in ("network", "balancing")}
-    memory = [result["peak_bytes"] for result in results if result["peak_bytes"] is not None]
-    return {
-        "name": contender.name,
-        "role": contender.role,
-        "own": contender.is_own,
-        "tasks": list(contender.tasks),
-        "error": own.error,
-        **({} if contender.role == "boosting" else shown),
-        "trials": trials,
-        "chosen": own.chosen,
-        "seeds": [
-            {
-                "seed": seed,
-                "run": run.path.name,
-                **{name: result[name] for name in ("utility", "best_epoch", "epochs", "cpu_seconds", "peak_bytes")},
-            }
-            for seed, (run, result) in enumerate(zip(own.runs, results, strict=True))
+def _contender(finished: Finished, figures: Sequence[Figure]) -> ContenderResult:
+    contender, results = finished.contender, [run.result for run in finished.runs]
+    spec = contender.trials[finished.chosen or 0].job.spec.model_dump(mode="json")
+    boosted = contender.role == "boosting"
+    memory = [result.peak_bytes for result in results if result.peak_bytes is not None]
+    return ContenderResult(
+        name=contender.name,
+        role=contender.role,
+        as_given=contender.as_given,
+        tasks=contender.tasks,
+        error=finished.error,
+        network=None if boosted else spec["network"],
+        balancing=None if boosted else spec["balancing"],
+        trials=[
+            TrialResult(trial.rate, trial.weights, tried.utility, tried.run, tried.error)
+            for trial, tried in zip(contender.trials, finished.tried, strict=True)
         ],
-        "cost": {
-            "parameters": results[0]["parameters"] if results else None,
-            "cpu_seconds": float(np.mean([result["cpu_seconds"] for result in results])) if results else None,
-            "peak_bytes": max(memory, default=None),
-        },
-        "gradients": gradient_summary([result["curves"] for result in results]) if results else None,
-        "gates": gate_summary([result["gates"] for result in results]),
-        "figures": _by_task(figures),
-    }
+        chosen=finished.chosen,
+        seeds=[
+            SeedResult(
+                seed, run.path.name, result.utility, result.best_epoch, result.epochs, result.cpu_seconds, result.peak_bytes
+            )
+            for seed, (run, result) in enumerate(zip(finished.runs, results, strict=True))
+        ],
+        cost=Cost(
+            parameters=results[0].parameters if results else None,
+            cpu_seconds=float(np.mean([result.cpu_seconds for result in results])) if results else None,
+            peak_bytes=max(memory, default=None),
+        ),
+        gradients=gradient_summary([result.curves for result in results]) if results else None,
+        gates=gate_summary([result.gates for result in results]),
+        figures=_by_task(figures),
+    )
 
 
-def _by_task(figures: Sequence[Figure]) -> dict[str, dict[str, Any]]:
-    told: dict[str, dict[str, Any]] = {}
+def _by_task(figures: Sequence[Figure]) -> dict[str, dict[str, Figure]]:
+    by_task: dict[str, dict[str, Figure]] = {}
     for figure in figures:
-        told.setdefault(figure.task, {})[figure.metric] = _figure(figure)
-    return told
-
-
-def _figure(figure: Figure) -> dict[str, Any]:
-    told: dict[str, Any] = {"values": figure.values, "mean": figure.mean, "deviation": figure.deviation}
-    if figure.difference is not None:
-        own = figure.difference
-        told |= {
-            "difference": own.mean,
-            "low": own.low,
-            "high": own.high,
-            "seed_error": own.seed_error,
-            "test_error": own.test_error,
-            "degrees": own.degrees,
-            "gain_percent": figure.gain,
-            "p": own.p,
-            "adjusted_p": figure.adjusted_p,
-            "verdict": figure.verdict,
-        }
-    return told
+        by_task.setdefault(figure.task, {})[figure.metric] = figure
+    return by_task

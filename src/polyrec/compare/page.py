@@ -1,176 +1,202 @@
-"""report.html and report.png, from the figures of report.json."""
+"""report.html and report.png, from a `Comparison`."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from polyrec.compare.picture import improvements
-from polyrec.compare.reading import Document, arrow, as_given, figure_of, full_name, headlines, judged, or_nan, row_name
-from polyrec.compare.wording import METHOD, gain, interval, number, p_value, signed, summary
-from polyrec.report.compare_plots import epoch_curves
+from polyrec.compare.comparison import Comparison
+from polyrec.compare.contender_result import ContenderResult
+from polyrec.compare.wording import METHOD, gain, interval, number, p_value, signed
+from polyrec.report.compare_plots import Improvements, Panel, Point, epoch_curves
 from polyrec.report.page import Section, Table, write_page
 from polyrec.report.plots import gate_map
 
 PAGE, PICTURE = "report.html", "report.png"
 
 
-def write_report(out: Path, document: Document) -> None:
+def write_report(out: Path, comparison: Comparison) -> None:
     """Write the page and the picture to a folder."""
-    picture = improvements(document)
+    picture = improvements(comparison)
     picture.png(out / PICTURE)
     sections = [
-        Section("Does learning together help?", summary(document), picture.svg(), _headlines(document)),
-        *_failures(document),
+        Section("Does learning together help?", comparison.summary(), picture.svg(), _headlines(comparison)),
+        *_failures(comparison),
         Section(
             "Single-task models",
-            "One model a task: the declaration's network, so wide that outside the tables of ids it is as large as the model "
-            f"of all tasks ({as_given(document)['cost']['parameters'] or 0:,} parameters), the same trials and epochs.",
-            tables=[_singles(document)],
+            "One model per task with the declaration's network. Its width is chosen such that outside embedding tables the "
+            f"model is as large as that of all tasks ({comparison.as_given.cost.parameters or 0:,} parameters). Trials and "
+            "epochs are the same.",
+            tables=[_singles(comparison)],
         ),
         Section(
             "Chosen settings and cost",
-            f"The trial that was best on validation with the first seed.{_tuned(document)} CPU-seconds: one fit, mean over "
-            "seeds. Memory: the most that a process of one fit held, the libraries included.",
-            tables=[_costs(document)],
+            f"The trial with the best utility on validation, with the first seed.{_tuned(comparison)} CPU-seconds: one fit, "
+            "mean over seeds. Memory: peak of the process of one fit, libraries included.",
+            tables=[_costs(comparison)],
         ),
-        *_gradients(document),
-        *_gates(document),
-        Section("All metrics", "Mean over seeds, and the standard deviation between them.", tables=_metrics(document)),
-        Section("How this was measured", METHOD.format(**document["settings"], **document["data"])),
+        *_gradients(comparison),
+        *_gates(comparison),
+        Section("All metrics", "Mean and standard deviation over seeds.", tables=_metrics(comparison)),
+        Section("How this was measured", METHOD.format(settings=comparison.settings, data=comparison.data)),
     ]
-    tasks = ", ".join(document["tasks"])
-    lead = f"{len(set(map(row_name, judged(document))))} ways to learn {tasks}, over {document['settings']['seeds']} seeds."
+    names = {contender.row_name for contender in comparison.judged}
+    lead = f"{len(names)} ways to learn {', '.join(comparison.tasks)}, over {comparison.settings.seeds} seeds."
     write_page(out / PAGE, "Comparison", lead, sections)
 
 
-def _headlines(document: Document) -> list[Table]:
+def improvements(comparison: Comparison) -> Improvements:
+    """Return the plot of every contender's improvement on the headline metric of each task."""
+    panels = []
+    for name, metric, task in comparison.headlines():
+        sign = 1 if task.higher_is_better[metric] else -1
+        points = []
+        for contender in comparison.judged:
+            figure = contender.figure(name, metric)
+            if figure is not None and figure.difference is not None and math.isfinite(figure.difference.mean):
+                low, high = sorted(sign * end for end in (figure.difference.low, figure.difference.high))
+                points.append(Point(contender.row_name, sign * figure.difference.mean, low, high, figure.verdict or "unclear"))
+        label = f"{metric} against single-task" if sign > 0 else f"{metric} saved against single-task"
+        panels.append(Panel(_title(comparison, name, metric), f"{label}\n(right is better)", points))
+    names = {entry.row_name: entry.row_name + (" (failed)" if entry.error else "") for entry in comparison.judged}
+    return Improvements(panels, names, comparison.as_given.name)
+
+
+def _title(comparison: Comparison, task: str, metric: str) -> str:
+    """Return the task with the value of its single-task model."""
+    (figure,) = (contender.figure(task, metric) for contender in _of_task(comparison, task))
+    return task if figure is None or not math.isfinite(figure.mean) else f"{task} (single-task {metric} {figure.mean:.3f})"
+
+
+def _of_task(comparison: Comparison, task: str) -> list[ContenderResult]:
+    """Return the single-task model of a task, as a list of one."""
+    return [contender for contender in comparison.contenders if contender.role == "single" and list(contender.tasks) == [task]]
+
+
+def _headlines(comparison: Comparison) -> list[Table]:
     columns = ["mean", "difference", "95 % interval", "gain", "p (Holm)", "verdict"]
     tables = []
-    for task, metric, told in headlines(document):
+    for name, metric, task in comparison.headlines():
         rows = []
-        for own in judged(document):
-            if figure := figure_of(own, task, metric):
-                difference = [signed(figure.get("difference")), interval(figure), gain(figure), p_value(figure)]
-                rows.append([row_name(own), number(figure["mean"]), *difference, figure.get("verdict") or ""])
-        tables.append(Table([f"{task}: {metric} {arrow(told, metric)}", *columns], rows))
+        for contender in comparison.judged:
+            if figure := contender.figure(name, metric):
+                difference = [signed(figure), interval(figure), gain(figure), p_value(figure)]
+                rows.append([contender.row_name, number(figure.mean), *difference, figure.verdict or ""])
+        tables.append(Table([f"{name}: {metric} {task.arrow(metric)}", *columns], rows))
     return tables
 
 
-def _failures(document: Document) -> list[Section]:
-    failed = [[full_name(own), own["error"]] for own in document["contenders"] if own["error"]]
+def _failures(comparison: Comparison) -> list[Section]:
+    failed = [[contender.full_name, contender.error] for contender in comparison.contenders if contender.error]
     failed += [
-        [f"{full_name(own)}, trial {place + 1}", trial["error"]]
-        for own in document["contenders"]
-        if not own["error"]
-        for place, trial in enumerate(own["trials"])
-        if trial["error"]
+        [f"{contender.full_name}, trial {place + 1}", trial.error]
+        for contender in comparison.contenders
+        if not contender.error
+        for place, trial in enumerate(contender.trials)
+        if trial.error
     ]
-    text = "Contenders without figures, and trials that could not be chosen."
+    text = "Contenders without figures, and failed trials."
     return [Section("What failed", text, tables=[Table(["contender", "error"], failed)])] if failed else []
 
 
-def _singles(document: Document) -> Table:
+def _singles(comparison: Comparison) -> Table:
     rows = []
-    for task, metric, _ in headlines(document):
-        for own in document["contenders"]:
-            if own["role"] == "single" and own["tasks"] == [task]:
-                figure = figure_of(own, task, metric)
-                value = [number(figure.get("mean")), number(figure.get("deviation"))]
-                rows.append([f"{task} {metric}", *value, f"{own['cost']['parameters'] or 0:,}", own["network"]["kind"]])
+    for task, metric, _ in comparison.headlines():
+        for contender in _of_task(comparison, task):
+            figure = contender.figure(task, metric)
+            values = ["", ""] if figure is None else [number(figure.mean), number(figure.deviation)]
+            assert contender.network is not None
+            rows.append([f"{task} {metric}", *values, f"{contender.cost.parameters or 0:,}", contender.network["kind"]])
     return Table(["task", "mean", "deviation", "parameters", "network"], rows)
 
 
-def _costs(document: Document) -> Table:
+def _costs(comparison: Comparison) -> Table:
     rows = []
-    for own in document["contenders"]:
-        if own["error"]:
+    for contender in comparison.contenders:
+        trial, cost = contender.chosen_trial, contender.cost
+        if contender.error or trial is None:
             continue
-        trial, cost, seeds = own["trials"][own["chosen"]], own["cost"], own["seeds"]
-        memory = "" if cost["peak_bytes"] is None else f"{cost['peak_bytes'] / 2**20:,.0f} MiB"
-        size = f"{cost['parameters']:,}" + (" leaves" if own["role"] == "boosting" else "")
-        epochs = float(np.mean([seed["best_epoch"] for seed in seeds]))
-        told = [f"{trial['learning_rate']:.2g}", number(trial["utility"]), number(epochs, 1), size]
-        rows.append([full_name(own), *told, number(cost["cpu_seconds"], 1), memory])
-    return Table(["contender", "step size", "utility", "best epoch", "parameters", "CPU-seconds", "memory"], rows)
+        memory = "" if cost.peak_bytes is None else f"{cost.peak_bytes / 2**20:,.0f} MiB"
+        size = f"{cost.parameters:,}" + (" leaves" if contender.role == "boosting" else "")
+        epochs = float(np.mean([seed.best_epoch for seed in contender.seeds]))
+        cells = [f"{trial.learning_rate:.2g}", number(trial.utility), number(epochs, 1), size]
+        rows.append([contender.full_name, *cells, number(cost.cpu_seconds, 1), memory])
+    return Table(["contender", "learning rate", "utility", "best epoch", "parameters", "CPU-seconds", "memory"], rows)
 
 
-def _tuned(document: Document) -> str:
-    """Tell the weights that the tuned fixed weights came to."""
-    for own in document["contenders"]:
-        if own["role"] == "weights" and own["chosen"] is not None:
-            weights = own["trials"][own["chosen"]]["weights"]
-            return f" Tuned weights: {', '.join(f'{task} {weight:.2f}' for task, weight in weights.items())}."
+def _tuned(comparison: Comparison) -> str:
+    """Return a sentence with the chosen weights of the tuned fixed weights."""
+    for contender in comparison.contenders:
+        trial = contender.chosen_trial
+        if contender.role == "weights" and trial is not None:
+            assert trial.weights is not None
+            return f" Tuned weights: {', '.join(f'{task} {weight:.2f}' for task, weight in trial.weights.items())}."
     return ""
 
 
-def _gradients(document: Document) -> list[Section]:
-    watched = [own for own in judged(document) if own["gradients"]]
-    if not watched:
+def _gradients(comparison: Comparison) -> list[Section]:
+    probed = [(contender.name, contender.gradients) for contender in comparison.judged if contender.gradients is not None]
+    if not probed:
         return []
     tables = []
-    for pair in watched[0]["gradients"]["cosine"]:
+    for pair in probed[0][1].cosine:
         rows = []
-        for own in watched:
-            found = own["gradients"]
-            told = [number(_mean(found[kind].get(pair, [])), digits) for kind, digits in (("cosine", 3), ("norm_ratio", 2))]
-            rows.append([own["name"], *told])
+        for name, gradients in probed:
+            cosine, ratio = _mean(gradients.cosine.get(pair, [])), _mean(gradients.norm_ratio.get(pair, []))
+            rows.append([name, number(cosine, 3), number(ratio, 2)])
         tables.append(Table([pair.replace("|", " and "), "cosine", "norm ratio"], rows))
     plot = ""
-    if found := as_given(document)["gradients"]:
-        curves = [
-            (title, {pair: [or_nan(value) for value in values] for pair, values in found[kind].items()}, across)
-            for kind, title, across in (
-                ("cosine", "cosine between gradients", 0.0),
-                ("norm_ratio", "ratio of gradient norms", 1.0),
-            )
-        ]
-        plot = epoch_curves(curves)
+    if given := comparison.as_given.gradients:
+        plot = epoch_curves(
+            [("cosine between gradients", given.cosine, 0.0), ("ratio of gradient norms", given.norm_ratio, 1.0)]
+        )
     text = (
-        "Cosine of the gradients of two tasks (below zero: they pull apart) and how many times longer the first one's is, at "
-        "a few batches of every epoch, before balancing. Plot: the declaration as given, by epoch. Table: mean over epochs and "
-        "seeds."
+        "Cosine of the gradients of two tasks (negative: they conflict) and norm of the first divided by that of the second, "
+        "at a few batches of every epoch, before balancing. Plot: the declaration as given, by epoch. Table: mean over epochs "
+        "and seeds."
     )
     return [Section("Do the tasks agree?", text, plot, tables)]
 
 
-def _mean(values: list[float | None]) -> float | None:
-    defined = [value for value in values if value is not None]
+def _mean(values: Sequence[float]) -> float | None:
+    defined = [value for value in values if math.isfinite(value)]
     return float(np.mean(defined)) if defined else None
 
 
-def _gates(document: Document) -> list[Section]:
-    tasks = list(document["tasks"])
-    gated = [own for own in judged(document) if own["gates"]]
+def _gates(comparison: Comparison) -> list[Section]:
+    tasks = list(comparison.tasks)
+    gated = [(contender.name, contender.gates) for contender in comparison.judged if contender.gates is not None]
     if not gated:
         return []
     rows = []
-    for own in gated:
-        effective = own["gates"]["effective_experts"]
-        experts = max(map(len, own["gates"]["weights"].values()))
-        known = (f"{effective[task]:.2f}" if task in effective else "" for task in tasks)
-        rows.append([own["name"], f"{experts}", *known, f"{own['gates']['dead_experts']:.1f}"])
-    weights = (as_given(document)["gates"] or gated[0]["gates"])["weights"]
-    even = len({len(own) for own in weights.values()}) == 1
+    for name, gates in gated:
+        experts = max(map(len, gates.weights.values()))
+        effective = (f"{gates.effective_experts[task]:.2f}" if task in gates.effective_experts else "" for task in tasks)
+        rows.append([name, f"{experts}", *effective, f"{gates.dead_experts:.1f}"])
+    weights = (comparison.as_given.gates or gated[0][1]).weights
+    even = len({len(weights_E) for weights_E in weights.values()}) == 1
     plot = gate_map(np.array(list(weights.values())), list(weights)) if even else ""
     text = (
-        "Mean weight that each task gives each expert on test rows: exp of its entropy is the effective number of experts; a "
-        "dead expert has less than 1 % from every task. Plot: the declaration as given, first seed. Table: mean over seeds."
+        "Mean weight of each expert by task on test rows. The effective number of experts is exp of the weights' entropy. "
+        "A dead expert has a weight below 1 % for every task. Plot: the declaration as given, first seed. Table: mean over "
+        "seeds."
     )
     header = ["contender", "experts", *(f"effective, {task}" for task in tasks), "dead"]
     return [Section("Gates of the experts", text, plot, [Table(header, rows)])]
 
 
-def _metrics(document: Document) -> list[Table]:
+def _metrics(comparison: Comparison) -> list[Table]:
     columns = ["mean", "deviation", "difference", "95 % interval"]
     tables = []
-    for task, told in document["tasks"].items():
-        for metric in told["metrics"]:
+    for name, task in comparison.tasks.items():
+        for metric in task.higher_is_better:
             rows = []
-            for own in document["contenders"]:
-                if figure := figure_of(own, task, metric):
-                    values = [number(figure["mean"]), number(figure["deviation"])]
-                    rows.append([row_name(own), *values, signed(figure.get("difference")), interval(figure)])
-            tables.append(Table([f"{task}: {metric} {arrow(told, metric)}", *columns], rows))
+            for contender in comparison.contenders:
+                if figure := contender.figure(name, metric):
+                    values = [number(figure.mean), number(figure.deviation)]
+                    rows.append([contender.row_name, *values, signed(figure), interval(figure)])
+            tables.append(Table([f"{name}: {metric} {task.arrow(metric)}", *columns], rows))
     return tables

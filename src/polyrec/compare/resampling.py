@@ -1,4 +1,4 @@
-"""A metric over bootstrap resamples of the test users: what does not change with the resample is computed once.
+"""A metric on bootstrap resamples of the test users; parts that do not depend on the resample are computed once.
 
 Shape letters: N rows, R resamples, P pairs of row and label.
 """
@@ -16,16 +16,16 @@ from polyrec.evaluate.metrics.pairs import count_wins
 
 
 def draw_users(group: np.ndarray | None, rows: int, resamples: int) -> np.ndarray:
-    """Return how often each row counts in each resample, (R, N); the same for every model."""
+    """Return the multiplicity of each row in each resample, (R, N); the same for every model."""
     if rows == 0:
         return np.zeros((resamples, 0), dtype=np.int32)
     return np.stack(list(multiplicities(group, rows, resamples, seed=0))).astype(np.int32)
 
 
 def resample(metric: str, observed: Observed, draws_RN: np.ndarray) -> np.ndarray:
-    """Return the metric on each resample, (R,): `METRICS[metric](observed.weighted(draw))`, in a fraction of the time.
+    """Return `METRICS[metric](observed.weighted(draw))` for each resample, (R,), without repeated sorting.
 
-    The draws are those of the same groups: rows of a group count equally often.
+    All rows of a group must have the same multiplicity within a draw.
     """
     if not len(observed.target) or not np.isfinite(observed.prediction).all():
         return np.full(len(draws_RN), np.nan)
@@ -41,7 +41,7 @@ def _prepare(metric: str, observed: Observed) -> Callable[[np.ndarray], float]:
     if metric == "micro_auc":
         return _auc(prediction.reshape(-1), target.reshape(-1), np.repeat(rows_N, target.shape[1]))
     if metric == "macro_auc":
-        aucs = [_auc(own, label, rows_N) for own, label in zip(prediction.T, target.T, strict=True)]
+        aucs = [_auc(scores, label, rows_N) for scores, label in zip(prediction.T, target.T, strict=True)]
         return lambda weight_N: _mean_of_defined([auc(weight_N) for auc in aucs])
     if metric == "gauc" and observed.group is not None:
         return _gauc(observed, observed.group)
@@ -49,7 +49,7 @@ def _prepare(metric: str, observed: Observed) -> Callable[[np.ndarray], float]:
 
 
 def _auc(prediction_P: np.ndarray, target_P: np.ndarray, row_P: np.ndarray) -> Callable[[np.ndarray], float]:
-    """Return the AUC, ties half: the pairs are sorted here, once, and only sums remain."""
+    """Return the AUC, in which ties count half, as a function of the weights; pairs are sorted once, in advance."""
     order_P = np.argsort(prediction_P)
     ordered, row_P, is_negative_P = prediction_P[order_P], row_P[order_P], target_P[order_P] <= 0
     positive = np.flatnonzero(~is_negative_P)
@@ -68,18 +68,18 @@ def _auc(prediction_P: np.ndarray, target_P: np.ndarray, row_P: np.ndarray) -> C
 
 
 def _gauc(observed: Observed, group_N: np.ndarray) -> Callable[[np.ndarray], float]:
-    """Return the mean of the users' own AUCs: a user who is drawn twice counts twice, and his AUC stays."""
+    """Return the mean AUC per user; a resample changes the weights of users but not their AUCs."""
     order_N = np.lexsort((observed.prediction, group_N))
     group, positive = group_N[order_N], observed.target[order_N].astype(float)
     wins, positives, negatives = count_wins(group, observed.prediction[order_N], positive, 1 - positive)
     both = (positives > 0) & (negatives > 0)
-    own = wins[both] / (positives[both] * negatives[both])
+    aucs = wins[both] / (positives[both] * negatives[both])
     rows = (positives + negatives)[both]
     first = order_N[np.flatnonzero(np.diff(group, prepend=group[0] - 1))][both]
 
     def compute(weight_N: np.ndarray) -> float:
         weight = rows * weight_N[first]
-        return float(weight @ own / weight.sum()) if weight.sum() > 0 else float("nan")
+        return float(weight @ aucs / weight.sum()) if weight.sum() > 0 else float("nan")
 
     return compute
 

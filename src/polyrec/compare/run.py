@@ -1,11 +1,10 @@
-"""`polyrec compare`: arms, single-task models, tuned weights and boosting, judged on the same test rows."""
+"""`polyrec compare`: arms, single-task models, tuned weights and boosting on the same test rows."""
 
 from __future__ import annotations
 
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from polyrec.compare.choosing import count_fits, run_all
+from polyrec.compare.comparison import Comparison
 from polyrec.compare.contenders import make_contenders
-from polyrec.compare.document import write_document
+from polyrec.compare.document import assemble
 from polyrec.compare.findings import find
 from polyrec.compare.fits.pool import Pool
 from polyrec.compare.fits.tables import split_tables
@@ -30,16 +30,6 @@ from polyrec.recommender import Recommender
 
 RUNS, DATA, DOCUMENT = "runs", "data", "report.json"
 """Names inside the folder of a comparison."""
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """What a comparison found."""
-
-    document: dict[str, Any]
-    """The figures, as report.json has them."""
-    done: tuple[str, ...]
-    """Keys of the fits that were done now; the others were found done."""
 
 
 def compare(
@@ -58,18 +48,18 @@ def compare(
     resamples: int = 200,
     progress: bool = True,
 ) -> Comparison:
-    """Compare a declaration with its variants and with one model a task, and write report.json, report.html and report.png.
+    """Compare a declaration with variants and with single-task models; write report.json, report.html and report.png.
 
-    Every contender has as many fits: `trials` on the first seed, the best of them on validation on all `seeds`. Test rows are
-    held out once, and looked at once, when all choices are made. `out` keeps every fit by declaration, data and versions: a
-    second call with the same folder does only what is missing.
+    Every contender has the same number of fits: `trials` with the first seed, then the trial with the best utility on
+    validation with all `seeds`. Test rows are held out once and used once, after all choices are made. `out` stores every fit
+    by declaration, data and versions: a second call with the same folder runs only missing fits.
     """
     if seeds < 1 or trials < 1 or jobs < 1:
         found = f"{seeds} seeds, {trials} trials, {jobs} jobs"
-        raise UserError("a comparison", expected="one or more of each", found=found, remedy="Mend the numbers.")
+        raise UserError("a comparison", expected="one or more of each", found=found, remedy="Raise the numbers.")
     if not any(metric in METRICS for task in spec.tasks for metric in task.metrics):
-        found = "only tasks that are judged by ranking all items"
-        raise UserError("a comparison", expected="a task with metrics of its rows", found=found, remedy="Add another task.")
+        found = "only tasks that are judged by ranking the catalogue"
+        raise UserError("a comparison", expected="a task with metrics on rows", found=found, remedy="Add another task.")
     spec = spec.replace(search={})
     arms = make_arms(spec, varied, one_at_a_time)
     split = split_tables(spec, data, test, test_share, out / DATA)
@@ -82,7 +72,7 @@ def compare(
         line = bar.add_task("judging on the test rows", total=len(contenders))
         truths = read_truths(spec, split, resamples)
         figures = find(finished, truths, lambda: bar.advance(line))
-    document = write_document(
+    comparison = assemble(
         spec,
         varied,
         split,
@@ -93,10 +83,11 @@ def compare(
         seeds=seeds,
         trials=trials,
         resamples=resamples,
+        done=pool.done,
     )
-    write_text(out / DOCUMENT, json.dumps(document, ensure_ascii=False, allow_nan=False, indent=1) + "\n")
-    write_report(out, document)
-    return Comparison(document, tuple(pool.done))
+    write_text(out / DOCUMENT, json.dumps(comparison.to_dict(), ensure_ascii=False, allow_nan=False, indent=1) + "\n")
+    write_report(out, comparison)
+    return comparison
 
 
 def _bar(shown: bool) -> Progress:

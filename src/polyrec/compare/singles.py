@@ -1,4 +1,4 @@
-"""The baselines: one model a task, each with as many parameters as the model of all tasks."""
+"""Single-task baselines, each with as many parameters as the model of all tasks."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _WIDEST = 8192
 
 
 class Counter:
-    """Counts the parameters of declarations on one table, whose vocabularies and classes it learns once."""
+    """Counts parameters of declarations on one table; vocabularies and classes are fitted once."""
 
     def __init__(self, spec: Recommender, frame: pl.DataFrame) -> None:
         self.features = fit_features(spec, frame)
         self.tasks = {task.name: whole_state(spec, task, frame) for task in spec.tasks}
 
     def __call__(self, spec: Recommender) -> int:
-        """Return the number of learned numbers outside the tables of ids; nothing is allocated for them."""
+        """Return the number of parameters outside embedding tables, without allocating them."""
         states = {task.name: self.tasks[task.name] for task in spec.tasks}
         with torch.device("meta"):
             model = Model(spec.all_features, self.features, spec.tasks, states, spec.network, spec.views)
@@ -35,9 +35,9 @@ class Counter:
 
 
 def single(spec: Recommender, task: Task, count: Counter) -> Recommender:
-    """Return the declaration of one task alone, its network as wide as makes it as large as the declaration of all.
+    """Return the declaration of one task, with a network as large as that of the declaration of all tasks.
 
-    The widths of the network's layers are scaled by one factor; the rest is that of `Recommender.alone`.
+    All layer widths of the network are scaled by one factor; the rest is as in `Recommender.alone`.
     """
     alone = spec.alone(task.name)
     target = count(spec)
@@ -53,13 +53,13 @@ def single(spec: Recommender, task: Task, count: Counter) -> Recommender:
 
 
 def _scaled(spec: Recommender, width: int, largest: int) -> Recommender:
-    """Return the declaration with all layers of its network scaled so that the widest has the given width."""
+    """Return the declaration with all layers of its network scaled such that the widest has the given width."""
     return spec.replace(network=_scaled_network(spec.network, width, largest))
 
 
 def _scaled_network(network: Network, width: int, largest: int) -> Network:
     changes: dict[str, Any] = {
-        field: tuple(max(1, round(own * width / largest)) for own in widths) for field, widths in _layers(network).items()
+        field: tuple(max(1, round(layer * width / largest)) for layer in widths) for field, widths in _layers(network).items()
     }
     return network.replace(**changes)
 
@@ -69,6 +69,6 @@ def _widths(network: Network) -> list[int]:
 
 
 def _layers(network: Network) -> Mapping[str, tuple[int, ...]]:
-    """Return the fields of a network that hold the widths of its layers."""
+    """Return the layer widths of a network by field."""
     fields = {name: getattr(network, name) for name in type(network).model_fields}
     return {name: value for name, value in fields.items() if name == "hidden" or name.endswith("_hidden")}

@@ -1,4 +1,4 @@
-"""The difference between two models that are each trained from several seeds and judged on the same test rows.
+"""The difference between two models that are trained with several seeds and judged on the same test rows.
 
 Shape letters: S seeds.
 """
@@ -6,7 +6,7 @@ Shape letters: S seeds.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,32 +15,41 @@ import numpy as np
 from polyrec.core.errors import missing_extra
 
 LEVEL = 0.95
-"""Coverage of the intervals; 1 minus it is the level of the tests."""
+"""Coverage of the intervals; the level of the tests is 1 - LEVEL."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean difference with a t interval and the p value of "there is no difference"."""
+    """A mean difference with a t interval; undefined numbers are NaN."""
 
     mean: float
+    """Mean difference over seeds."""
     low: float
+    """Lower end of the interval."""
     high: float
+    """Upper end of the interval."""
     p: float
+    """p value of the hypothesis that there is no difference."""
     seed_error: float
-    """Standard error that comes from the seeds: `s / sqrt(S)`; NaN with one seed."""
+    """Standard error due to the seeds, `s / sqrt(S)`; NaN with one seed."""
     test_error: float
-    """Standard error that comes from the test users, by bootstrap."""
+    """Bootstrap standard error due to the test users."""
     degrees: float
     """Degrees of freedom of the t distribution."""
 
+    @classmethod
+    def from_dict(cls, document: Mapping[str, float | None]) -> Estimate:
+        """Read an estimate whose undefined numbers are None."""
+        return cls(**{name: or_nan(value) for name, value in document.items()})
+
 
 def estimate(differences_S: np.ndarray, test_error: float, users: int) -> Estimate:
-    """Return the mean over seeds, with the seeds and the test users as two independent sources of error.
+    """Estimate the mean over seeds, with the seeds and the test users as two independent sources of error.
 
     The variance of the mean is `s^2 / S + e^2`, with s the standard deviation of the differences between seeds and e the
     bootstrap standard error over test users of the seed-averaged difference. The t interval has the degrees of freedom of Welch
     (Biometrika 1947) and Satterthwaite: `V^2 / ((s^2 / S)^2 / (S - 1) + e^4 / (users - 1))`. With one seed the first term is
-    unknown and left out, so that the interval is too narrow.
+    unknown and omitted, which makes the interval too narrow.
     """
     seeds = len(differences_S)
     mean = float(np.mean(differences_S)) if seeds else math.nan
@@ -51,8 +60,8 @@ def estimate(differences_S: np.ndarray, test_error: float, users: int) -> Estima
     variance = sum(part for part, _ in parts)
     if variance == 0:
         return Estimate(mean, mean, mean, float(mean == 0), seed_error, test_error, math.inf)
-    shares = [(part / variance, degrees) for part, degrees in parts]
-    degrees = 1 / sum(share**2 / own for share, own in shares)
+    shares = [(part / variance, part_degrees) for part, part_degrees in parts]
+    degrees = 1 / sum(share**2 / part_degrees for share, part_degrees in shares)
     error = math.sqrt(variance)
     student = _student()
     reach = float(student.ppf((1 + LEVEL) / 2, degrees)) * error
@@ -61,9 +70,9 @@ def estimate(differences_S: np.ndarray, test_error: float, users: int) -> Estima
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Return p values adjusted for all tests made (Holm, Scandinavian Journal of Statistics 1979); NaN is no test.
+    """Adjust p values for multiple tests (Holm, Scandinavian Journal of Statistics 1979); NaN values are not tests.
 
-    In ascending order the k-th of n is multiplied by n - k + 1; each is at least as large as the one before it, at most 1.
+    The k-th smallest of n is multiplied by n - k + 1 and capped at 1; a running maximum keeps the order.
     """
     tests = sorted((p, place) for place, p in enumerate(p_values) if not math.isnan(p))
     adjusted, highest = [math.nan] * len(p_values), 0.0
@@ -73,8 +82,13 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
+def or_nan(value: float | None) -> float:
+    """Return a number read from JSON, where an undefined number is None."""
+    return math.nan if value is None else value
+
+
 def _student() -> Any:
-    """Return Student's t distribution of SciPy."""
+    """Return SciPy's Student t distribution."""
     try:
         from scipy.stats import t
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""Arms from options: which fields of the declaration are varied, over which values."""
+"""Arms from options that vary fields of the declaration."""
 
 from __future__ import annotations
 
@@ -18,22 +18,24 @@ from polyrec.tasks.task import Task
 
 @dataclass(frozen=True)
 class Arm:
-    """One declaration of those that are compared."""
+    """One of the compared declarations."""
 
     name: str
+    """Values of the varied fields, for tables."""
     spec: Recommender
-    is_own: bool
-    """Whether it is the declaration as it was given."""
+    """The declaration."""
+    as_given: bool
+    """Set if it is the unchanged declaration."""
 
 
 def read_options(options: Sequence[str]) -> dict[str, list[Any]]:
-    """Read options `FIELD=VALUE`, the value in YAML, into the values of each field in the order given."""
+    """Return the values of each field from options `FIELD=VALUE` with the value in YAML, in the order given."""
     varied: dict[str, list[Any]] = {}
     for option in options:
         field, sign, text = option.partition("=")
         if not sign or not field.strip() or not text.strip():
             remedy = "Write --vary network=PLE or --vary 'network={kind: PLE, own: 1}'."
-            raise UserError(f"option --vary {option!r}", expected="FIELD=VALUE", found="something else", remedy=remedy)
+            raise UserError(f"option --vary {option!r}", expected="FIELD=VALUE", found="a different form", remedy=remedy)
         try:
             value = yaml.safe_load(text)
         except yaml.YAMLError as error:
@@ -45,27 +47,27 @@ def read_options(options: Sequence[str]) -> dict[str, list[Any]]:
 
 
 def make_arms(spec: Recommender, varied: Mapping[str, Sequence[Any]], one_at_a_time: bool) -> list[Arm]:
-    """Return the declaration itself and its variants: the full grid, or one field changed at a time.
+    """Return the declaration and its variants: the full grid, or one changed field at a time.
 
-    Values that make the same declaration are one arm. Raises `UserError` for a field or value that the declaration does not
-    take, and for a change of what is learned: arms must have the same tasks and labels to be comparable.
+    Equal variants are merged into one arm. Raises `UserError` for an invalid field or value, and for a change of the tasks or
+    labels, since such arms are not comparable.
     """
     choices: list[dict[str, Any]]
     if one_at_a_time:
         choices = [{}, *({field: value} for field, values in varied.items() for value in values)]
     else:
-        ways = [[None, *([value] for value in values)] for values in varied.values()]
-        chosen = itertools.product(*ways)
-        choices = [{f: way[0] for f, way in zip(varied, pick, strict=True) if way is not None} for pick in chosen]
+        options = [[None, *([value] for value in values)] for values in varied.values()]
+        picks = itertools.product(*options)
+        choices = [{f: option[0] for f, option in zip(varied, pick, strict=True) if option is not None} for pick in picks]
     arms: list[tuple[Recommender, list[str]]] = []
     for choice in choices:
         shown = list(choice) if one_at_a_time and choice else list(varied) or ["network", "balancing"]
         changed = _change(spec, choice)
-        if changed not in [own for own, _ in arms]:
+        if changed not in [variant for variant, _ in arms]:
             arms.append((changed, shown))
-    specs = [own for own, _ in arms]
-    names = [" · ".join(_name(field, own, specs) for field in shown) for own, shown in arms]
-    return [Arm(name, own, own == spec) for name, own in zip(_unique(names), specs, strict=True)]
+    specs = [variant for variant, _ in arms]
+    names = [" · ".join(_name(field, variant, specs) for field in shown) for variant, shown in arms]
+    return [Arm(name, variant, variant == spec) for name, variant in zip(_unique(names), specs, strict=True)]
 
 
 def _change(spec: Recommender, choice: Mapping[str, Any]) -> Recommender:
@@ -75,9 +77,9 @@ def _change(spec: Recommender, choice: Mapping[str, Any]) -> Recommender:
     written = ", ".join(f"{field}={value}" for field, value in choice.items())
     if _learned(changed) != _learned(spec):
         remedy = "Compare declarations of the same tasks."
-        raise UserError(f"--vary {written}", expected="the same tasks and labels", found="others", remedy=remedy)
+        raise UserError(f"--vary {written}", expected="the same tasks and labels", found="different ones", remedy=remedy)
     if changed.training.seed != spec.training.seed:
-        raise UserError(f"--vary {written}", expected="another field", found="the seed", remedy="Say --seeds N.")
+        raise UserError(f"--vary {written}", expected="another field", found="the seed", remedy="Use --seeds N.")
     return changed
 
 
@@ -86,18 +88,18 @@ def _learned(spec: Recommender) -> list[tuple[str, type[Task], str]]:
 
 
 def _name(field: str, spec: Recommender, specs: Sequence[Recommender]) -> str:
-    """Name the value of a field; of a kind that others have there, too, say what tells it from them."""
-    value, others = _told(spec, field), [_told(other, field) for other in specs]
+    """Return a name for the value of a field; values of the same kind are distinguished by their differing fields."""
+    value, others = _value(spec, field), [_value(other, field) for other in specs]
     if not isinstance(value, dict) or "kind" not in value:
         return f"{field.rsplit('.', 1)[-1]}={_text(value)}"
-    kin = [other for other in others if isinstance(other, dict) and other.get("kind") == value["kind"]]
-    differing = [key for key in value if any(other[key] != value[key] for other in kin)]
-    told = [text for key in differing for text in _fields(key, value[key])]
-    return value["kind"] + (f"({', '.join(told)})" if told else "")
+    same_kind = [other for other in others if isinstance(other, dict) and other.get("kind") == value["kind"]]
+    differing = [key for key in value if any(other[key] != value[key] for other in same_kind)]
+    texts = [text for key in differing for text in _fields(key, value[key])]
+    return value["kind"] + (f"({', '.join(texts)})" if texts else "")
 
 
-def _told(spec: Recommender, field: str) -> Any:
-    """Return the value of a field in JSON; None where there is none, as after a change further up."""
+def _value(spec: Recommender, field: str) -> Any:
+    """Return the value of a field as JSON; None if the declaration does not have the field, as after a change of its parent."""
     try:
         value = get_path(spec, field)
     except UserError:
@@ -107,7 +109,7 @@ def _told(spec: Recommender, field: str) -> Any:
 
 def _fields(key: str, value: Any) -> list[str]:
     if isinstance(value, dict) and "kind" not in value:
-        return [f"{name}={_text(own)}" for name, own in value.items()]
+        return [f"{name}={_text(part)}" for name, part in value.items()]
     return [f"{key}={_text(value)}"]
 
 
@@ -117,11 +119,11 @@ def _text(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "-".join(map(_text, value)) or "none"
     if isinstance(value, dict):
-        own = [f"{name}={_text(part)}" for name, part in value.items() if name != "kind"]
-        return str(value.get("kind", "")) + (f"({', '.join(own)})" if own else "")
+        parts = [f"{name}={_text(part)}" for name, part in value.items() if name != "kind"]
+        return str(value.get("kind", "")) + (f"({', '.join(parts)})" if parts else "")
     return "none" if value is None else str(value)
 
 
 def _unique(names: Sequence[str]) -> list[str]:
-    """Number the names that are alike after all."""
+    """Number equal names."""
     return [f"{name} #{names[:place].count(name) + 1}" if names.count(name) > 1 else name for place, name in enumerate(names)]

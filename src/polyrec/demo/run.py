@@ -24,14 +24,14 @@ from polyrec.evaluate.metrics.metrics import METRICS
 from polyrec.recommender import Fitted
 
 USER = 42
-"""The user whose list the demo shows."""
+"""User whose list the demo shows."""
 
 RANK = 10
 """Length of the lists."""
 
 
 def run(out: Path, seed: int, console: Console) -> Outcome:
-    """Run the demo, telling the console what it does, and write `out`/artifact, `out`/report.html and the two tables."""
+    """Run the demo with progress messages on the console; write the artifact, report.html and both tables to `out`."""
     dataset = datasets.get("movielens-100k")
     console.print(f"[bold]{dataset.title}[/bold]\n[dim]{dataset.terms}[/dim]\n")
     table = dataset.load().table().sample(fraction=1.0, shuffle=True, seed=seed)
@@ -51,13 +51,13 @@ def run(out: Path, seed: int, console: Console) -> Outcome:
         comparisons = compare(multi, singles, train, test)
         ranking = dict(multi.evaluate(test, ks=(RANK,)).fusion)
         ranking["popularity ndcg@10"] = popularity_ndcg(multi, train, test, RANK)
-    console.print("What the text of a film gives: the recommender with and without it, a tenth of the films unknown to both:")
+    console.print("The value of a film's text: the recommender with and without it, a tenth of the films held out from both:")
     gains = text_gains(spec, table, out / "text", seed)
     liked = train.filter((pl.col("user_id") == USER) & (pl.col("rating") >= 5)).sort("timestamp", descending=True)
     recommended = multi.recommend(user_id=USER, k=RANK, columns=["title", "genres"])
     shown = liked.select("title", "genres", "rating").head(RANK)
     outcome = Outcome(multi, comparisons, ranking, gains, shown, recommended)
-    _tell(console, outcome)
+    _print(console, outcome)
     write_report(out / "report.html", outcome, mean_gates(multi, test), dataset.terms)
     console.print(
         f"\nWrote [bold]{out}/[/bold]: report.html (open it), artifact/, recommender.yaml, ratings.parquet, test.parquet."
@@ -67,12 +67,12 @@ def run(out: Path, seed: int, console: Console) -> Outcome:
 
 
 def mean_gates(multi: Fitted, rows: pl.DataFrame) -> np.ndarray:
-    """Return the mean weight that each task gives each expert, (T, E)."""
+    """Return the mean weight of each expert by task, (T, E)."""
     gates = multi.gates(rows)
     return np.stack([gates[task.name].mean(0) for task in multi.spec.tasks])
 
 
-def _tell(console: Console, outcome: Outcome) -> None:
+def _print(console: Console, outcome: Outcome) -> None:
     table = RichTable(
         title="Does learning together help? (test rows)", title_justify="left", box=SIMPLE, padding=(0, 1), pad_edge=False
     )
@@ -83,8 +83,8 @@ def _tell(console: Console, outcome: Outcome) -> None:
         table.add_row(*comparison_cells(row))
     console.print(table)
     console.print(
-        "No model: the film's mean label, or the mean of all. Intervals: 200 bootstrap resamples of users, one seed; the "
-        "seeds of training are not in them (see benchmarks).",
+        "No model: the mean label of the film or of all rows. Intervals: 200 bootstrap resamples of users, one seed; they do "
+        "not include the variance between training seeds (see benchmarks).",
         style="dim",
     )
     console.print(_text_table(outcome.text))
@@ -121,14 +121,14 @@ def _text_table(gains: list[TextGain]) -> RichTable:
 
 
 def text_cells(row: TextGain) -> list[str]:
-    """Return what the text gave as cells of text."""
+    """Return a gain as the cells of a table row."""
     arrow = "↑" if higher_is_better(row.metric) else "↓"
     values = [f"{row.without:.4f}", f"{row.whole:.4f}", f"[{row.low:+.4f}, {row.high:+.4f}]"]
     return [f"{row.task} {row.metric} {arrow}", row.films, *values, row.verdict]
 
 
 def comparison_cells(row: Comparison) -> list[str]:
-    """Return a comparison as cells of text."""
+    """Return a comparison as the cells of a table row."""
     difference, low, high = row.difference
     arrow = "↑" if METRICS[row.metric].higher_is_better else "↓"
     values = [f"{row.values[name]:.4f}" for name in (BASELINE, SINGLE, MULTI)]

@@ -12,9 +12,9 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from polyrec.core.json_values import as_json
+from polyrec.core.printing import Printed, numbers
 from polyrec.evaluate.fusion_cost import Cost
 from polyrec.evaluate.metrics.exposure import Exposure
-from polyrec.evaluate.printed import Printed, numbers
 
 _MOST_VALUES = 20
 """Maximum number of values of a column that are printed."""

@@ -15,6 +15,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from polyrec.core.json_values import as_json
+from polyrec.core.printing import Printed
 from polyrec.evaluate.front import pareto_front
 from polyrec.fusion.fusion import Fusion
 from polyrec.predict.predictor import Predictor
@@ -49,7 +50,7 @@ class Gain:
 
 
 @dataclass(frozen=True)
-class FusionSearch:
+class FusionSearch(Printed):
     """The trials of a search for a fusion's weights; trial 0 is the fusion as it was given."""
 
     fusion: Fusion

@@ -26,36 +26,45 @@ _DASHES = ("-", "--", ":")
 
 @dataclass(frozen=True)
 class Point:
-    """One contender in one panel: how much better it is, with an interval."""
+    """One contender in one panel."""
 
     name: str
+    """Name of the contender."""
     value: float
+    """Improvement on the single-task model."""
     low: float
+    """Lower end of its interval; NaN where undefined."""
     high: float
+    """Upper end of its interval; NaN where undefined."""
     verdict: str
+    """Key of `VERDICTS`."""
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One task: its title and axis label, and the contenders that have a figure for it."""
+    """One task."""
 
     title: str
+    """Title of the panel."""
     label: str
+    """Label of the axis."""
     points: Sequence[Point]
+    """Contenders that have a figure for the task."""
 
 
 @dataclass(frozen=True)
 class Improvements:
-    """A panel a task with the contenders as points and intervals, as PNG or SVG."""
+    """One panel per task with the contenders as points and intervals, as PNG or SVG."""
 
     panels: Sequence[Panel]
+    """Panel of each task."""
     names: Mapping[str, str]
-    """All contenders, from top to bottom, and how each is written."""
-    own: str
-    """The declaration as it was given, whose name is bold."""
+    """Label of each contender, from top to bottom."""
+    declared: str
+    """Name of the unchanged declaration, whose label is bold."""
 
     def png(self, path: Path) -> None:
-        """Write the plot as PNG, whole or not at all."""
+        """Write the plot as PNG, atomically."""
         with self._drawn() as figure, replacing(path) as temporary:
             figure.savefig(temporary, format="png", dpi=150, metadata={"Software": None})
 
@@ -74,7 +83,7 @@ class Improvements:
                 self._panel(axis, panel)
             axes[0].set_yticks(range(len(self.names)), list(self.names.values()))
             for name, label in zip(self.names, axes[0].get_yticklabels(), strict=True):
-                if name == self.own:
+                if name == self.declared:
                     label.set_fontweight("bold")
             axes[0].set_ylim(len(self.names) - 0.5, -0.5)
             figure.legend(
@@ -105,12 +114,15 @@ class Improvements:
 
 
 def epoch_curves(curves: Sequence[tuple[str, Mapping[str, Sequence[float]], float | None]]) -> str:
-    """Draw panels of curves by epoch as SVG: a title, values by name (the same in all), and where a line goes across."""
-    height = max(2.9, 0.9 + 0.18 * max(len(own) for _, own, _ in curves))
+    """Draw panels of curves by epoch as SVG.
+
+    Each panel is (title, values by name, height of a horizontal line or None); all panels have the same names.
+    """
+    height = max(2.9, 0.9 + 0.18 * max(len(lines) for _, lines, _ in curves))
     with styled(3.4 * len(curves) + 2.4, height) as figure:
         axes = figure.subplots(1, len(curves), squeeze=False)[0]
-        for axis, (title, own, across) in zip(axes, curves, strict=True):
-            for place, (name, values) in enumerate(own.items()):
+        for axis, (title, lines, across) in zip(axes, curves, strict=True):
+            for place, (name, values) in enumerate(lines.items()):
                 epochs = range(1, len(values) + 1)
                 colour, dash = COLOURS[place % len(COLOURS)], _DASHES[place // len(COLOURS) % len(_DASHES)]
                 axis.plot(epochs, values, color=colour, linestyle=dash, label=name, marker="o", markersize=3)

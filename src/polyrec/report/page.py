@@ -1,4 +1,4 @@
-"""One HTML page from sections: self-contained, no script, no network."""
+"""One self-contained HTML page from sections, without scripts and network access."""
 
 from __future__ import annotations
 
@@ -12,25 +12,30 @@ from polyrec.core.files import write_text
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under a header; every cell is text, and is escaped on the page."""
+    """A table of texts, which are escaped on the page."""
 
     header: Sequence[str]
+    """Titles of the columns."""
     rows: Sequence[Sequence[str]]
+    """Cells of each row."""
 
 
 @dataclass(frozen=True)
 class Section:
-    """A heading with some of: a paragraph, a plot, tables side by side."""
+    """A heading with an optional paragraph, plot and tables."""
 
     heading: str
+    """Heading of the section."""
     text: str = ""
+    """Paragraph under the heading."""
     svg: str = ""
-    """A plot of `polyrec.report.plots`, put on the page as it is."""
+    """Plot of `polyrec.report.plots`, inserted without escaping."""
     tables: Sequence[Table] = ()
+    """Tables, side by side."""
 
 
 def write_page(path: Path, title: str, lead: str, sections: Sequence[Section]) -> None:
-    """Write the page, whole or not at all."""
+    """Write the page, atomically."""
     try:
         from jinja2 import Environment, PackageLoader
     except ImportError as error:

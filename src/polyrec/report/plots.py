@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-"""Colours that people with any colour vision can tell apart (Okabe and Ito, 2008)."""
+"""Colours that people with any colour vision can distinguish (Okabe and Ito, 2008)."""
 
 
 def learning_curves(curves: Sequence[Mapping[str, float]], tasks: Sequence[str], best_epoch: int) -> str:
-    """Draw each task's training loss and validation skill by epoch, and where the best epoch was."""
+    """Draw the training loss and validation skill of each task by epoch, with the best epoch marked."""
     with figure(9.0, 3.2, 2) as (axes, svg):
         epochs = np.arange(1, len(curves) + 1)
         for axis, ending, title in (
@@ -39,9 +39,9 @@ def learning_curves(curves: Sequence[Mapping[str, float]], tasks: Sequence[str],
 
 
 def metric_points(rows: Sequence[tuple[str, Mapping[str, tuple[float, float, float]]]]) -> str:
-    """Draw one panel a metric: a point and an interval for each model.
+    """Draw one panel per metric with a point and an interval for each model.
 
-    `rows` holds (title of the metric, {model: (value, low, high)}).
+    `rows` has (title of the metric, {model: (value, low, high)}).
     """
     with figure(3.0 * len(rows), 2.4, len(rows)) as (axes, svg):
         for axis, (title, models) in zip(axes, rows, strict=True):
@@ -59,7 +59,7 @@ def metric_points(rows: Sequence[tuple[str, Mapping[str, tuple[float, float, flo
 
 
 def gate_map(gates_TE: np.ndarray, tasks: Sequence[str]) -> str:
-    """Draw how much each task leans on each expert, on average over rows."""
+    """Draw the mean weight of each expert by task."""
     with figure(1.2 + 0.9 * gates_TE.shape[1], 0.9 + 0.5 * len(tasks), 1) as (axes, svg):
         axis = axes[0]
         axis.imshow(gates_TE, cmap="Blues", vmin=0, vmax=max(float(gates_TE.max()), 1e-9), aspect="auto")
@@ -74,7 +74,7 @@ def gate_map(gates_TE: np.ndarray, tasks: Sequence[str]) -> str:
 
 @contextmanager
 def figure(width: float, height: float, panels: int) -> Iterator[tuple[Sequence[Axes], io.StringIO]]:
-    """Yield axes to draw on and the buffer that holds the SVG afterwards; nothing global is changed."""
+    """Yield axes to draw on and the buffer to which the SVG is written on exit; global settings are restored."""
     buffer = io.StringIO()
     with styled(width, height) as drawn:
         yield list(drawn.subplots(1, panels, squeeze=False)[0]), buffer
@@ -83,7 +83,7 @@ def figure(width: float, height: float, panels: int) -> Iterator[tuple[Sequence[
 
 @contextmanager
 def styled(width: float, height: float) -> Iterator[Figure]:
-    """Yield an empty figure of a size in inches, to be drawn on and written inside; nothing global is changed."""
+    """Yield an empty figure of a size in inches, to be drawn and saved within the context; global settings are restored."""
     try:
         from matplotlib import rc_context
         from matplotlib.figure import Figure
@@ -101,7 +101,7 @@ def styled(width: float, height: float) -> Iterator[Figure]:
 
 
 def to_svg(drawn: Figure) -> str:
-    """Return a figure as an SVG element, the same text for the same drawing."""
+    """Return a figure as an SVG element; equal drawings give equal text."""
     text = io.StringIO()
     drawn.savefig(text, format="svg", metadata={"Date": None}, transparent=True)
     return text.getvalue()[text.getvalue().index("<svg") :]

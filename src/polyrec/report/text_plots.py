@@ -1,7 +1,8 @@
-"""The plot of a text report: every arm on every slice of the test rows, a panel a task."""
+"""The plot of a text report: every arm on every slice of the test rows, one panel per task."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,31 +18,36 @@ if TYPE_CHECKING:
 
 _MARKERS = "osD^vX"
 _SPREAD = 0.62
-"""Share of a slice's height that its arms take."""
+"""Share of the height of a slice over which its arms are spread."""
 
 
 @dataclass(frozen=True)
 class TextPanel:
-    """One task: its title, its axis and the seeds' values of every arm on every slice, None where there is none."""
+    """One task."""
 
     title: str
+    """Title of the panel."""
     label: str
-    values: Mapping[str, Mapping[str, Sequence[float | None]]]
-    """By arm and slice."""
+    """Label of the axis."""
+    values: Mapping[str, Mapping[str, Sequence[float]]]
+    """Values of the seeds by arm and slice; NaN where undefined."""
 
 
 @dataclass(frozen=True)
 class ArmsBySlices:
-    """Panels side by side, slices from top to bottom; a point is the mean over seeds, a line goes from least to most."""
+    """Panels side by side with slices from top to bottom; a point is the mean over seeds, a line the range of the seeds."""
 
     panels: Sequence[TextPanel]
+    """Panel of each task."""
     arms: Sequence[str]
+    """Names of the arms."""
     slices: Sequence[str]
-    own: str
-    """The arm that is drawn filled: the declaration as it was given."""
+    """Names of the slices."""
+    declared: str
+    """Arm of the unchanged declaration, drawn with filled points."""
 
     def png(self, path: Path) -> None:
-        """Write the plot as PNG, whole or not at all."""
+        """Write the plot as PNG, atomically."""
         with self._drawn() as figure, replacing(path) as temporary:
             figure.savefig(temporary, format="png", dpi=150, metadata={"Software": None})
 
@@ -65,12 +71,12 @@ class ArmsBySlices:
             shift = _SPREAD * (number / max(len(self.arms) - 1, 1) - 0.5)
             means, places = [], []
             for place, name in enumerate(self.slices):
-                seen = [value for value in panel.values[arm].get(name, ()) if value is not None]
-                if seen:
-                    axis.plot([min(seen), max(seen)], [place + shift] * 2, color=colour, linewidth=1)
-                    means.append(sum(seen) / len(seen))
+                defined = [value for value in panel.values[arm].get(name, ()) if math.isfinite(value)]
+                if defined:
+                    axis.plot([min(defined), max(defined)], [place + shift] * 2, color=colour, linewidth=1)
+                    means.append(sum(defined) / len(defined))
                     places.append(place + shift)
-            fill: Literal["full", "none"] = "full" if arm == self.own else "none"
+            fill: Literal["full", "none"] = "full" if arm == self.declared else "none"
             axis.plot(means, places, marker, color=colour, fillstyle=fill, markersize=5, label=arm)
         axis.set_title(panel.title, fontsize=9)
         axis.set_xlabel(panel.label)

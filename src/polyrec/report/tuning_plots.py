@@ -1,4 +1,4 @@
-"""Plots of a search for settings, as SVG text and PNG."""
+"""Plots of a hyperparameter search, as SVG text and PNG."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _GREY = "#aaaaaa"
 def history(
     objective: str, higher_is_better: bool, points: Sequence[tuple[int, float]], pruned: Sequence[tuple[int, float]]
 ) -> str:
-    """Draw the objective of every trial by its number, the best so far, and pruned trials where they were left."""
+    """Draw the objective of every trial by its number, the best so far, and pruned trials at their last value."""
     with figure(8.0, 2.8, 1) as (axes, svg):
         axis = axes[0]
-        numbers, values = (np.array(own) for own in zip(*points, strict=True))
+        numbers, values = (np.array(column) for column in zip(*points, strict=True))
         best = (np.maximum if higher_is_better else np.minimum).accumulate(values)
         axis.step(numbers, best, where="post", color=COLOURS[1], label="best so far")
         axis.plot(numbers, values, "o", color=COLOURS[0], markersize=4, label="complete")
@@ -41,10 +41,10 @@ def history(
 
 
 def slices(objective: str, panels: Mapping[str, tuple[Sequence[Any], Sequence[float], int | None]]) -> str:
-    """Draw one panel a setting: the objective of every trial against its value, and the best trial marked.
+    """Draw the objective against each setting, one panel per setting, with the best trial marked.
 
-    `panels` holds {path: (values of the setting, objective, place of the best trial or None)}; numbers that span more than a
-    factor of twenty are drawn on a logarithmic axis, words in the order in which they were first met.
+    `panels` has {path: (values of the setting, objective, position of the best trial or None)}. Positive numbers that span more
+    than a factor of twenty have a logarithmic axis; words are in order of first occurrence.
     """
     with figure(max(2.6 * len(panels), 3.4), 2.8, len(panels)) as (axes, svg):
         for axis, (path, (settings, values, best)) in zip(axes, panels.items(), strict=True):
@@ -76,11 +76,11 @@ def front_panels(
     png: Path,
     chosen: str = "written to best.yaml",
 ) -> str:
-    """Draw every pair of objectives against each other, trials of the front coloured, the chosen one a star; also as PNG.
+    """Draw every pair of objectives, with the front coloured and the best trial as a star; return SVG and write a PNG.
 
-    Axes point as their numbers do; the label says which way is better. `numbers` are those of the trials, written at the
-    points of the front unless there are none; `chosen` says in the legend what became of the best one. With two objectives
-    the front is a line of steps: what lies on its far side was not reached.
+    Axes are not reversed; their labels name the better direction. `numbers`, if not None, label the points of the front with
+    their trial numbers. `chosen` is the legend entry of the best trial. With two objectives the front is drawn as steps, beyond
+    which no trial lies.
     """
     pairs = list(itertools.combinations(range(len(names)), 2))
     points, front = np.array(values), np.array(on_front)
@@ -99,8 +99,8 @@ def front_panels(
             if declared is not None:
                 axis.plot(*points[declared, [x, y]], "s", color="black", markersize=8, fillstyle="none", label="as declared")
             axis.plot(*points[best, [x, y]], "*", color=COLOURS[1], markersize=15, label=chosen)
-            for own, label in ((x, axis.set_xlabel), (y, axis.set_ylabel)):
-                label(f"{names[own]} ({'higher' if higher_is_better[own] else 'lower'} is better)")
+            for objective, label in ((x, axis.set_xlabel), (y, axis.set_ylabel)):
+                label(f"{names[objective]} ({'higher' if higher_is_better[objective] else 'lower'} is better)")
         axes[-1].legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
         with replacing(png) as temporary:
             cast("Figure", axes[0].figure).savefig(temporary, format="png", dpi=150, metadata={"Software": None})

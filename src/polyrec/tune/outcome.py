@@ -13,6 +13,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Column, Table
 from rich.text import Text
 
+from polyrec.core.printing import Printed
 from polyrec.evaluate.front import compromise, pareto_front
 from polyrec.tune.objective import Objective
 
@@ -47,7 +48,7 @@ class TrialRecord:
 
 
 @dataclass(frozen=True)
-class Tuned:
+class Tuned(Printed):
     """The trials of a search and the best of them."""
 
     objectives: Sequence[Objective]

@@ -69,10 +69,10 @@ def run_trial(
             if trial.should_prune():
                 raise TrialPruned
 
-    training = applied.fit(data, validation, progress=False, on_epoch=judge_epoch).parts.facts
-    trial.set_user_attr("best_epoch", training["training"]["best_epoch"])
-    trial.set_user_attr("data", training["data"]["sha256"] + training["data"]["validation_sha256"])
-    values = [objective.of(training["training"]["validation"]) for objective in objectives]
+    facts = applied.fit(data, validation, progress=False, on_epoch=judge_epoch).parts.facts
+    trial.set_user_attr("best_epoch", facts.training.best_epoch)
+    trial.set_user_attr("data", facts.data.sha256 + facts.data.validation_sha256)
+    values = [objective.of(facts.training.validation) for objective in objectives]
     if not all(map(math.isfinite, values)):
         raise TrialPruned
     return values

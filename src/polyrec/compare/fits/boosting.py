@@ -1,14 +1,14 @@
-"""LightGBM on the same columns and validation rows, one model a task. Shape letters: N rows, F columns."""
+"""LightGBM on the same columns and validation rows, one model per task. Shape letters: N rows, F columns."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import polars as pl
 
+from polyrec.compare.fits.result import FitResult
 from polyrec.compare.fits.tables import rows_of, whole_state
 from polyrec.core.errors import UserError, missing_extra
 from polyrec.evaluate.observing import read_truth
@@ -21,18 +21,18 @@ from polyrec.tasks.regression import Regression
 from polyrec.tasks.task import Task
 
 RATE = 0.1
-"""Step size that the trials are multiples of."""
+"""Learning rate of the first trial."""
 
 _ROUNDS, _PATIENCE = 2000, 50
 
 
 def can_boost(task: Task) -> bool:
-    """Whether there is an objective of LightGBM for a task."""
+    """Return whether LightGBM has an objective for a task."""
     return type(task) in (Binary, Regression)
 
 
 def require_lightgbm() -> None:
-    """Raise `ImportError` with the line that installs LightGBM, where it is absent."""
+    """Raise `ImportError` with the install command if LightGBM is missing."""
     try:
         import lightgbm  # noqa: F401
     except ImportError as error:
@@ -41,11 +41,11 @@ def require_lightgbm() -> None:
 
 def boost(
     spec: Recommender, task: Task, rate: float, learn: pl.DataFrame, test: pl.DataFrame
-) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Fit one task by gradient boosting (Ke et al., NeurIPS 2017), stopped early on the validation rows of the seed.
+) -> tuple[FitResult, dict[str, np.ndarray]]:
+    """Fit one task by gradient boosting (Ke et al., NeurIPS 2017) with early stopping on the validation rows of the seed.
 
-    Columns: those of the Categorical (as codes, split as sets), Numeric and Piecewise features that the task may see. The
-    utility is the skill, `1 - loss / loss of the best constant` on the validation rows.
+    Columns are those of the task's Categorical (as codes, split as sets), Numeric and Piecewise features. The utility is the
+    skill, `1 - loss / loss of the best constant`, on the validation rows.
     """
     require_lightgbm()
     import lightgbm
@@ -53,8 +53,8 @@ def boost(
     seen = frozenset[str]().union(*spec.views[task.name])
     features = [f for f in spec.all_features if f.name in seen and isinstance(f, Categorical | Numeric | Piecewise)]
     if not features:
-        remedy = "Leave --boosting out."
-        raise UserError(f"task {task.name!r}", expected="features that are one number or category", found="none", remedy=remedy)
+        remedy = "Omit --boosting."
+        raise UserError(f"task {task.name!r}", expected="numeric or categorical features", found="none", remedy=remedy)
     held = spec.training.split.held_out(rows_of(spec, learn), spec.training.seed)
     kept, validation = learn.filter(~held), learn.filter(held)
     states = {f.name: f.fit(kept.select(f.columns)) for f in features}
@@ -79,15 +79,15 @@ def boost(
     booster = lightgbm.train(settings, sets[0], _ROUNDS, valid_sets=[sets[1]], callbacks=[stop])
     seconds = time.process_time() - started
     loss = booster.best_score["valid_0"]["binary_logloss" if binary else "l2"]
-    result = {
-        "utility": 1 - loss / _constant_loss(truths[1], binary),
-        "best_epoch": booster.best_iteration,
-        "epochs": booster.current_iteration(),
-        "parameters": sum(tree["num_leaves"] for tree in booster.dump_model()["tree_info"]),
-        "curves": [],
-        "gates": {},
-        "cpu_seconds": seconds,
-    }
+    result = FitResult(
+        utility=1 - loss / _constant_loss(truths[1], binary),
+        best_epoch=booster.best_iteration,
+        epochs=booster.current_iteration(),
+        parameters=sum(tree["num_leaves"] for tree in booster.dump_model()["tree_info"]),
+        curves=[],
+        gates={},
+        cpu_seconds=seconds,
+    )
     prediction = np.asarray(booster.predict(_matrix(test, features, states)))
     return result, {task.name: prediction}
 

@@ -1,6 +1,6 @@
-"""What one process of a comparison is to do.
+"""The job of one process of a comparison.
 
-The result is a folder `runs/<key>` that is there whole or not at all: result.json and the test predictions in predictions.npz.
+The result is the folder `runs/<key>` with result.json and the test predictions in predictions.npz; it is written atomically.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from typing import Any
 import numpy as np
 import torch
 
-from polyrec.core import version
+import polyrec
 from polyrec.recommender import Recommender
 from polyrec.tasks.task import Task
 
 RESULT_FILE, PREDICTIONS_FILE = "result.json", "predictions.npz"
 
 
-_NO_PART_OF_A_FIT = ("cli", "compare", "demo", "report")
+_NOT_PART_OF_A_FIT = ("cli", "compare", "demo", "report")
 
 
 @cache
 def versions() -> dict[str, str]:
-    """Return what besides data and declaration decides the figures; `source` is a hash of the code that fits."""
-    source, folder = hashlib.sha256(), Path(version.__file__).parents[1]
+    """Return the versions that determine the figures besides data and declaration; `source` hashes the code of a fit."""
+    source, folder = hashlib.sha256(), Path(polyrec.__file__).parent
     for path in sorted(folder.rglob("*.py")):
-        if path.relative_to(folder).parts[0] not in _NO_PART_OF_A_FIT:
+        if path.relative_to(folder).parts[0] not in _NOT_PART_OF_A_FIT:
             source.update(path.read_bytes())
     return {
-        "polyrec": version.__version__,
+        "polyrec": polyrec.__version__,
         "source": source.hexdigest()[:24],
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -45,41 +45,41 @@ def versions() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Job:
-    """What one process is to do: fit a declaration on `learn` and predict the rows of `test`."""
+    """A fit of a declaration on `learn` and its predictions for the rows of `test`."""
 
     spec: Recommender
-    """The declaration, its training with the seed and the step size."""
+    """The declaration, with the seed and the learning rate in its training."""
     learn: Path
-    """Table to learn from, named by its content."""
+    """File of the table to learn from, named by its hash."""
     test: Path
-    """Table whose rows are predicted, named by its content."""
+    """File of the test table, named by its hash."""
     boosted: str | None = None
-    """Task to fit with LightGBM instead."""
+    """Task to fit with LightGBM; None for a fit of the declaration."""
     rate: float | None = None
-    """Step size of LightGBM."""
+    """Learning rate of LightGBM."""
 
     @property
     def key(self) -> str:
-        """The name of the result: the same for the same declaration, data and versions."""
-        told = {**self.document(), "learn": self.learn.name, "test": self.test.name, "versions": versions()}
-        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:24]
+        """Name of the result: a hash of declaration, data and versions."""
+        parts = {**self.document(), "learn": self.learn.name, "test": self.test.name, "versions": versions()}
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
 
     @property
     def tasks(self) -> tuple[Task, ...]:
-        """The tasks that are predicted."""
+        """Tasks that are predicted."""
         return tuple(task for task in self.spec.tasks if self.boosted in (None, task.name))
 
     def document(self) -> dict[str, Any]:
         """Return the job as JSON values."""
-        own = {"spec": self.spec.model_dump(mode="json"), "boosted": self.boosted, "rate": self.rate}
-        return {**own, "learn": str(self.learn), "test": str(self.test)}
+        settings = {"spec": self.spec.model_dump(mode="json"), "boosted": self.boosted, "rate": self.rate}
+        return {**settings, "learn": str(self.learn), "test": str(self.test)}
 
     @classmethod
-    def from_document(cls, told: Mapping[str, Any]) -> Job:
-        """Read what `document` wrote."""
-        spec = Recommender.model_validate(told["spec"])
-        return cls(spec, Path(told["learn"]), Path(told["test"]), told["boosted"], told["rate"])
+    def from_document(cls, document: Mapping[str, Any]) -> Job:
+        """Read a job from the values that `document` returned."""
+        spec = Recommender.model_validate(document["spec"])
+        return cls(spec, Path(document["learn"]), Path(document["test"]), document["boosted"], document["rate"])
 
     def reseeded(self, seed: int) -> Job:
-        """Return the job with another seed for weights, order and validation rows."""
+        """Return the job with another seed for weights, row order and validation rows."""
         return replace(self, spec=self.spec.replace(training=self.spec.training.replace(seed=seed)))

@@ -1,4 +1,4 @@
-"""Many jobs, several processes at a time, none twice."""
+"""Running jobs in parallel processes, each job once."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM
 
 
 class Pool:
-    """Runs jobs, each in a fresh process with one thread, and keeps their results in a folder by key.
+    """Runs each job in a new process with one thread and stores its result in a folder under its key.
 
-    What the folder holds is not done again. A job that fails leaves nothing there, so that the next call tries it anew.
+    Jobs whose results are in the folder are not run again. A failed job leaves no result; the next call repeats it.
     """
 
     def __init__(self, folder: Path, parallel: int) -> None:
         self.folder, self.parallel = folder, parallel
         self.done: list[str] = []
-        """Keys of the jobs that this pool did, those that failed included."""
+        """Keys of the jobs that this pool ran, including failed ones."""
         self.errors: dict[str, str] = {}
-        """What went wrong, by key."""
+        """Error messages by key."""
 
     def path(self, job: Job) -> Path:
-        """Return where a job's result is or will be."""
+        """Return the folder of a job's result."""
         return self.folder / job.key
 
     def run(self, jobs: Sequence[Job], advance: Callable[[], None]) -> None:
-        """Do the jobs that are not done, each once, and call `advance` for each job, done before or now."""
+        """Run the jobs without results, each once; call `advance` for every job, including those that have results."""
         by_key = {job.key: job for job in jobs}
         waiting = {key: job for key, job in by_key.items() if not (self.folder / key / RESULT_FILE).is_file()}
         for _ in range(len(jobs) - len(waiting)):
@@ -58,11 +58,16 @@ class Pool:
 
 
 def _run(job: Job, folder: Path, stop: Event) -> str | None:
-    """Run a job in a process and return what went wrong, if anything."""
-    command = [sys.executable, "-m", "polyrec.compare.fits.worker"]
-    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as told:
+    """Run a job in a process and return its error message, if any."""
+    command = [sys.executable, "-m", "polyrec.compare.worker"]
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
         process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=told, env={**os.environ, **_ONE_THREAD}, text=True
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=output,
+            env={**os.environ, **_ONE_THREAD},
+            text=True,
         )
         assert process.stdin is not None
         try:
@@ -78,12 +83,13 @@ def _run(job: Job, folder: Path, stop: Event) -> str | None:
             code = process.wait()
             with suppress(BrokenPipeError):
                 process.stdin.close()
-        told.seek(0)
-        return None if code == 0 else _error(told.read(), code)
+        output.seek(0)
+        return None if code == 0 else _error(output.read(), code)
 
 
-def _error(told: str, code: int) -> str:
-    lines = [line for line in told.splitlines() if line.strip()]
+def _error(output: str, code: int) -> str:
+    """Return the message on the last line of standard error, or how the process ended."""
+    lines = [line for line in output.splitlines() if line.strip()]
     try:
         return str(json.loads(lines[-1])["error"])
     except (IndexError, ValueError, TypeError, KeyError):

@@ -1,4 +1,4 @@
-"""The two tables of a comparison: rows to learn from, and test rows that no choice may see."""
+"""The two tables of a comparison: rows to learn from, and test rows, which no choice may use."""
 
 from __future__ import annotations
 
@@ -24,18 +24,22 @@ from polyrec.tasks.task import Task
 
 @dataclass(frozen=True)
 class Split:
-    """The tables, and the files that the jobs read them from."""
+    """The tables, and the files from which jobs read them."""
 
     learn: pl.DataFrame
+    """Rows to learn from."""
     test: pl.DataFrame
+    """Test rows."""
     learn_path: Path
+    """File of the rows to learn from."""
     test_path: Path
+    """File of the test rows."""
     how: str
-    """How the test rows were chosen, for people."""
+    """How the test rows were chosen, in words."""
 
 
 def split_tables(spec: Recommender, data: Source | Tables, test: Source | None, share: float, folder: Path) -> Split:
-    """Read the tables, hold the test rows out unless they are given, and write both to a folder, named by their content."""
+    """Read the tables, hold out the test rows unless they are given, and write both to a folder under names from hashes."""
     frame = join(data, Recommender.key(spec.user), Recommender.key(spec.item)).frame
     if test is not None:
         sides = Tables(test, data.users, data.items) if isinstance(data, Tables) else test
@@ -54,13 +58,13 @@ def split_tables(spec: Recommender, data: Source | Tables, test: Source | None, 
 
 
 def test_split(spec: Recommender, share: float) -> splits.Split:
-    """Return the declaration's own split, which holds out a share of the rows to test on where it goes by shares."""
+    """Return the split of the declaration; its fraction, if it has one, becomes `share`."""
     split = spec.training.split
     return split.replace(fraction=share) if "fraction" in type(split).model_fields else split
 
 
 def rows_of(spec: Recommender, frame: pl.DataFrame) -> Rows:
-    """Return what a split may look at."""
+    """Return the rows as a split sees them: their number, users and times."""
     roles = spec.roles(frame)
     users = None if roles.user is None else frame[roles.user]
     times = None if roles.time is None else read_times(frame[roles.time])[0]
@@ -68,11 +72,11 @@ def rows_of(spec: Recommender, frame: pl.DataFrame) -> Rows:
 
 
 def whole_state(spec: Recommender, task: Task, learn: pl.DataFrame) -> pl.DataFrame:
-    """Return what a task learns from all rows but those of the test: in its terms all models are judged."""
+    """Return the state of a task fitted to all rows to learn from; all models are judged in its classes and units."""
     labels = read_labels(learn, task)
     if task.numbers_of is None:
         return fit_task(task, labels)
-    feature = next(own for own in spec.item if own.name == task.numbers_of)
+    feature = next(feature for feature in spec.item if feature.name == task.numbers_of)
     values = learn.select(feature.columns)
     numbers_NL = feature.encode(values, feature.fit(values)).take(torch.arange(learn.height))
     assert isinstance(numbers_NL, torch.Tensor)

@@ -1,6 +1,6 @@
-"""One fit in a process of its own: `python -m polyrec.compare.fits.worker` reads a job on its first line of input.
+"""One fit in a separate process: `python -m polyrec.compare.worker` reads a job from the first line of its input.
 
-The process ends when its standard input does, so that none outlives the comparison that started it.
+The process exits when its standard input is closed and therefore never outlives the comparison that started it.
 
 Shape letters: N test rows, C outputs of a task.
 """
@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ import torch
 
 from polyrec.compare.fits.boosting import RATE, boost
 from polyrec.compare.fits.job import PREDICTIONS_FILE, RESULT_FILE, Job
+from polyrec.compare.fits.result import FitResult
 from polyrec.compare.fits.tables import whole_state
 from polyrec.core.errors import UserError
 from polyrec.core.files import read_parquet, replacing_folder
@@ -32,58 +34,58 @@ _GATE_ROWS = 2000
 
 
 def run(job: Job, folder: Path) -> None:
-    """Do a job and write its result to a folder."""
+    """Run a job and write its result to a folder."""
     learn, test = read_parquet(job.learn), read_parquet(job.test)
     if job.boosted is None:
         result, predictions = _fit(job, learn, test)
     else:
         result, predictions = boost(job.spec, job.tasks[0], job.rate or RATE, learn, test)
-    result["peak_bytes"] = peak_bytes()
+    result = replace(result, peak_bytes=peak_bytes())
     with replacing_folder(folder) as temporary:
-        (temporary / RESULT_FILE).write_text(json.dumps(result), encoding="utf-8")
+        (temporary / RESULT_FILE).write_text(json.dumps(result.to_dict()), encoding="utf-8")
         save_arrays(temporary / PREDICTIONS_FILE, predictions)
 
 
 def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write arrays in single precision as .npz, which NumPy reads without pickle."""
+    """Write arrays as float32 to an .npz file, which NumPy reads without pickle."""
     keywords: dict[str, Any] = {f"task.{name}": values.astype(np.float32) for name, values in arrays.items()}
     np.savez(path, **keywords)
 
 
-def _fit(job: Job, learn: pl.DataFrame, test: pl.DataFrame) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def _fit(job: Job, learn: pl.DataFrame, test: pl.DataFrame) -> tuple[FitResult, dict[str, np.ndarray]]:
     started = time.process_time()
     fitted = job.spec.fit(learn, progress=False)
     seconds = time.process_time() - started
     training = fitted.parts.facts.training
     gates = fitted.gates(test.sample(min(test.height, _GATE_ROWS), seed=0))
-    result = {
-        "utility": training["validation"]["utility"],
-        "best_epoch": training["best_epoch"],
-        "epochs": len(training["curves"]),
-        "parameters": training["parameters"],
-        "curves": training["curves"],
-        "gates": {task: weights.mean(0).tolist() for task, weights in gates.items()},
-        "cpu_seconds": seconds,
-    }
+    result = FitResult(
+        utility=training.validation["utility"],
+        best_epoch=training.best_epoch,
+        epochs=len(training.curves),
+        parameters=training.parameters,
+        curves=[dict(epoch) for epoch in training.curves],
+        gates={task: weights.mean(0).tolist() for task, weights in gates.items()},
+        cpu_seconds=seconds,
+    )
     tensors = fitted.predict_tensors(test)
     predictions = {task.name: _aligned(task, fitted, learn, tensors[task.name].numpy()) for task in job.spec.tasks}
     return result, predictions
 
 
 def _aligned(task: Task, fitted: Fitted, learn: pl.DataFrame, prediction: np.ndarray) -> np.ndarray:
-    """Return predictions with the outputs of the whole learning table; one of a class met by no training row is zero."""
-    own, whole = task.names(fitted.parts.task_states[task.name]), task.names(whole_state(fitted.spec, task, learn))
-    if own == whole:
+    """Return predictions with one output per class of the learning table; classes without training rows are zero."""
+    names, all_names = task.names(fitted.parts.task_states[task.name]), task.names(whole_state(fitted.spec, task, learn))
+    if names == all_names:
         return prediction
-    aligned_NC = np.zeros((len(prediction), len(whole)), dtype=prediction.dtype)
-    aligned_NC[:, [whole.index(name) for name in own]] = prediction
+    aligned_NC = np.zeros((len(prediction), len(all_names)), dtype=prediction.dtype)
+    aligned_NC[:, [all_names.index(name) for name in names]] = prediction
     return aligned_NC
 
 
 def peak_bytes() -> int | None:
-    """Return the most memory that this process has held, where the system tells.
+    """Return the peak memory of this process in bytes; None where the system does not report it.
 
-    Linux is asked for VmHWM: its `ru_maxrss` starts at what the process held that started this one.
+    On Linux this is VmHWM, since `ru_maxrss` starts at the memory of the parent process.
     """
     status = Path("/proc/self/status")
     if status.is_file():
@@ -102,12 +104,12 @@ def _end_with_input() -> None:
 
 
 def main() -> None:
-    """Read a job and do it; an error is told as JSON on the last line of standard error."""
-    told = json.loads(sys.stdin.readline())
+    """Read a job and run it; an error is reported as JSON on the last line of standard error."""
+    request = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_input, daemon=True).start()
     torch.set_num_threads(1)
     try:
-        run(Job.from_document(told["job"]), Path(told["folder"]))
+        run(Job.from_document(request["job"]), Path(request["folder"]))
     except Exception as error:
         message = str(error) if isinstance(error, UserError | ImportError) else f"{type(error).__name__}: {error}"
         print(json.dumps({"error": message}), file=sys.stderr, flush=True)  # noqa: T201

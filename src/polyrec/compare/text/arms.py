@@ -1,4 +1,4 @@
-"""The arms of a text report: a declaration without its texts, with its texts alone, and with the wrong ones."""
+"""The arms of a text report: a declaration without its texts, with only its texts, and with wrong texts."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ WITHOUT, ALONE, WHOLE = "without text", "text alone", "as declared"
 TF_IDF, SHUFFLED, RANDOM = "TF-IDF", "shuffled text", "random vectors"
 
 _NEVER = 2**31
-"""Training rows that no value has: an id that needs them is nothing but an unseen one."""
+"""A minimum count that no value reaches: all ids are then read as unseen."""
 
 
 def text_arms(spec: Recommender) -> dict[str, Recommender]:
-    """Return the declarations to be compared, by name; those that a declaration cannot have are left out.
+    """Return the declarations to compare, by name; impossible variants are omitted.
 
-    `without text` has neither texts nor joints with them; `text alone` has the texts, and every id that stands beside one is
-    read as unseen; TF-IDF, shuffled and random vectors stand in the place of each text's encoder.
+    `without text` has neither texts nor joints with texts. In `text alone`, every id on the side of a text is read as unseen.
+    In the remaining arms, TF-IDF, shuffled or random vectors replace the encoder of each text.
     """
     if not any(isinstance(feature, Text) for feature in spec.all_features):
         remedy = "Declare a Text feature, such as Text(name='title')."
         raise UserError("a text report", expected="a declaration with a Text", found="none", remedy=remedy)
-    found: dict[str, Recommender | None] = {
+    arms: dict[str, Recommender | None] = {
         WITHOUT: _if_valid(lambda: _without(spec)),
         ALONE: _if_valid(lambda: _alone(spec)),
         WHOLE: spec,
@@ -43,14 +43,14 @@ def text_arms(spec: Recommender) -> dict[str, Recommender]:
         SHUFFLED: _encoded(spec, lambda encoder: Shuffled(encoder=encoder)),
         RANDOM: _encoded(spec, lambda encoder: RandomVectors()),
     }
-    if all(isinstance(own.encoder, TfIdf) for own in spec.all_features if isinstance(own, Text)):
-        del found[TF_IDF]
-    distinct = {name: arm for name, arm in found.items() if arm is not None}
-    return {name: arm for name, arm in distinct.items() if name == WHOLE or arm != spec}
+    if all(isinstance(feature.encoder, TfIdf) for feature in spec.all_features if isinstance(feature, Text)):
+        del arms[TF_IDF]
+    valid = {name: arm for name, arm in arms.items() if arm is not None}
+    return {name: arm for name, arm in valid.items() if name == WHOLE or arm != spec}
 
 
 def _if_valid(make: Callable[[], Recommender]) -> Recommender | None:
-    """Return a declaration, or None where nothing is left to learn from."""
+    """Return a declaration, or None if too few features remain."""
     try:
         return make()
     except (ValidationError, ValueError):
@@ -59,18 +59,18 @@ def _if_valid(make: Callable[[], Recommender]) -> Recommender | None:
 
 def _without(spec: Recommender) -> Recommender:
     texts = {feature.name for feature in spec.all_features if isinstance(feature, Text)}
-    joints = {own.name: own.id for own in spec.all_features if isinstance(own, Joint) and own.content in texts}
-    gone = texts | joints.keys()
+    joints = {joint.name: joint.id for joint in spec.all_features if isinstance(joint, Joint) and joint.content in texts}
+    removed = texts | joints.keys()
 
     def kept(feature: Feature) -> Feature:
         return feature.replace(of=joints.get(feature.of, feature.of)) if isinstance(feature, History) else feature
 
     def named(names: tuple[str, ...]) -> tuple[str, ...]:
         renamed = (joints.get(name, name) for name in names)
-        return tuple(dict.fromkeys(name for name in renamed if name not in gone))
+        return tuple(dict.fromkeys(name for name in renamed if name not in removed))
 
     changes: dict[str, Any] = {
-        side: tuple(kept(feature) for feature in getattr(spec, side) if feature.name not in gone)
+        side: tuple(kept(feature) for feature in getattr(spec, side) if feature.name not in removed)
         for side in ("user", "item", "features")
     }
     changes["tasks"] = tuple(
@@ -78,34 +78,35 @@ def _without(spec: Recommender) -> Recommender:
     )
     adapters = spec.network.adapters
     if adapters is not None:
-        heard = named(adapters.features)
-        changes["network"] = spec.network.replace(adapters=adapters.replace(features=heard) if heard else None)
+        inputs = named(adapters.features)
+        changes["network"] = spec.network.replace(adapters=adapters.replace(features=inputs) if inputs else None)
     return spec.replace(**changes)
 
 
 def _alone(spec: Recommender) -> Recommender:
-    """Return the declaration in which ids that stand beside a text are read as unseen."""
+    """Return the declaration in which ids on the side of a text are read as unseen."""
     ids = _keys(spec)
     changes: dict[str, tuple[Feature, ...]] = {}
     for side in ("user", "item", "features"):
         features: tuple[Feature, ...] = getattr(spec, side)
         if any(isinstance(feature, Text) for feature in features):
             changes[side] = tuple(
-                own.replace(minimum_count=_NEVER) if isinstance(own, Categorical) and own.name in ids else own
-                for own in features
+                feature.replace(minimum_count=_NEVER) if isinstance(feature, Categorical) and feature.name in ids else feature
+                for feature in features
             )
     return spec.replace(**changes)
 
 
 def _keys(spec: Recommender) -> set[str]:
-    """Return the names of the ids of users and items, and of those in joints."""
+    """Return the names of the ids of users, of items and of joints."""
     joined = {feature.id for feature in spec.all_features if isinstance(feature, Joint)}
     columns = {spec.key(spec.user), spec.key(spec.item)}
-    return joined | {own.name for own in spec.all_features if isinstance(own, Categorical) and own.columns[0] in columns}
+    ids = (feature for feature in spec.all_features if isinstance(feature, Categorical) and feature.columns[0] in columns)
+    return joined | {feature.name for feature in ids}
 
 
 def _encoded(spec: Recommender, change: Callable[[TextEncoder], TextEncoder]) -> Recommender:
-    """Return the declaration with other encoders in its texts."""
+    """Return the declaration with changed encoders in its texts."""
     sides: Mapping[str, tuple[Feature, ...]] = {side: getattr(spec, side) for side in ("user", "item", "features")}
     return spec.replace(
         **{

@@ -1,4 +1,4 @@
-"""One fit of a text report, judged on every slice of the test rows; kept in a folder of its own, so that none is done twice.
+"""One fit of a text report, judged on every slice of the test rows; its folder stores the result for later calls.
 
 Shape letters: N rows, U users.
 """
@@ -10,7 +10,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -26,26 +25,26 @@ from polyrec.evaluate.observing import observe
 from polyrec.recommender import Recommender
 
 FUSED = "fused ranking"
-"""Stands for a task in the figures of the fused score."""
+"""Name in place of a task for figures of the fused score."""
 
 Key = tuple[str, str]
-"""Names of a slice and of a task."""
+"""Name of a slice and name of a task."""
 
 
 @dataclass(frozen=True)
 class TextFit:
-    """What a fit says of the test rows."""
+    """Predictions and rankings of one fit on the test rows."""
 
     observed: Mapping[Key, Observed]
-    """Predictions and labels of each slice, for the tasks with metrics of their rows."""
+    """Predictions and labels by slice, for tasks with metrics on rows."""
     ranked: Mapping[Key, np.ndarray]
-    """The ranking metric of each user, (U,), for the tasks that rank the catalogue and for the fused score."""
+    """Ranking metric of each user, (U,), for tasks that rank the catalogue and for the fused score."""
     utility: float
-    """On the validation rows of the best epoch."""
+    """Utility on the validation rows at the best epoch."""
 
 
 def fit_once(spec: Recommender, rows: TextRows, runs: Path, users: int) -> tuple[TextFit, bool]:
-    """Fit and judge, or read what was judged before; return also whether it was done now."""
+    """Fit and judge, or read the stored result; also return whether the fit is new."""
     folder = runs / _key(spec, rows, users)
     if not folder.exists():
         _fit(spec, rows, folder, users)
@@ -54,7 +53,7 @@ def fit_once(spec: Recommender, rows: TextRows, runs: Path, users: int) -> tuple
 
 
 def ranking_metric(spec: Recommender, name: str) -> str:
-    """Return the metric of a ranking: a task's own headline, and ndcg@10 of the fused one."""
+    """Return the metric of a ranking: the headline of the task, or ndcg@10 for the fused score."""
     return next((task.metrics[0] for task in spec.tasks if task.name == name), "ndcg@10")
 
 
@@ -63,21 +62,21 @@ def _fit(spec: Recommender, rows: TextRows, folder: Path, users: int) -> None:
     arrays: dict[str, np.ndarray] = {}
     for name, frame in rows.slices.items():
         for task, spaces in observe(fitted, frame).items():
-            own = next(iter(spaces.values()))
-            parts = {"prediction": own.prediction, "target": own.target, "group": own.group, "cluster": own.cluster}
+            labels = next(iter(spaces.values()))
+            parts = {"prediction": labels.prediction, "target": labels.target, "group": labels.group, "cluster": labels.cluster}
             arrays |= {f"{name}/{task}/{part}": values for part, values in parts.items() if values is not None}
         if fitted.can_rank:
             for task, ranked in rank_catalogue(fitted, _of_some_users(frame, fitted.user_key, users), (10,)).items():
-                told = FUSED if task == SCORE else task
-                arrays[f"{name}/{told}/ranked"] = ranked.per_user[ranking_metric(spec, told)]
-    training: dict[str, Any] = fitted.parts.facts.training
+                title = FUSED if task == SCORE else task
+                arrays[f"{name}/{title}/ranked"] = ranked.per_user[ranking_metric(spec, title)]
+    training = fitted.parts.facts.training
     with replacing_folder(folder) as temporary:
-        (temporary / "result.json").write_text(json.dumps({"utility": training["validation"]["utility"]}), encoding="utf-8")
+        (temporary / "result.json").write_text(json.dumps({"utility": training.validation["utility"]}), encoding="utf-8")
         np.savez(temporary / "arrays.npz", **arrays)  # type: ignore[arg-type]
 
 
 def _of_some_users(frame: pl.DataFrame, user: str, users: int) -> pl.DataFrame:
-    """Return the rows of at most so many users, drawn at random, the same for every fit."""
+    """Return the rows of at most `users` users, drawn at random, the same for every fit."""
     people = frame[user].drop_nulls().unique().sort()
     if len(people) <= users:
         return frame
@@ -90,21 +89,20 @@ def _read(spec: Recommender, folder: Path) -> TextFit:
     observed: dict[Key, Observed] = {}
     ranked: dict[Key, np.ndarray] = {}
     with np.load(folder / "arrays.npz") as arrays:
-        told: dict[Key, dict[str, np.ndarray]] = {}
+        stored: dict[Key, dict[str, np.ndarray]] = {}
         for path in arrays.files:
             name, task, part = path.split("/")
-            told.setdefault((name, task), {})[part] = arrays[path]
-    for key, parts in told.items():
+            stored.setdefault((name, task), {})[part] = arrays[path]
+    for key, parts in stored.items():
         if "ranked" in parts:
             ranked[key] = parts["ranked"]
         if "target" in parts and any(metric in METRICS for metric in tasks[key[1]].metrics):
-            own = tasks[key[1]].levels
-            cluster = parts.get("cluster")
-            observed[key] = Observed(parts["prediction"], parts["target"], parts.get("group"), levels=own, cluster=cluster)
+            levels, cluster = tasks[key[1]].levels, parts.get("cluster")
+            observed[key] = Observed(parts["prediction"], parts["target"], parts.get("group"), levels=levels, cluster=cluster)
     return TextFit(observed, ranked, json.loads((folder / "result.json").read_text(encoding="utf-8"))["utility"])
 
 
 def _key(spec: Recommender, rows: TextRows, users: int) -> str:
-    """Return the name of a fit: the same for the same declaration, rows and versions."""
-    told = [spec.model_dump(mode="json"), rows.hashes, [*rows.slices], users, versions()]
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:24]
+    """Return the name of a fit: a hash of declaration, rows and versions."""
+    parts = [spec.model_dump(mode="json"), rows.hashes, [*rows.slices], users, versions()]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]

@@ -1,29 +1,28 @@
-"""`polyrec text-report`: what the texts of a declaration give, against none, the wrong ones and TF-IDF."""
+"""`polyrec text-report`: the value of a declaration's texts compared with no text, wrong texts and TF-IDF."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Collection
-from dataclasses import asdict
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from polyrec.compare.fits.job import versions
-from polyrec.compare.text.arms import text_arms
-from polyrec.compare.text.findings import find, verdict_of
+from polyrec.compare.text.arms import WHOLE, text_arms
+from polyrec.compare.text.findings import find, higher_is_better, verdict_of
 from polyrec.compare.text.fits import TextFit, fit_once
 from polyrec.compare.text.planted import planted
+from polyrec.compare.text.result import TextPlan, TextReport
 from polyrec.compare.text.rows import split_rows
 from polyrec.core.errors import UserError
 from polyrec.core.files import write_text
-from polyrec.core.json_values import as_json
 from polyrec.data.read.sources import Source
 from polyrec.data.tables import Tables
 from polyrec.recommender import Recommender
+from polyrec.report.text_plots import ArmsBySlices, TextPanel
 
 DOCUMENT, RUNS = "text-report.json", "runs"
 """Names inside the folder of a report."""
@@ -43,18 +42,16 @@ def text_report(
     resamples: int = 200,
     only: Collection[str] | None = None,
     progress: bool = True,
-) -> dict[str, Any]:
-    """Fit a declaration with and without its texts, with the wrong ones and with TF-IDF; judge all on the same test rows.
+) -> TextReport:
+    """Fit a declaration with and without its texts, with wrong texts and with TF-IDF; judge all on the same test rows.
 
-    Every arm is trained as the declaration says, from the same seeds; test rows, cold items and new users are held out once.
-    Rankings are those of at most so many `users`. `only` names the arms, else all are fitted. `out` keeps every fit: a second
-    call with the same folder does only what is missing. Texts of items that look planted are told beside the figures. Returns
-    what it writes to text-report.json.
+    All arms use the training of the declaration and the same seeds; test rows, cold items and new users are held out once.
+    Rankings use at most `users` users. `only` restricts the arms. `out` stores every fit: a second call with the same folder
+    runs only missing fits. Item texts that look planted are reported in addition to the figures. Writes text-report.json.
     """
     if seeds < 1:
         raise UserError("a text report", expected="one seed or more", found=f"{seeds}", remedy="Raise `seeds`.")
     arms = {name: arm for name, arm in text_arms(spec.replace(search={})).items() if only is None or name in only}
-    shares = {"test_share": test_share, "cold_share": cold_share, "new_share": new_share}
     rows = split_rows(spec, data, test_share=test_share, cold_share=cold_share, new_share=new_share, tail=tail)
     fits: dict[str, list[TextFit]] = {name: [] for name in arms}
     with _bar(progress) as bar:
@@ -65,20 +62,35 @@ def text_report(
                 fits[name].append(fit_once(seeded, rows, out / RUNS, users)[0])
                 bar.advance(line)
     cells, differences = find(spec, fits, resamples)
-    document: dict[str, Any] = {
-        "verdict": verdict_of(differences),
-        "plan": {"seeds": seeds, **shares, "tail": tail, "users": users, "resamples": resamples},
-        "rows": dict(rows.facts),
-        "catalogue": _items(rows.learn),
-        "planted": planted(spec, rows.learn),
-        "arms": {arm: [asdict(cell) for cell in own] for arm, own in cells.items()},
-        "differences": [asdict(told) for told in differences],
-        "spec": spec.model_dump(mode="json"),
-        "versions": versions(),
-    }
-    document = as_json(document)
-    write_text(out / DOCUMENT, json.dumps(document, ensure_ascii=False, allow_nan=False, indent=1) + "\n")
-    return document
+    report = TextReport(
+        verdict=verdict_of(differences),
+        plan=TextPlan(seeds, test_share, cold_share, new_share, tail, users, resamples),
+        rows=dict(rows.facts),
+        catalogue=_items(rows.learn),
+        planted=planted(spec, rows.learn),
+        arms=cells,
+        differences=differences,
+        spec=spec.model_dump(mode="json"),
+        versions=versions(),
+    )
+    write_text(out / DOCUMENT, json.dumps(report.to_dict(), ensure_ascii=False, allow_nan=False, indent=1) + "\n")
+    return report
+
+
+def arms_by_slices(report: TextReport) -> ArmsBySlices:
+    """Return the plot of every arm's headline metric on every slice, one panel per task."""
+    cells = [(arm, cell) for arm, row in report.arms.items() for cell in row]
+    metrics = {cell.task: cell.metric for _, cell in cells}
+    panels = []
+    for task, metric in metrics.items():
+        values: dict[str, dict[str, Sequence[float]]] = {arm: {} for arm in report.arms}
+        for arm, cell in cells:
+            if cell.task == task:
+                values[arm][cell.slice] = cell.values
+        side = "right" if higher_is_better(metric) else "left"
+        panels.append(TextPanel(task, f"{metric} ({side} is better)", values))
+    slices = tuple(dict.fromkeys(cell.slice for _, cell in cells))
+    return ArmsBySlices(panels, tuple(report.arms), slices, WHOLE)
 
 
 def _items(tables: Tables) -> int | None:

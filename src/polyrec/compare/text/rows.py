@@ -1,4 +1,4 @@
-"""The rows of a text report: some to learn from, and test rows by what is known of their items and users."""
+"""The rows of a text report: rows to learn from, and test rows in slices by their items and users."""
 
 from __future__ import annotations
 
@@ -23,19 +23,20 @@ ALL, WARM, TAIL, COLD, NEW = "all", "warm items", "tail items", "cold items", "n
 
 @dataclass(frozen=True)
 class TextRows:
-    """What the fits learn from, and the test rows."""
+    """Rows to learn from, and test rows."""
 
     learn: Tables
+    """Tables to learn from."""
     slices: Mapping[str, pl.DataFrame]
-    """Test rows, all of them and by slice."""
+    """Test rows by slice; the slice `all` has all of them."""
     facts: Mapping[str, float]
-    """How many there are, for people."""
+    """Number of rows to learn from and of test rows by slice."""
 
     @cached_property
     def hashes(self) -> list[str]:
         """Hashes of all tables."""
         learn = (self.learn.interactions, self.learn.users, self.learn.items)
-        return [frame_hash(own) for own in (*learn, *self.slices.values()) if isinstance(own, pl.DataFrame)]
+        return [frame_hash(table) for table in (*learn, *self.slices.values()) if isinstance(table, pl.DataFrame)]
 
 
 def split_rows(
@@ -48,10 +49,10 @@ def split_rows(
     tail: int,
     seed: int = 0,
 ) -> TextRows:
-    """Hold out test rows by the declaration's own split, and all rows of some items and of some users beside.
+    """Hold out test rows by the split of the declaration, and all rows of some items and of some users.
 
-    Items held out are cold: no fit meets them, though all know their texts. Users held out are new. Test rows of other items
-    are of the tail where the item has at most `tail` rows to learn from, else warm.
+    Held-out items are cold: no fit sees their rows, but all fits have their texts. Held-out users are new. Test rows of all
+    other items are in the tail if the item has at most `tail` rows to learn from, and warm otherwise.
     """
     user, item = spec.key(spec.user), spec.key(spec.item)
     joined = join(data, user, item)
@@ -63,27 +64,29 @@ def split_rows(
     cold, new = cold.filter(test), new.filter(test)
     if learn.height == 0 or held.height == 0:
         found = f"{learn.height} rows to learn from and {held.height} to test on"
-        raise UserError("a text report", expected="both", found=found, remedy="Hold out less.")
+        raise UserError("a text report", expected="at least one of each", found=found, remedy="Hold out less.")
     slices = {ALL: held}
     if item is not None:
         counts = learn.group_by(item).len("rows")
-        rows = held.select(item).join(counts, on=item, how="left", maintain_order="left")["rows"].fill_null(0)
-        cold = cold | (rows == 0)
+        seen = held.select(item).join(counts, on=item, how="left", maintain_order="left")["rows"].fill_null(0)
+        cold = cold | (seen == 0)
         known = ~cold & ~new
-        slices |= {WARM: held.filter(known & (rows > tail)), TAIL: held.filter(known & (rows <= tail))}
+        slices |= {WARM: held.filter(known & (seen > tail)), TAIL: held.filter(known & (seen <= tail))}
         slices[COLD] = held.filter(cold & ~new)
     if user is not None:
         slices[NEW] = held.filter(new)
     users = _known_of(spec, spec.user, frame, joined.users, user)
     items = _known_of(spec, spec.item, frame, joined.items, item)
-    told = {name for side, key in ((users, user), (items, item)) if side is not None for name in side.columns if name != key}
-    tables = Tables(learn.drop(told), users, items)
-    facts = {"rows to learn from": learn.height, **{name: own.height for name, own in slices.items()}}
-    return TextRows(tables, {name: own for name, own in slices.items() if own.height}, facts)
+    of_sides = {
+        name for side, key in ((users, user), (items, item)) if side is not None for name in side.columns if name != key
+    }
+    tables = Tables(learn.drop(of_sides), users, items)
+    facts = {"rows to learn from": learn.height, **{name: rows.height for name, rows in slices.items()}}
+    return TextRows(tables, {name: rows for name, rows in slices.items() if rows.height}, facts)
 
 
 def _drawn(frame: pl.DataFrame, key: str | None, share: float, generator: np.random.Generator) -> pl.Series:
-    """Return which rows are of some values of a key, drawn at random."""
+    """Return a mask of the rows of some values of a key, drawn at random."""
     if key is None or share == 0:
         return pl.repeat(False, frame.height, eager=True)
     values = frame[key].drop_nulls().unique().sort()
@@ -94,7 +97,7 @@ def _drawn(frame: pl.DataFrame, key: str | None, share: float, generator: np.ran
 def _known_of(
     spec: Recommender, side: Sequence[Feature], frame: pl.DataFrame, given: pl.DataFrame | None, key: str | None
 ) -> pl.DataFrame | None:
-    """Return what is known of all items or users, those held out too: the table given, or the columns that never change."""
+    """Return the table of all items or users, including held-out ones: as given, or of the columns that never change."""
     if key is None or given is not None:
         return given
     columns = {column for feature in side for column in feature.columns if column != key}

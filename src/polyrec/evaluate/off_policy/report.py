@@ -11,8 +11,8 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from polyrec.core.json_values import as_json
+from polyrec.core.printing import Printed, numbers
 from polyrec.evaluate.off_policy.weights import Interaction
-from polyrec.evaluate.printed import Printed, numbers
 
 
 @dataclass(frozen=True)

@@ -50,10 +50,11 @@ def kept_table(fitted: Fitted) -> TableToLearn:
     Raises `UserError` if the version did not keep a needed column: a column of the row itself that no history reads.
     """
     frames, roles = fitted.parts.frames, fitted.roles
-    users, items, log = frames["users"], frames["items"], frames["log"]
+    users, items, log, clock = frames.users, frames.items, frames.log, fitted.parts.facts.data.clock
+    assert users is not None and items is not None and log is not None and clock is not None
     assert roles.user is not None and roles.item is not None and roles.time is not None
     derived = {*users.columns, *items.columns, USER, TIME} - {roles.item}
-    times = _in_type(log[TIME], fitted.parts.facts.data.clock, frames["columns"].schema[roles.time])
+    times = _in_type(log[TIME], clock, frames.columns.schema[roles.time])
     rows = log.select(
         pl.col(USER).alias(roles.user), pl.col(roles.item), *(c for c in log.columns if c not in {*derived, roles.item})
     )
@@ -81,20 +82,21 @@ def with_events(table: TableToLearn, slot: Slot, store: Store) -> TableToLearn:
     """
     fitted = slot.fitted
     user, item, time = fitted.roles.user, fitted.roles.item, fitted.roles.time
-    assert user is not None and item is not None and time is not None
+    clock, known_users = fitted.parts.facts.data.clock, fitted.parts.frames.users
+    assert user is not None and item is not None and time is not None and clock is not None and known_users is not None
     table = _without_erased(table, slot, store, user)
     rows, stored_events = table.rows, [event for page in pages(store.events_since) for event in page]
     if not stored_events:
         return table
     events = _event_rows(slot, stored_events, rows.schema)
     events = events.drop_nulls([user, item]).unique([user, item, time], keep="first", maintain_order=True)
-    events = _new(events, rows, (user, item, time), fitted.parts.facts.data.clock)
-    for side, key in ((fitted.items, item), (fitted.parts.frames.users, user)):
+    events = _new(events, rows, (user, item, time), clock)
+    for side, key in ((fitted.items, item), (known_users, user)):
         known = side.with_columns(pl.col(key).cast(rows.schema[key], strict=False)).drop_nulls(key)
         missing = [column for column in known.columns if column in rows.columns and column not in events.columns]
         events = events.join(known.select(key, *missing), on=key, how="left", maintain_order="left")
     users, items = (
-        _grown(table.users, events[user], fitted.parts.frames.users),
+        _grown(table.users, events[user], known_users),
         _grown(table.items, events[item], fitted.items),
     )
     both = pl.concat(
@@ -106,7 +108,7 @@ def with_events(table: TableToLearn, slot: Slot, store: Store) -> TableToLearn:
 def _event_rows(slot: Slot, events: Sequence[Event], schema: pl.Schema) -> pl.DataFrame:
     """Return events as rows of a table, with the columns for which they have values."""
     roles, clock = slot.fitted.roles, slot.fitted.parts.facts.data.clock
-    assert roles.user is not None and roles.item is not None and roles.time is not None
+    assert roles.user is not None and roles.item is not None and roles.time is not None and clock is not None
     frame = slot.events_frame(events, schema)
     times, _ = read_times(frame[roles.time], clock)
     users = pl.Series([event.user for event in events], dtype=pl.String).cast(schema[roles.user], strict=False)
