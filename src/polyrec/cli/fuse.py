@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from polyrec.cli.options import numbers
-from polyrec.cli.output import Json, console, errors, print_json
+from polyrec.cli.output import Json, console, print_json
 from polyrec.cli.sources import Data, Query_, source
 from polyrec.core.errors import UserError
 
@@ -37,8 +37,7 @@ def fuse(
 
     Example: polyrec fuse artifact --data held_out.parquet --utility like.ndcg@10=1 --utility stars.ndcg@10=0.5 --out fused
     """
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
+    from polyrec.core.progress import progress_bar
     from polyrec.fitted import Fitted
 
     weighed = numbers(utility, "--utility") or {}
@@ -46,16 +45,14 @@ def fuse(
         remedy = "Give another --utility; a weight of 0 only watches it."
         raise UserError("--plot", expected="two metrics or more", found=f"{len(weighed)}", remedy=remedy)
     fitted = Fitted.load(artifact)
-    columns = (TextColumn("fusing"), BarColumn(), MofNCompleteColumn(), TextColumn("trials"), TimeElapsedColumn())
-    with Progress(*columns, console=errors, disable=quiet) as bar:
-        line = bar.add_task("", total=trials)
+    with progress_bar("fusing", trials, unit="trials", disable=quiet) as bar:
         found = fitted.tune_fusion(
             source(data, query),
             weighed,
             trials=trials,
             sampler=sampler,  # type: ignore[arg-type]
             seed=seed,
-            on_trial=lambda done: bar.update(line, completed=done),
+            on_trial=bar.move,
         )
     found.apply(fitted).save(out)
     if plot is not None:

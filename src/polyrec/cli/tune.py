@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from polyrec.cli.output import Json, console, errors, print_json
+from polyrec.cli.output import Json, console, print_json
 from polyrec.cli.sources import Data, Items, Query_, Users, Validation, source
 
 
@@ -39,8 +39,7 @@ def tune(
 
     Example: polyrec tune recommender.yaml --data ratings.parquet --out tuned --range training.learning_rate=1e-4..1e-2:log
     """
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
+    from polyrec.core.progress import progress_bar
     from polyrec.recommender import Recommender
     from polyrec.tune.objective import read_objectives
     from polyrec.tune.options import read_ranges
@@ -60,10 +59,8 @@ def tune(
         prune=prune,
         jobs=jobs,
     )
-    columns = (TextColumn("searching"), BarColumn(), MofNCompleteColumn(), TextColumn("trials"), TimeElapsedColumn())
-    with Progress(*columns, TextColumn("{task.fields[note]}"), console=errors, disable=quiet) as bar:
-        line = bar.add_task("", total=trials, note="")
-        tuned = search(job, lambda done, note: bar.update(line, completed=done, note=note))
+    with progress_bar("searching", trials, unit="trials", disable=quiet) as bar:
+        tuned = search(job, bar.move)
     write(out, recommender, tuned)
     if json:
         print_json(tuned.to_dict())

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from polyrec.compare.job import versions
 from polyrec.compare.text_arms import text_arms
@@ -20,6 +16,7 @@ from polyrec.compare.text_planted import planted
 from polyrec.compare.text_rows import split_rows
 from polyrec.core.errors import UserError
 from polyrec.core.files import write_text
+from polyrec.core.progress import progress_bar
 from polyrec.data.sources import Source
 from polyrec.data.tables import Tables
 from polyrec.evaluate.report import as_json
@@ -57,13 +54,12 @@ def text_report(
     shares = {"test_share": test_share, "cold_share": cold_share, "new_share": new_share}
     rows = split_rows(spec, data, test_share=test_share, cold_share=cold_share, new_share=new_share, tail=tail)
     fits: dict[str, list[TextFit]] = {name: [] for name in arms}
-    with _bar(progress) as bar:
-        line = bar.add_task("fits", total=len(arms) * seeds)
+    with progress_bar("fits", len(arms) * seeds, disable=not progress) as bar:
         for name, arm in arms.items():
             for seed in range(seeds):
                 seeded = arm.replace(training=arm.training.replace(seed=seed))
                 fits[name].append(fit_once(seeded, rows, out / RUNS, users)[0])
-                bar.advance(line)
+                bar.advance()
     cells, differences = find(spec, fits, resamples)
     document: dict[str, Any] = {
         "verdict": verdict_of(differences),
@@ -84,8 +80,3 @@ def text_report(
 def _items(tables: Tables) -> int | None:
     items = tables.items
     return None if items is None else len(items)  # type: ignore[arg-type]  # a frame by now
-
-
-def _bar(shown: bool) -> Progress:
-    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()]
-    return Progress(*columns, console=Console(file=sys.stderr), transient=True, disable=not shown)

@@ -7,18 +7,16 @@ epoch ends with the same weights as one that was never interrupted.
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
 from polyrec.balancing.balancer import Balance
 from polyrec.core.errors import UserError
+from polyrec.core.progress import progress_bar
 from polyrec.data.prepared import Prepared
 from polyrec.model import Model
 from polyrec.objective import Objective
@@ -84,14 +82,13 @@ def train(
 
     if resume and checkpoint_folder is not None and checkpoint_folder.exists():
         best, state = checkpoint.load_checkpoint(checkpoint_folder, model, balance, step, fingerprint)
+    last, is_hidden = min(training.epochs, stop_after or training.epochs), not progress or ranks.rank > 0
     with (
         torch.random.fork_rng(devices=[]),
         fastest_products(step.size),
         kept_memory(),
-        _bar(progress and ranks.rank == 0) as bar,
+        progress_bar(title, last, completed=len(state.curves), unit="epochs", disable=is_hidden) as bar,
     ):
-        last = min(training.epochs, stop_after or training.epochs)
-        line = bar.add_task(title, total=last, completed=len(state.curves), note="")
         while len(state.curves) < last and not _is_stale(state, training):
             epoch = len(state.curves) + 1
             entry = _epoch(step, data, training, epoch, state, save)
@@ -109,7 +106,7 @@ def train(
             save()
             if on_epoch is not None:
                 on_epoch(epoch, entry)
-            bar.update(line, advance=1, note=f"utility {entry['utility']:.4f}" if judge else "")
+            bar.advance(note=f"utility {entry['utility']:.4f}" if judge else "")
     if best is not None:
         model.load_state_dict(best)
     model.eval()
@@ -155,9 +152,3 @@ def _is_stale(state: checkpoint.Progress, training: Training) -> bool:
 
 def _copy(model: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in model.state_dict().items()}
-
-
-def _bar(shown: bool) -> Progress:
-    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("epochs")]
-    times = [TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}")]
-    return Progress(*columns, *times, console=Console(file=sys.stderr), disable=not shown)
