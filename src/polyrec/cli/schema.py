@@ -1,4 +1,4 @@
-"""`polyrec schema`: the JSON schema of a declaration, for editors."""
+"""`polyrec schema`: print the JSON schema of a declaration."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from polyrec.cli.output import print_json
 
 
 def schema() -> None:
-    """Print the JSON schema of a declaration: an editor then completes and checks its YAML.
+    """Print the JSON schema of a declaration, with which editors complete and validate its YAML.
 
     Example: polyrec schema > polyrec.schema.json
     """

@@ -42,7 +42,7 @@ class CompiledGradients:
         self.function: Callable[..., Sequence[Tensor]] | None = None
 
     def __call__(self, batch: Batch, share_T: Tensor) -> Tensor:
-        """Add the gradients of the losses of all rows, weighted by `share_T`, to the weights' gradients; return loss sums (T,)."""
+        """Add the gradients of all losses, weighted by `share_T`, to the gradients of the weights; return loss sums (T,)."""
         if self.function is None:
             self._choose(batch)
         x_BD = None if self.gathers else self.forward.model.encode(batch)

@@ -137,7 +137,7 @@ class Step:
         return True
 
     def _differentiate(self, batch: Batch, share_T: Tensor) -> Tensor:
-        """Add the gradients of the losses of all rows, weighted by `share_T`, to the weights' gradients; return loss sums (T,)."""
+        """Add the gradients of all losses, weighted by `share_T`, to the gradients of the weights; return loss sums (T,)."""
         if self.compiled is not None and batch.size == min(self.rows_per_piece, self.training.batch_size):
             return self.compiled(batch, share_T)
         x_BD = self._encode(batch)
