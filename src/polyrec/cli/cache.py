@@ -15,7 +15,7 @@ def cache(
     only: Annotated[str | None, typer.Option("--only", help="One encoder, model or file, by the start of its name.")] = None,
     json: Json = False,
 ) -> None:
-    """List the cache of text vectors, unpacked models, frozen layer states and answers, or remove entries.
+    """List cached files, or remove them. The cache has text vectors, unpacked models, layer states and answers.
 
     --clear keeps answers of paid chat endpoints, unless --only selects their file.
 

@@ -15,7 +15,7 @@ def datasets(
     out: Annotated[Path | None, typer.Option("--out", help="Folder for its tables, as Parquet files.")] = None,
     json: Json = False,
 ) -> None:
-    """List the named data sets with their terms of use, or download one and write its tables.
+    """List the named data sets, or download one. The list has their terms of use.
 
     Example: polyrec datasets movielens-100k --out data
     """

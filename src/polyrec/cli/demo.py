@@ -14,7 +14,7 @@ def demo(
     out: Annotated[Path, typer.Option("--out", help="Folder for the artifact and the report.")] = Path("demo"),
     seed: Annotated[int, typer.Option(help="Seed of the split and the training.", min=0)] = 0,
 ) -> None:
-    """Train one model for four tasks on MovieLens-100k and compare it with one model per task.
+    """Train one model for four tasks on MovieLens-100k. Compare it with one model per task.
 
     Example: polyrec demo --out demo
     """

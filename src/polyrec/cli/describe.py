@@ -15,7 +15,7 @@ def describe(
     artifact: Annotated[Path, typer.Argument(help="Folder of the artifact.")],
     json: Json = False,
 ) -> None:
-    """Print statistics of the fitted features, such as how well semantic ids distinguish items.
+    """Print statistics of the fitted features. Semantic ids report how well they distinguish items.
 
     Example: polyrec describe artifact --json
     """

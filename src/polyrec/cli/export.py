@@ -15,7 +15,7 @@ def export(
     out: Annotated[Path, typer.Option("--out", help="File for the model; OUT.json next to it lists inputs and outputs.")],
     form: Annotated[str, typer.Option("--format", help="onnx, or torch for torch.export.load.")] = "onnx",
 ) -> None:
-    """Write the model, from feature tensors to each task's prediction and the fused score.
+    """Export a model to ONNX or torch.export. It maps feature tensors to predictions and the fused score.
 
     Example: polyrec export artifact --format onnx --out model.onnx
     """

@@ -33,7 +33,7 @@ def fuse(
     quiet: Annotated[bool, typer.Option("--quiet", help="Hide the progress bar.")] = False,
     json: Json = False,
 ) -> None:
-    """Tune the fusion weights on held-out rows: on one half of their users, with the gain reported on the other half.
+    """Tune the fusion weights on held-out rows. One half of the users tunes them, the other half measures the gain.
 
     Example: polyrec fuse artifact --data held_out.parquet --utility like.ndcg@10=1 --utility stars.ndcg@10=0.5 --out fused
     """

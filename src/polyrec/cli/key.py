@@ -13,7 +13,7 @@ def key(
     name: Annotated[str, typer.Argument(help="Name of its owner.")],
     scope: Annotated[list[str] | None, typer.Option("--scope", help="read (default), write or admin; may be repeated.")] = None,
 ) -> None:
-    """Create an API key; print it once, with the entry of its hash for the server's key file.
+    """Create an API key for the server. Print the key once, and its hash as an entry for the key file.
 
     Example: polyrec key shop --scope read --scope write
     """

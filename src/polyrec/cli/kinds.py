@@ -10,7 +10,7 @@ from polyrec.cli.output import Json, console, print_json
 
 
 def kinds(json: Json = False) -> None:
-    """List all kinds of features, networks, tasks, balancers, fusions, encoders and other building blocks.
+    """List the building blocks of a declaration. These are features, networks, tasks, balancers, fusions and others.
 
     Example: polyrec kinds --json
     """

@@ -44,7 +44,7 @@ def off_policy(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Estimate the reward of a target policy from a log of served lists with propensities.
+    """Estimate a target policy's reward from logged lists. The log needs propensities.
 
     Example: polyrec off-policy --log served.parquet --target-column p_new --reward click
     """

@@ -19,7 +19,7 @@ def predict(
     out: Annotated[Path, typer.Option("--out", help="File for the predictions, .parquet or .csv.")],
     query: Query_ = None,
 ) -> None:
-    """Predict every task for every row of a table, in the order of the rows.
+    """Predict every task for every row of a table. The output has the order of the rows.
 
     Example: polyrec predict artifact --data candidates.parquet --out scores.parquet
     """

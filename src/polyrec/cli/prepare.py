@@ -17,7 +17,7 @@ def prepare(
     users: Users = None,
     items: Items = None,
 ) -> None:
-    """Prepare Parquet files on disk and print the folder; fits on the same data then start at once.
+    """Prepare Parquet files on disk for faster fits. Print the folder of the prepared table.
 
     Example: polyrec prepare recommender.yaml --data ratings.parquet
     """

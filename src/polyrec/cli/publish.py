@@ -19,9 +19,9 @@ def publish(
     shadow: Annotated[bool, typer.Option("--shadow", help="Log its lists without showing them.")] = False,
     json: Json = False,
 ) -> None:
-    """Publish a model to a running server, which switches to it within a second and without a lost request.
+    """Publish a model to a running server. The server switches within a second, without a lost request.
 
-    The server loads and tests the model first; if that fails, it keeps the current version. The newest three versions are kept.
+    It loads and tests the model first; if that fails, it keeps the current version. The newest three versions are kept.
 
     Example: polyrec publish artifact models --split 0.1
     """

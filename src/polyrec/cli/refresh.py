@@ -36,9 +36,9 @@ def refresh(
     resamples: Annotated[int, typer.Option(help="Bootstrap resamples for 95 % intervals.", min=2)] = 200,
     json: Json = False,
 ) -> None:
-    """Continue to train the current version on newer rows, and publish the result unless a task is worse.
+    """Train the current version on newer rows and publish it. Nothing is published if a task becomes worse.
 
-    Both versions are evaluated on the newest rows. If no task has metrics there, nothing is published.
+    Both versions are evaluated on the newest rows. If no task has metrics there, nothing is published either.
 
     The exit code is 1 if nothing is published.
 

@@ -6,7 +6,7 @@ from polyrec.cli.output import print_json
 
 
 def schema() -> None:
-    """Print the JSON schema of a declaration, with which editors complete and validate its YAML.
+    """Print the JSON schema of a declaration. Editors use it to complete and validate the YAML.
 
     Example: polyrec schema > polyrec.schema.json
     """

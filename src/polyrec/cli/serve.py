@@ -28,7 +28,7 @@ def serve(
     rate: Annotated[float, typer.Option(help="Maximum number of requests per second and key.", min=0.1)] = 200.0,
     slow: Annotated[float, typer.Option(help="Seconds after which a request is logged as slow.", min=0.001)] = 0.5,
 ) -> None:
-    """Serve a model over HTTP: recommendations, scores, events and items, and a web page at /.
+    """Serve a model over HTTP. The API has recommendations, scores, events and items; a web page is at /.
 
     Example: polyrec serve artifact --port 8000
     """
