@@ -20,7 +20,7 @@ def prompt(
     resamples: Annotated[int, typer.Option(help="Bootstrap resamples for 95 % intervals; 0 omits intervals.", min=0)] = 200,
     json: Json = False,
 ) -> None:
-    """Evaluate an untrained language model on labelled rows. Its metrics are those of `evaluate`.
+    """Evaluate a zero-shot language model on labelled rows. Its metrics are those of `evaluate`.
 
     Example: polyrec prompt spec.yaml --data test.parquet --rows 300
     """

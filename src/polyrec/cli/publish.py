@@ -19,7 +19,7 @@ def publish(
     shadow: Annotated[bool, typer.Option("--shadow", help="Log its lists without showing them.")] = False,
     json: Json = False,
 ) -> None:
-    """Publish a model to a running server. The server switches within a second, without a lost request.
+    """Publish a model for a server. A running server switches within a second, without a lost request.
 
     It loads and tests the model first; if that fails, it keeps the current version. The newest three versions are kept.
 

@@ -35,17 +35,17 @@ class Bar:
     progress: Progress
     line: TaskID
 
-    def advance(self, count: float = 1, note: str = "") -> None:
+    def advance(self, count: int = 1, note: str = "") -> None:
         """Add `count` to what is completed and replace the note at the end of the line."""
         self.progress.update(self.line, advance=count, note=note)
 
-    def move(self, completed: float, note: str = "") -> None:
+    def move(self, completed: int, note: str = "") -> None:
         """Set what is completed and replace the note at the end of the line."""
         self.progress.update(self.line, completed=completed, note=note)
 
 
 @contextmanager
-def progress_bar(title: str, total: float, *, completed: float = 0, unit: str = "", disable: bool = False) -> Iterator[Bar]:
+def progress_bar(title: str, total: int, *, completed: int = 0, unit: str = "", disable: bool = False) -> Iterator[Bar]:
     """Yield a bar that counts up to `total`, such as `training ━━━━ 3/20 epochs 0:00:12`, and remove it at the end.
 
     The bar is shown on standard error if this is a terminal and the work takes longer than `DELAY`. Set `disable` to hide it

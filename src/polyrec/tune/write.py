@@ -45,9 +45,9 @@ def _front(out: Path, tuned: Tuned) -> list[Section]:
     )
     write_text(out / "front.svg", svg)
     text = (
-        "The coloured trials are the Pareto front: no other trial is better in every objective. The star marks the trial nearest "
-        "to the best value of each objective, with distances in units of the front's range. Another trial of the front may suit "
-        "you better; its settings are listed below."
+        "The coloured trials are the Pareto front: no other trial is better in every objective. The star marks the trial "
+        "nearest to the best value of each objective, with distances in units of the front's range. Another trial of the front "
+        "may suit you better; its settings are listed below."
     )
     return [Section("Trade-off between the objectives", text, svg)]
 
