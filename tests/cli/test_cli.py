@@ -136,7 +136,7 @@ class TestAnswers:
 
     def test_recommend_keeps_columns_apart_from_parameters(self, tmp_path: Path, world: pl.DataFrame):
         spec = Recommender(
-            user=(Numeric(name="k"), Numeric(name="seed")),
+            user=(Categorical(name="user_id", width=4), Numeric(name="k"), Numeric(name="seed")),
             item=(Categorical(name="item_id", width=4),),
             tasks=(Binary(name="like", label="rating >= 4", tower=()),),
             training=Training(epochs=1),
@@ -147,6 +147,7 @@ class TestAnswers:
         done = CliRunner().invoke(
             app, ["recommend", str(tmp_path / "artifact"), "--set", "k=30", "--set", "seed=20", "-k", "4", "--json"]
         )
+        assert done.exit_code == 0, done.exception
         items = json.loads(done.stdout)["items"]
         expected = fitted.recommend(4, features={"k": 30, "seed": 20})
         assert [item["item_id"] for item in items] == expected["item_id"].to_list()
