@@ -118,11 +118,11 @@ def work(job: Search, study: Study, lock: AbstractContextManager[Any], on_progre
 
 def _require_same_data(study: Study, trial: Trial, storage: Path) -> None:
     """Raise `UserError` if earlier trials were run on another table."""
-    found = trial.user_attrs["data"]
-    if study.user_attrs.get("data", found) != found:
+    data_hash = trial.user_attrs["data"]
+    if study.user_attrs.get("data", data_hash) != data_hash:
         remedy = "Choose another --out, or use the table of the earlier trials."
         raise UserError(f"study '{storage}'", expected="trials on one table", found="another table", remedy=remedy)
-    study.set_user_attr("data", found)
+    study.set_user_attr("data", data_hash)
 
 
 def _is_hopeless(study: Study) -> bool:
