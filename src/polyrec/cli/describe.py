@@ -1,4 +1,4 @@
-"""`polyrec describe`: what the features of an artifact learned."""
+"""`polyrec describe`: statistics of the features of an artifact."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def describe(
     artifact: Annotated[Path, typer.Argument(help="Folder of the artifact.")],
     json: Json = False,
 ) -> None:
-    """Print what the features of an artifact learned, such as how well semantic ids tell items apart.
+    """Print statistics of the fitted features. Semantic ids report how well they distinguish items.
 
     Example: polyrec describe artifact --json
     """
@@ -23,16 +23,17 @@ def describe(
 
     parts = Fitted.load(artifact).parts
     states = parts.feature_states
-    told = {own.name: own.describe(states[own.name]) for own in parts.spec.all_features if own.name in states}
-    told = {name: figures for name, figures in told.items() if figures}
+    features = [feature for feature in parts.spec.all_features if feature.name in states]
+    described = {feature.name: feature.describe(states[feature.name]) for feature in features}
+    described = {name: statistics for name, statistics in described.items() if statistics}
     if json:
-        print_json({"features": told})
+        print_json({"features": described})
         return
-    for name, figures in told.items():
-        single = {figure: value for figure, value in figures.items() if not isinstance(value, list)}
-        print_frame(pl.DataFrame(single), name)
-        for figure, rows in figures.items():
+    for name, statistics in described.items():
+        scalars = {key: value for key, value in statistics.items() if not isinstance(value, list)}
+        print_frame(pl.DataFrame(scalars), name)
+        for key, rows in statistics.items():
             if isinstance(rows, list) and rows:
-                print_frame(pl.DataFrame(rows).with_row_index(figure, offset=1), f"{name}: {figure}")
-    if not told:
-        console.print("No feature of this artifact has figures of its own.")
+                print_frame(pl.DataFrame(rows).with_row_index(key, offset=1), f"{name}: {key}")
+    if not described:
+        console.print("No feature of this artifact has statistics.")

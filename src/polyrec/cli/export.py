@@ -1,4 +1,4 @@
-"""`polyrec export`: the model of an artifact for other runtimes."""
+"""`polyrec export`: write the model of an artifact for another runtime."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from polyrec.cli.output import console
 
 def export(
     artifact: Annotated[Path, typer.Argument(help="Folder of the artifact.")],
-    out: Annotated[Path, typer.Option("--out", help="File for the model; OUT.json beside it names inputs and outputs.")],
-    form: Annotated[str, typer.Option("--format", help="onnx or torch (torch.export.load).")] = "onnx",
+    out: Annotated[Path, typer.Option("--out", help="File for the model; OUT.json next to it lists inputs and outputs.")],
+    form: Annotated[str, typer.Option("--format", help="onnx, or torch for torch.export.load.")] = "onnx",
 ) -> None:
-    """Write the model from the tensors of features to each task's prediction and the fused score.
+    """Export a model to ONNX or torch.export. It maps feature tensors to predictions and the fused score.
 
     Example: polyrec export artifact --format onnx --out model.onnx
     """

@@ -1,4 +1,4 @@
-"""`polyrec fuse`: a search for the weights by which an artifact's predictions become one ranking."""
+"""`polyrec fuse`: search for the weights that fuse an artifact's predictions into one ranking."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from polyrec.cli.options import numbers
-from polyrec.cli.output import Json, console, errors, print_json
+from polyrec.cli.output import Json, console, print_json
 from polyrec.cli.sources import Data, Query_, source
 from polyrec.core.errors import UserError
 
@@ -20,66 +20,63 @@ def fuse(
     artifact: Annotated[Path, typer.Argument(help="Folder of the artifact.")],
     data: Data,
     utility: Annotated[
-        list[str], typer.Option("--utility", help="TASK.METRIC=WEIGHT of gauc, ndcg@K or mean@K; may be repeated.")
+        list[str], typer.Option("--utility", help="TASK.METRIC=WEIGHT with gauc, ndcg@K or mean@K; may be repeated.")
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder for the artifact with the best weights.")],
-    trials: Annotated[int, typer.Option("--trials", help="Trials, the weights as they are among them.", min=1)] = 100,
-    sampler: Annotated[str, typer.Option("--sampler", help="tpe, or random as its control.")] = "tpe",
+    trials: Annotated[int, typer.Option("--trials", help="Number of trials; the first has the current weights.", min=1)] = 100,
+    sampler: Annotated[str, typer.Option("--sampler", help="tpe, or random as a baseline.")] = "tpe",
     query: Query_ = None,
-    seed: Annotated[int, typer.Option(help="Seed of the proposals and of the halves of users.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the proposals and of the split of users.", min=0)] = 0,
     plot: Annotated[
-        Path | None, typer.Option("--plot", help="PNG of the Pareto front; metrics of weight 0 are drawn, too.")
+        Path | None, typer.Option("--plot", help="PNG file for the Pareto front, including metrics of weight 0.")
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Hide the progress bar.")] = False,
     json: Json = False,
 ) -> None:
-    """Tune the fusion's weights on held-out rows; half of their users are searched on, the others say what was gained.
+    """Tune the fusion weights on held-out rows. One half of the users tunes them, the other half measures the gain.
 
     Example: polyrec fuse artifact --data held_out.parquet --utility like.ndcg@10=1 --utility stars.ndcg@10=0.5 --out fused
     """
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
+    from polyrec.core.progress import progress_bar
     from polyrec.recommender import Fitted
 
-    weighed = numbers(utility, "--utility") or {}
-    if plot is not None and len(weighed) < 2:
-        remedy = "Give another --utility; a weight of 0 only watches it."
-        raise UserError("--plot", expected="two metrics or more", found=f"{len(weighed)}", remedy=remedy)
+    weights = numbers(utility, "--utility") or {}
+    if plot is not None and len(weights) < 2:
+        remedy = "Add another --utility; with weight 0 it is only reported."
+        raise UserError("--plot", expected="two metrics or more", found=f"{len(weights)}", remedy=remedy)
     fitted = Fitted.load(artifact)
-    columns = (TextColumn("fusing"), BarColumn(), MofNCompleteColumn(), TextColumn("trials"), TimeElapsedColumn())
-    with Progress(*columns, console=errors, disable=quiet) as bar:
-        line = bar.add_task("", total=trials)
-        found = fitted.tune_fusion(
+    with progress_bar("fusing", trials, unit="trials", disable=quiet) as bar:
+        result = fitted.tune_fusion(
             source(data, query),
-            weighed,
+            weights,
             trials=trials,
             sampler=sampler,  # type: ignore[arg-type]
             seed=seed,
-            on_trial=lambda done: bar.update(line, completed=done),
+            on_trial=bar.move,
         )
-    found.apply(fitted).save(out)
+    result.apply(fitted).save(out)
     if plot is not None:
-        _draw(found, plot)
+        _draw(result, plot)
     if json:
-        print_json(found.to_dict(trials=True))
+        print_json(result.to_dict(trials=True))
         return
-    console.print(found)
+    console.print(result)
     console.print(f"Wrote {out} with the best weights.", highlight=False)
 
 
-def _draw(found: FusionSearch, path: Path) -> None:
-    """Draw the metrics of the trials against each other, the first three."""
+def _draw(result: FusionSearch, path: Path) -> None:
+    """Plot the first three metrics of the trials against each other."""
     from polyrec.report.tuning_plots import front_panels
 
-    names, front = list(found.utility)[:3], {trial.number for trial in found.front}
+    names, front = list(result.utility)[:3], {trial.number for trial in result.front}
     front_panels(
         names,
-        [found.utility[name] >= 0 for name in names],
-        [[trial.metrics[name] for name in names] for trial in found.trials],
-        [trial.number in front for trial in found.trials],
+        [result.utility[name] >= 0 for name in names],
+        [[trial.metrics[name] for name in names] for trial in result.trials],
+        [trial.number in front for trial in result.trials],
         None,
-        found.best.number,
-        found.given.number,
+        result.best.number,
+        result.given.number,
         path,
         chosen="best by the utility",
     )

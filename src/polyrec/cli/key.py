@@ -1,4 +1,4 @@
-"""`polyrec key`: a new API key."""
+"""`polyrec key`: create an API key for the server."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from polyrec.cli.output import console
 
 
 def key(
-    name: Annotated[str, typer.Argument(help="Whose it is.")],
-    scope: Annotated[list[str] | None, typer.Option("--scope", help="read, write or admin; may be repeated.")] = None,
+    name: Annotated[str, typer.Argument(help="Name of its owner.")],
+    scope: Annotated[list[str] | None, typer.Option("--scope", help="read (default), write or admin; may be repeated.")] = None,
 ) -> None:
-    """Make an API key: the key itself, told once, and the entry for the server's file of keys, which holds its hash.
+    """Create an API key for the server. Print the key once, and its hash as an entry for the key file.
 
     Example: polyrec key shop --scope read --scope write
     """
     from polyrec.serve.gate.keys import ApiKey, new_key
 
-    made, digest = new_key()
+    new, digest = new_key()
     entry = ApiKey.model_validate({"name": name, "sha256": digest, "scopes": scope or ["read"]})
-    console.print(f"The key, which is not stored anywhere: {made}", highlight=False, soft_wrap=True)
-    console.print("The entry for the file of keys:\n", highlight=False)
-    told = f"- {{name: {entry.name}, sha256: {digest}, scopes: [{', '.join(entry.scopes)}]}}"
-    console.print(told, highlight=False, soft_wrap=True, markup=False)
+    console.print(f"API key, which is not stored anywhere: {new}", highlight=False, soft_wrap=True)
+    console.print("Entry for the key file:\n", highlight=False)
+    text = f"- {{name: {entry.name}, sha256: {digest}, scopes: [{', '.join(entry.scopes)}]}}"
+    console.print(text, highlight=False, soft_wrap=True, markup=False)

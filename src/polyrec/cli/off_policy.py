@@ -1,4 +1,4 @@
-"""`polyrec off-policy`: what a policy would have earned, from the log of another."""
+"""`polyrec off-policy`: estimate a policy's reward from the log of another policy."""
 
 from __future__ import annotations
 
@@ -12,38 +12,39 @@ from polyrec.core.errors import UserError
 
 
 def off_policy(
-    log: Annotated[str, typer.Option("--log", help="Served lists with propensities: file, folder or glob, one row an item.")],
+    log: Annotated[str, typer.Option("--log", help="Served lists with propensities, one row per item: file, folder or glob.")],
     target_column: Annotated[
-        str | None, typer.Option("--target-column", help="Column of the log: the target's probability of the item at its rank.")
+        str | None, typer.Option("--target-column", help="Log column with the target's probability of the item at its rank.")
     ] = None,
     candidates: Annotated[
-        str | None, typer.Option("--candidates", help="Table of request, position, item and the target's `probability`.")
+        str | None, typer.Option("--candidates", help="Table of request, position, item and target `probability`.")
     ] = None,
-    artifact: Annotated[
-        Path | None, typer.Option("--artifact", help="Folder of a recommender that would put its best item at each rank.")
-    ] = None,
-    reward: Annotated[str, typer.Option("--reward", help="Column of what came of each item.")] = "click",
+    artifact: Annotated[Path | None, typer.Option("--artifact", help="Folder of a recommender that ranks greedily.")] = None,
+    reward: Annotated[str, typer.Option("--reward", help="Column with the reward of each item.")] = "click",
     interaction: Annotated[
-        str, typer.Option("--interaction", help="What a reward depends on: cascade, independent or list.")
+        str, typer.Option("--interaction", help="Items that a reward depends on: cascade, independent or list.")
     ] = "cascade",
-    ranks: Annotated[int | None, typer.Option("--ranks", help="Judge the first so many ranks alone.", min=1)] = None,
-    clip: Annotated[float | None, typer.Option("--clip", help="Bound of the weights.")] = None,
+    ranks: Annotated[
+        int | None, typer.Option("--ranks", help="Evaluate only the first ranks, up to this number.", min=1)
+    ] = None,
+    clip: Annotated[float | None, typer.Option("--clip", help="Upper bound of the importance weights.")] = None,
     predicted: Annotated[
         str | None,
-        typer.Option("--predicted", help="Reward model: a column of the candidates, of the log, or a task of the artifact."),
+        typer.Option("--predicted", help="Reward model: a column of the candidates or the log, or a task of the artifact."),
     ] = None,
     expected: Annotated[
-        str | None, typer.Option("--expected", help="With --target-column: column of the model's mean under the target.")
+        str | None,
+        typer.Option("--expected", help="With --target-column: column with the reward model's mean under the target."),
     ] = None,
     features: Annotated[
-        list[str] | None, typer.Option("--feature", help="Column by which a reward model is fitted; may be repeated.")
+        list[str] | None, typer.Option("--feature", help="Input column of a fitted reward model; may be repeated.")
     ] = None,
     names: Annotated[
-        list[str] | None, typer.Option("--column", help="ROLE=NAME of a column of the log, such as user=user_id.")
+        list[str] | None, typer.Option("--column", help="ROLE=NAME of a log column, such as user=user_id; may be repeated.")
     ] = None,
     json: Json = False,
 ) -> None:
-    """Estimate what a policy would have earned from a log of served lists that carries propensities.
+    """Estimate a target policy's reward from logged lists. The log needs propensities.
 
     Example: polyrec off-policy --log served.parquet --target-column p_new --reward click
     """
@@ -52,10 +53,10 @@ def off_policy(
     from polyrec.evaluate.off_policy.off_policy import off_policy
     from polyrec.recommender import Fitted
 
-    given = [option for option in (target_column, candidates, artifact) if option is not None]
-    if len(given) != 1:
-        remedy = "Give --target-column, --candidates or --artifact."
-        raise UserError("the target", expected="one of three options", found=f"{len(given)}", remedy=remedy)
+    targets = [option for option in (target_column, candidates, artifact) if option is not None]
+    if len(targets) != 1:
+        remedy = "Use --target-column, --candidates or --artifact."
+        raise UserError("the target", expected="one of three options", found=f"{len(targets)}", remedy=remedy)
     target: Any = target_column
     if candidates is not None:
         target = read(candidates, what="the candidates")

@@ -1,4 +1,4 @@
-"""`polyrec publish`: add a model to those that a server may answer with, and point to it."""
+"""`polyrec publish`: add a model version to a folder that a server serves."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from polyrec.cli.output import Json, console, print_json
 
 
 def publish(
-    artifact: Annotated[Path, typer.Argument(help="What `polyrec fit` wrote.")],
-    folder: Annotated[Path, typer.Argument(help="Folder of the models that a server serves.")],
+    artifact: Annotated[Path, typer.Argument(help="Folder of the artifact.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of model versions that a server serves.")],
     split: Annotated[
-        float | None, typer.Option(help="Share of the users whom it answers, beside the current version.", min=0.001, max=0.999)
+        float | None, typer.Option(help="Fraction of users that the new version serves.", min=0.001, max=0.999)
     ] = None,
-    shadow: Annotated[bool, typer.Option("--shadow", help="Ask it too, log its lists and show none.")] = False,
+    shadow: Annotated[bool, typer.Option("--shadow", help="Log its lists without showing them.")] = False,
     json: Json = False,
 ) -> None:
-    """Publish a model to a folder that a server serves; it answers within a second, without a request lost.
+    """Publish a model for a server. A running server switches within a second, without a lost request.
 
-    A running server loads and tries it first, and goes on with what it has where that fails. The newest three versions stay.
+    It loads and tests the model first; if that fails, it keeps the current version. The newest three versions are kept.
 
     Example: polyrec publish artifact models --split 0.1
     """
@@ -32,6 +32,6 @@ def publish(
     if json:
         print_json({"version": version, "pointer": pointer.model_dump(mode="json")})
         return
-    shares = "".join(f", {name} answers {share:.1%}" for name, share in pointer.split.items())
-    shadows = "".join(f", {name} in the shadow" for name in pointer.shadow)
+    shares = "".join(f", {name} serves {share:.1%} of users" for name, share in pointer.split.items())
+    shadows = "".join(f", {name} runs as shadow" for name in pointer.shadow)
     console.print(f"Published {version}: {pointer.current} is current{shares}{shadows}.", highlight=False)

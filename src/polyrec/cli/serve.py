@@ -1,4 +1,4 @@
-"""`polyrec serve`: lists in real time over HTTP, with a page."""
+"""`polyrec serve`: serve recommendations over HTTP."""
 
 from __future__ import annotations
 
@@ -13,20 +13,22 @@ from polyrec.core.errors import missing_extra
 
 
 def serve(
-    folder: Annotated[Path, typer.Argument(help="An artifact, or a folder that `polyrec publish` wrote to.")],
-    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen at.", min=0, max=65535)] = 8000,
+    folder: Annotated[Path, typer.Argument(help="An artifact, or a folder of model versions from `polyrec publish`.")],
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=0, max=65535)] = 8000,
     store: Annotated[
         str | None,
-        typer.Option(help="Address of the store; unset, a file in FOLDER-state: sqlite:///FILE, redis://, postgresql://."),
+        typer.Option(help="Store: sqlite:///FILE, redis:// or postgresql://. Default: a file in FOLDER-state."),
     ] = None,
-    keys: Annotated[Path | None, typer.Option(help="YAML file of API keys; needed where others can ask.")] = None,
-    workers: Annotated[int, typer.Option(help="Processes that answer, each with the models in its memory.", min=1)] = 1,
-    threads: Annotated[int, typer.Option(help="Requests that each process works on at a time.", min=1)] = 2,
-    rate: Annotated[float, typer.Option(help="Requests a second that a key may make.", min=0.1)] = 200.0,
-    slow: Annotated[float, typer.Option(help="Seconds beyond which a request is told of in the log.", min=0.001)] = 0.5,
+    keys: Annotated[
+        Path | None, typer.Option(help="YAML file of API keys; required unless only this machine has access.")
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Number of server processes, each with the models in memory.", min=1)] = 1,
+    threads: Annotated[int, typer.Option(help="Number of requests that each process handles concurrently.", min=1)] = 2,
+    rate: Annotated[float, typer.Option(help="Maximum number of requests per second and key.", min=0.1)] = 200.0,
+    slow: Annotated[float, typer.Option(help="Seconds after which a request is logged as slow.", min=0.001)] = 0.5,
 ) -> None:
-    """Serve a model: lists, scores, events and items over HTTP, and a page at /.
+    """Serve a model over HTTP. The API has recommendations, scores, events and items; a web page is at /.
 
     Example: polyrec serve artifact --port 8000
     """
@@ -40,9 +42,8 @@ def serve(
     from polyrec.serve.settings import Settings, state_beside
     from polyrec.serve.versions.versions import Models
 
-    given = {} if store is None else {"store": store}
-    told = state_beside(folder) | given
-    settings = Settings(**told, host=host, keys=keys, threads=threads, rate=rate, burst=2 * rate, slow=slow)
+    addresses = state_beside(folder) | ({} if store is None else {"store": store})
+    settings = Settings(**addresses, host=host, keys=keys, threads=threads, rate=rate, burst=2 * rate, slow=slow)
     Models(folder)
     settings.api_keys()
     tell_workers(folder, settings)

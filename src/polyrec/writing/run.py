@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from polyrec.core.errors import UserError, missing_extra
+from polyrec.core.progress import progress_bar
 from polyrec.data.read.sources import Source
 from polyrec.data.tables import Tables
 from polyrec.language.endpoint.chat import Messages, Reply, Usage, check_schema
@@ -155,19 +153,10 @@ def _ask_all(plan: _Plan, keys: list[bytes], budget: Budget, progress: bool) -> 
     After a failure of the server those in flight are still yielded, then it is raised.
     """
     chat = plan.writing.chat
-    columns = (
-        TextColumn("writing"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[note]}"),
-        TimeRemainingColumn(),
-    )
-    bar = Progress(*columns, console=Console(file=sys.stderr), transient=True, disable=not progress)
     queue = iter(keys)
     waiting: dict[Future[Reply], tuple[bytes, Usage]] = {}
     failure: UserError | None = None
-    with Endpoint(chat) as endpoint, bar:
-        line = bar.add_task("", total=len(keys), note="")
+    with Endpoint(chat) as endpoint, progress_bar("writing", len(keys), disable=not progress) as bar:
         pool = ThreadPoolExecutor(chat.in_flight)
         try:
             while True:
@@ -189,7 +178,7 @@ def _ask_all(plan: _Plan, keys: list[bytes], budget: Budget, progress: bool) -> 
                         continue
                     reply = done.result()
                     budget.settle(reserved, reply.usage)
-                    bar.update(line, advance=1, note=budget.note())
+                    bar.advance(note=budget.note())
                     yield key, reply
         finally:
             pool.shutdown(cancel_futures=True)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Sequence
 
 import numpy as np
-from rich.console import Console
-from rich.progress import Progress
 
 from polyrec.core.errors import UserError
+from polyrec.core.progress import progress_bar
 from polyrec.language.cache.counting import tell
 from polyrec.language.cache.vector_store import Stored, commit, encoder_key, opened, stored, text_key
 from polyrec.language.encoder import TextEncoder, check_texts
@@ -18,7 +16,6 @@ from polyrec.language.encoder import TextEncoder, check_texts
 CHUNK = 256
 """Texts that are encoded and committed at a time: what a crash can cost at most."""
 
-_SLOW = 200
 _MUCH = 0.01
 """Share of newly encoded texts that may be cut short without a word."""
 
@@ -51,12 +48,10 @@ def _cached(encoder: TextEncoder, distinct: list[str]) -> dict[str, np.ndarray]:
     with opened() as database:
         held = stored(database, encoder_key(encoder), list(keys.values()))
         missing = sorted((text for text in distinct if keys[text] not in held), key=len, reverse=True)
-        bar = Progress(console=Console(file=sys.stderr), transient=True, disable=len(missing) < _SLOW)
-        with bar:
-            line = bar.add_task("encoding texts", total=len(missing))
+        with progress_bar("encoding texts", len(missing)) as bar:
             for start in range(0, len(missing), CHUNK):
                 chunk = missing[start : start + CHUNK]
-                vectors = encoder.encode(chunk, lambda count: bar.advance(line, count))
+                vectors = encoder.encode(chunk, bar.advance)
                 _check(encoder, vectors, chunk)
                 new = zip(chunk, vectors, encoder.truncated(chunk), strict=True)
                 held |= commit(database, encoder, {keys[text]: Stored(vector, bool(cut)) for text, vector, cut in new})
