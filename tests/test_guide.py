@@ -21,6 +21,7 @@ import typer
 
 from polyrec import Recommender
 from polyrec.cli.app import app
+from polyrec.core.names import FORMAT
 from polyrec.serve import messages
 from polyrec.serve.scale import Scale
 
@@ -268,3 +269,14 @@ def test_links_between_documents_lead_somewhere(path: Path):
         assert document.exists(), link
         headings = re.findall(r"^#+ (.+)$", document.read_text(encoding="utf-8"), re.MULTILINE) if anchor else []
         assert not anchor or anchor in [re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in headings], link
+
+
+def test_the_statement_of_stability_names_the_format_of_artifacts():
+    assert f"**format {FORMAT}**" in (ROOT / "docs" / "stability.md").read_text(encoding="utf-8")
+
+
+def test_the_tests_that_contributors_run_exist():
+    """Every row of the table names a test of this repository."""
+    named = re.findall(r"`(tests/[\w/.]+)(?: -k \w+)?`", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
+    assert len(named) >= 13
+    assert [path for path in named if not (ROOT / path).exists()] == []
