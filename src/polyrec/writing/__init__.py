@@ -1,4 +1,4 @@
-"""Floor 4: knowledge that a language model writes from tables: tags of items, profiles of users."""
+"""Floor 4: texts that a language model writes from tables: tags of items, profiles of users."""
 
 from polyrec.core.loading import load_kinds
 

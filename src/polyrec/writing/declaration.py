@@ -1,4 +1,4 @@
-"""What writing asks of a recommender's declaration: whose labels must not be shown, and which rows train."""
+"""The part of a recommender's declaration that writing reads: its labels, which stay hidden, and its training rows."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ class Splitting(Protocol):
 
     @property
     def split(self) -> Split:
-        """The split."""
+        """The split into training and held-out rows."""
 
     @property
     def seed(self) -> int:
-        """Its seed."""
+        """Seed of the split."""
 
 
 class Declaration(Protocol):
-    """A `Recommender`, as far as it matters here: recommenders are a floor above."""
+    """The attributes of a `Recommender` that are read here; this package lies below recommenders and cannot import them."""
 
     @property
     def tasks(self) -> Sequence[Task]:
-        """The tasks."""
+        """The tasks, whose labels must not be shown."""
 
     @property
     def training(self) -> Splitting:
-        """The training."""
+        """The training settings."""
