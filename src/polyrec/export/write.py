@@ -1,4 +1,4 @@
-"""Writing a fitted recommender as ONNX or as a torch program, beside a page of JSON that says what goes in and comes out."""
+"""Export a fitted recommender as ONNX or as a torch program, with a JSON file that describes its inputs and outputs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def export(fitted: Fitted, path: Path, form: str) -> Path:
-    """Do what `Fitted.export` says."""
+    """Write the export, as `Fitted.export` documents, and return its path."""
     if form not in FORMATS:
         remedy = nearest(form, FORMATS)
         raise UserError("`format`", expected=" or ".join(map(repr, FORMATS)), found=repr(form), remedy=remedy)
@@ -53,22 +53,22 @@ def export(fitted: Fitted, path: Path, form: str) -> Path:
             else:
                 _write_onnx(program, list(tensors), list(outputs), temporary)
     except (RuntimeError, ValueError, torch.onnx.OnnxExporterError) as error:
-        found = f"something else: {str(error).strip().splitlines()[0]}"
+        found = f"another one: {str(error).strip().splitlines()[0]}"
         remedy = "Declare other kinds, or serve the model with polyrec."
-        raise UserError(f"export to {form}", expected="operations that it knows", found=found, remedy=remedy) from error
-    told = {
+        raise UserError(f"export to {form}", expected="supported operations", found=found, remedy=remedy) from error
+    description = {
         "format": form,
         "polyrec": polyrec.__version__,
         "spec_sha256": hashlib.sha256(fitted.spec.to_yaml().encode()).hexdigest(),
         "inputs": [_port(name, tensors[name], shape) for name, shape in named.items()],
         "outputs": [_port(name, value, (BATCH, *value.shape[1:])) for name, value in outputs.items()],
     }
-    write_text(path.with_name(path.name + ".json"), json.dumps(told, indent=1, ensure_ascii=False))
+    write_text(path.with_name(path.name + ".json"), json.dumps(description, indent=1, ensure_ascii=False))
     return path
 
 
 def _check(fitted: Fitted, form: str) -> None:
-    """Refuse what depends on the values of a batch and not only on its shapes, and ONNX where its packages are missing."""
+    """Raise if the computation depends on a batch's values and not only on its shapes, or if ONNX's packages are missing."""
     if form == "onnx":
         try:
             import onnxscript  # noqa: F401
@@ -84,15 +84,15 @@ def _check(fitted: Fitted, form: str) -> None:
             thing = f"export to {form} of the feature {feature.name!r}"
             raise UserError(thing, expected="elements of one input", found=found, remedy=remedy)
         if isinstance(feature, LanguageModel):
-            found = "a language model, which reads tokens and whose frozen weights are no part of an artifact"
+            found = "a language model, which reads tokens and whose frozen weights are not in the artifact"
             remedy = "Declare a frozen Text, whose vectors are an input, or serve the model with polyrec."
             thing = f"export to {form} of the feature {feature.name!r}"
             raise UserError(thing, expected="a feature of numbers", found=found, remedy=remedy)
         if isinstance(feature, History) and isinstance(feature.pooling, Recurrent):
-            found = "the pooling Recurrent, which steps over each history's own length"
+            found = "the pooling Recurrent, which steps over the length of each history"
             remedy = "Choose another pooling, such as SASRec or Mean, or serve the model with polyrec."
             thing = f"export to {form} of the feature {feature.name!r}"
-            raise UserError(thing, expected="a pooling that is the same operations for every row", found=found, remedy=remedy)
+            raise UserError(thing, expected="a pooling with the same operations for every row", found=found, remedy=remedy)
 
 
 def _trace(module: ExportedModel, tensors: dict[str, Tensor], named: Mapping[str, tuple[str | int, ...]]) -> ExportedProgram:
@@ -103,14 +103,14 @@ def _trace(module: ExportedModel, tensors: dict[str, Tensor], named: Mapping[str
 def _write_onnx(program: ExportedProgram, inputs: list[str], outputs: list[str], path: Path) -> None:
     with _quiet():
         program = program.run_decompositions({torch.ops.aten.searchsorted.Tensor: _places})
-        found = torch.onnx.export(program, input_names=inputs, output_names=outputs, dynamo=True, verbose=False)
-        assert found is not None
-        found.save(path, external_data=False)
+        onnx = torch.onnx.export(program, input_names=inputs, output_names=outputs, dynamo=True, verbose=False)
+        assert onnx is not None
+        onnx.save(path, external_data=False)
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep back what exporters say of themselves: deprecations within torch, a package that is not asked for."""
+    """Silence messages of the exporters: deprecations within torch, and an optional package that is not needed."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx._internal.exporter._registration", "onnxscript")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
@@ -126,7 +126,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _places(sorted_K: Tensor, values: Tensor, *, right: bool) -> Tensor:
-    """Return what `torch.searchsorted` does, which ONNX has no operation for: how many of the sorted numbers are no greater."""
+    """Count the sorted numbers up to each value, like `torch.searchsorted(right=True)`, which has no ONNX operation."""
     assert right
     return (sorted_K <= values.unsqueeze(-1)).sum(-1)
 

@@ -1,4 +1,4 @@
-"""Floor 4: the kinds of rules, one file a kind, and the list that they make."""
+"""Floor 4: the kinds of rules, one file a kind, and the list that they build."""
 
 from polyrec.core.loading import load_kinds
 
