@@ -198,7 +198,7 @@ class TestCounts:
                 encode_cached(encoder, texts)
             assert (count.truncated, count.truncation_rate) == (1, pytest.approx(1 / 3))
             assert len(caplog.records) == logged
-        assert "Package reads 1 of 3 texts (33.3 %) not to their end" in caplog.messages[0]
+        assert "Package truncates 1 of 3 texts (33.3 %)" in caplog.messages[0]
 
     def test_nothing_is_said_where_one_text_in_a_hundred_is_cut(self, caplog: pytest.LogCaptureFixture):
         encode_cached(Package(max_length=8), ["a film of many words indeed it is", *(f"film {number}" for number in range(99))])

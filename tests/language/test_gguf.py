@@ -128,7 +128,7 @@ class TestMistakes:
     def test_a_file_that_is_not_whole(self, tiny_gguf: Path, tmp_path: Path, spoil):
         path = tmp_path / "spoilt.gguf"
         path.write_bytes(spoil(tiny_gguf.read_bytes()))
-        with pytest.raises(UserError, match="expected a whole GGUF file of a model that transformers knows"):
+        with pytest.raises(UserError, match="expected a complete GGUF file of a model that transformers supports"):
             Gguf(path=str(path)).encode(["a"])
         assert list(dequantised_folder().iterdir()) == []
 

@@ -229,7 +229,7 @@ class TestIdentity:
 class TestTexts:
     def test_half_a_pair_of_surrogates_is_refused_with_its_place(self):
         with pytest.raises(
-            UserError, match=r"text 2 of 2: expected text that UTF-8 can hold, found the lone surrogate '\\ud83c' at"
+            UserError, match=r"text 2 of 2: expected text that UTF-8 can encode, found the lone surrogate '\\ud83c' at"
         ):
             Package().encode(["a", "film \ud83c"])
 

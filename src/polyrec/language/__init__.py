@@ -1,4 +1,4 @@
-"""Floor 1: text to vectors: encoders, one file a kind, and their cache."""
+"""Floor 1: texts to vectors: encoders, one file a kind, and their cache."""
 
 from polyrec.core.loading import load_kinds
 
