@@ -94,10 +94,10 @@ def test_no_texts_are_no_vectors(encoders: list[TextEncoder]):
 
 
 def test_the_identity_is_json_that_repeats_itself_and_tells_encoders_apart(encoders: list[TextEncoder]):
-    told = [json.dumps(encoder.identity(), sort_keys=True) for encoder in encoders]
+    identities = [json.dumps(encoder.identity(), sort_keys=True) for encoder in encoders]
     again = [json.dumps(encoder.replace().identity(), sort_keys=True) for encoder in encoders]
-    assert told == again
-    assert len(set(told)) == len(told)
+    assert identities == again
+    assert len(set(identities)) == len(identities)
 
 
 def test_the_cache_gives_back_what_was_encoded(encoders: list[TextEncoder]):
@@ -113,9 +113,9 @@ def test_the_cache_gives_back_what_was_encoded(encoders: list[TextEncoder]):
 
 def test_truncated_says_for_each_text_whether(encoders: list[TextEncoder]):
     for encoder in encoders:
-        told = encoder.truncated(TEXTS)
-        assert told.shape == (len(TEXTS),)
-        assert told.dtype == bool
+        is_truncated = encoder.truncated(TEXTS)
+        assert is_truncated.shape == (len(TEXTS),)
+        assert is_truncated.dtype == bool
 
 
 def test_text_that_is_none_is_refused(encoders: list[TextEncoder]):

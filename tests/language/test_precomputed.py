@@ -96,12 +96,12 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize(("table", "told"), BAD.values(), ids=BAD.keys())
-def test_what_is_of_no_use_is_refused(tmp_path: Path, table: pl.DataFrame, told: str):
+@pytest.mark.parametrize(("table", "message"), BAD.values(), ids=BAD.keys())
+def test_what_is_of_no_use_is_refused(tmp_path: Path, table: pl.DataFrame, message: str):
     table.write_parquet(tmp_path / "v.parquet")
     with pytest.raises(UserError) as caught:
         Precomputed(path=str(tmp_path / "v.parquet")).encode(["a"])
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 class TestFiles:

@@ -51,8 +51,8 @@ def encode_cached(encoder: TextEncoder, texts: Sequence[str]) -> np.ndarray:
 def _cached(encoder: TextEncoder, distinct: list[str]) -> dict[str, np.ndarray]:
     keys = {text: text_key(text) for text in distinct}
     with opened() as database:
-        held = stored(database, encoder_key(encoder), list(keys.values()))
-        missing = sorted((text for text in distinct if keys[text] not in held), key=len, reverse=True)
+        entries = stored(database, encoder_key(encoder), list(keys.values()))
+        missing = sorted((text for text in distinct if keys[text] not in entries), key=len, reverse=True)
         bar = Progress(console=Console(file=sys.stderr), transient=True, disable=len(missing) < _SLOW)
         with bar:
             line = bar.add_task("encoding texts", total=len(missing))
@@ -61,10 +61,10 @@ def _cached(encoder: TextEncoder, distinct: list[str]) -> dict[str, np.ndarray]:
                 vectors = encoder.encode(chunk, lambda count: bar.advance(line, count))
                 _check(encoder, vectors, chunk)
                 new = zip(chunk, vectors, encoder.truncated(chunk), strict=True)
-                held |= commit(database, encoder, {keys[text]: Stored(vector, bool(cut)) for text, vector, cut in new})
-    truncated = sum(vector.truncated for vector in held.values())
-    _report(encoder, len(distinct), [held[keys[text]].truncated for text in missing], truncated)
-    return {text: held[key].vector for text, key in keys.items()}
+                entries |= commit(database, encoder, {keys[text]: Stored(vector, bool(cut)) for text, vector, cut in new})
+    truncated = sum(entry.truncated for entry in entries.values())
+    _report(encoder, len(distinct), [entries[keys[text]].truncated for text in missing], truncated)
+    return {text: entries[key].vector for text, key in keys.items()}
 
 
 def _encoded(encoder: TextEncoder, distinct: list[str]) -> dict[str, np.ndarray]:

@@ -94,9 +94,9 @@ class EmbeddingsEndpoint(TextEncoder, Connection):
                 raise self._width(endpoint, vector.size, self.dimensions or vectors[0].size)  # type: ignore[union-attr]
         return np.stack(vectors)  # type: ignore[arg-type]
 
-    def _width(self, endpoint: Endpoint, found: int, expected: int) -> Exception:
+    def _width(self, endpoint: Endpoint, width: int, expected: int) -> Exception:
         remedy = "Set `dimensions` to a width that the model supports, and serve a single model under this name."
-        return endpoint.problem(f"vectors of {expected} numbers", f"one of {found}", remedy)
+        return endpoint.problem(f"vectors of {expected} numbers", f"one of {width}", remedy)
 
 
 def _vector(embedding: Any) -> np.ndarray | None:
