@@ -16,7 +16,7 @@ TEXTS = ["Toy Story", "Heat, a crime film", "Sabrina"]
 
 
 @pytest.fixture(autouse=True)
-def _own_cache(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _private_cache(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POLYREC_CACHE", str(tmp_path))
     monkeypatch.setattr(endpoint, "FIRST_DELAY", 0.01)
 

@@ -42,11 +42,11 @@ class TestCodebooks:
 
     def test_of_one_level_are_the_means_that_scikit_learn_finds(self):
         x_ND = vectors(300)
-        (found_KD,) = fit_codebooks(x_ND, levels=1, codes=7, seed=5).levels
+        (actual_KD,) = fit_codebooks(x_ND, levels=1, codes=7, seed=5).levels
         sorted_ND = np.unique(x_ND, axis=0)
         oracle = KMeans(7, n_init=1, random_state=5).fit(sorted_ND)
         order = np.lexsort(oracle.cluster_centers_.T)
-        np.testing.assert_allclose(found_KD[np.lexsort(found_KD.T)], oracle.cluster_centers_[order], atol=1e-4)
+        np.testing.assert_allclose(actual_KD[np.lexsort(actual_KD.T)], oracle.cluster_centers_[order], atol=1e-4)
 
     def test_codes_are_each_the_nearest_to_what_is_left(self):
         x_ND = vectors(200)

@@ -18,7 +18,7 @@ TEXTS = ("a red dress", "it runs small, order a size up", "love", "the fabric is
 
 
 @pytest.fixture(autouse=True)
-def _own_cache(tmp_path, monkeypatch):
+def _private_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("POLYREC_CACHE", str(tmp_path))
 
 

@@ -30,7 +30,7 @@ FILMS = pl.DataFrame(
 
 
 @pytest.fixture(autouse=True)
-def _own_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _private_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POLYREC_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(endpoint, "FIRST_DELAY", 0.01)
 

@@ -33,7 +33,7 @@ TABLES = Tables(RATINGS, items=FILMS)
 
 
 @pytest.fixture(autouse=True)
-def _own_journal(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _private_journal(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POLYREC_CACHE", str(tmp_path))
 
 

@@ -97,10 +97,10 @@ def _read(folder: Path) -> _Read:
         raise missing_extra("tokenizers", "language", "token vectors") from error
     from safetensors import safe_open
 
-    tokenizer = Tokenizer.from_file(str(_one(folder, "*tokenizer*.json", "tokenizer", but="tokenizer_config.json")))
+    tokenizer = Tokenizer.from_file(str(_single_file(folder, "*tokenizer*.json", "tokenizer", but="tokenizer_config.json")))
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    path = _one(folder, "*.safetensors", "table of token vectors")
+    path = _single_file(folder, "*.safetensors", "table of token vectors")
     with safe_open(path, framework="np") as file:
         names = set(file.keys())
         name = next((name for name in _TENSORS if name in names), None)
@@ -122,7 +122,7 @@ def _read(folder: Path) -> _Read:
     return _Read(tokenizer, table_VD, weights_V, rows_V, left_out, normalise)
 
 
-def _one(folder: Path, pattern: str, what: str, but: str = "") -> Path:
+def _single_file(folder: Path, pattern: str, what: str, but: str = "") -> Path:
     """Return the single file that matches a pattern, except for the name `but`; `what` names it in the error."""
     matches = sorted(path for path in folder.rglob(pattern) if path.name != but)
     if len(matches) != 1:
