@@ -210,6 +210,10 @@ def _direct(rooms: Graph, name: str, below: set[str]) -> set[str]:
     return {other for other in below if not any(other in reached(way) for way in below - {other})}
 
 
+def _arrows(graph: Graph) -> int:
+    return sum(len(below) for below in graph.values())
+
+
 def main() -> int:
     """Print the rooms by level and every circle; return 1 if there is one."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -218,9 +222,7 @@ def main() -> int:
     edges = imports()
     files, rooms = of_files(edges), of_rooms(edges)
     wrong = circles(files) + circles(rooms)
-    print(
-        f"{len(files)} files, {sum(map(len, files.values()))} imports; {len(rooms)} rooms, {sum(map(len, rooms.values()))} arrows"
-    )
+    print(f"{len(files)} files, {_arrows(files)} imports; {len(rooms)} rooms, {_arrows(rooms)} arrows")
     for circle in wrong:
         print("circle:", ", ".join(circle))
     if not wrong:

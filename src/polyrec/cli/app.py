@@ -12,8 +12,8 @@ from polyrec.cli import cache, datasets, demo, kinds, schema
 from polyrec.cli.answer import describe, export, predict, recommend
 from polyrec.cli.judge import compare, evaluate, off_policy, prompt, text_report
 from polyrec.cli.learn import fit, fuse, prepare, refresh, tune, write
-from polyrec.cli.output import errors
 from polyrec.cli.server import key, publish, serve
+from polyrec.cli.terminal.output import errors
 from polyrec.core.errors import UserError
 from polyrec.core.errors import describe as problems
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from polyrec.cli.output import Json, console, print_json
+from polyrec.cli.terminal.output import Json, console, print_json
 
 
 def cache(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from polyrec.cli.output import console
+from polyrec.cli.terminal.output import console
 
 
 def demo(

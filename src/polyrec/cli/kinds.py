@@ -6,7 +6,7 @@ import inspect
 
 from rich.table import Table
 
-from polyrec.cli.output import Json, console, print_json
+from polyrec.cli.terminal.output import Json, console, print_json
 
 
 def kinds(json: Json = False) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from polyrec.cli.output import print_json
+from polyrec.cli.terminal.output import print_json
 
 
 def schema() -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import polars as pl
 import typer
 
-from polyrec.cli.output import Json, console, print_frame, print_json
+from polyrec.cli.terminal.output import Json, console, print_frame, print_json
 
 
 def describe(

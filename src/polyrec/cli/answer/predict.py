@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from polyrec.cli.output import console
-from polyrec.cli.sources import Data, Query_, source
+from polyrec.cli.terminal.output import console
+from polyrec.cli.terminal.sources import Data, Query_, source
 from polyrec.core.errors import UserError
 from polyrec.core.files import replacing, write_parquet
 

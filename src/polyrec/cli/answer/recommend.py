@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from polyrec.cli.options import numbers
-from polyrec.cli.output import Json, print_frame, print_json
+from polyrec.cli.terminal.options import numbers
+from polyrec.cli.terminal.output import Json, print_frame, print_json
 from polyrec.core.errors import UserError
 
 

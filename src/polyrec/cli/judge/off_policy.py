@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from polyrec.cli.output import Json, console, print_json
+from polyrec.cli.terminal.output import Json, console, print_json
 from polyrec.core.errors import UserError
 
 

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from polyrec.cli.output import Json, console, print_json
-from polyrec.cli.sources import Data, Query_
+from polyrec.cli.terminal.output import Json, console, print_json
+from polyrec.cli.terminal.sources import Data, Query_
 
 
 def prompt(

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from polyrec.cli.output import console
-from polyrec.cli.sources import Data, Items, Query_, Users, Validation, source
+from polyrec.cli.terminal.output import console
+from polyrec.cli.terminal.sources import Data, Items, Query_, Users, Validation, source
 
 
 def fit(

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from polyrec.cli.options import numbers
-from polyrec.cli.output import Json, console, print_json
-from polyrec.cli.sources import Data, Query_, source
+from polyrec.cli.terminal.options import numbers
+from polyrec.cli.terminal.output import Json, console, print_json
+from polyrec.cli.terminal.sources import Data, Query_, source
 from polyrec.core.errors import UserError
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from polyrec.cli.sources import Data, Items, Users, Validation, source
+from polyrec.cli.terminal.sources import Data, Items, Users, Validation, source
 
 
 def prepare(

@@ -12,8 +12,8 @@ import typer
 from rich.box import SIMPLE
 from rich.table import Table
 
-from polyrec.cli.output import Json, console, print_json
-from polyrec.cli.sources import Items, Query_, Users, source
+from polyrec.cli.terminal.output import Json, console, print_json
+from polyrec.cli.terminal.sources import Items, Query_, Users, source
 
 
 def refresh(
