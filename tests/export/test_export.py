@@ -217,7 +217,7 @@ class TestRefusals:
             fitted.export(tmp_path / "model")
         assert [*tmp_path.iterdir()] == []
         with pytest.raises(
-            UserError, match="inputs of an exported model of the feature 'liked': .* found the pooling Recurrent"
+            UserError, match="exported model of the feature 'liked': .* found the pooling Recurrent"
         ):
             fitted.encode(world.head(5))
 
