@@ -52,6 +52,11 @@ class Prepared:
     ready: tuple[Tensor, Batch] | None = None
     """Rows that are gathered already, and their batch."""
 
+    @staticmethod
+    def of_inputs(columns: Mapping[str, Column], rows: int) -> Prepared:
+        """Return rows without labels, given their number and the inputs of the features."""
+        return Prepared(columns, {}, {}, rows)
+
     def batch(self, rows_B: Tensor, items_M: Tensor | None = None) -> Batch:
         """Gather some rows and, after them, rows of some items that no label is observed for."""
         if self.ready is not None and rows_B is self.ready[0] and items_M is None:

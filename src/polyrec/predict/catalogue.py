@@ -98,7 +98,7 @@ class Catalogue:
         place_I = places(rows, self.items, self.item_key)
         items = pl.concat([self.items, rows])[place_I.numpy()]
         other = type(self)(replace(self.parts, frames=replace(self.parts.frames, items=items)), self.roles, self.model)
-        new = encode_features(rows, self.spec.all_features, self.parts.feature_states, None, None, self._item_columns.keys())
+        new = encode_features(rows, self.spec.all_features, self.parts.feature_states, only=self._item_columns.keys())
         both = {name: appended(column, new[name]) for name, column in self._item_columns.items()}
         encoded = zip(self._vectors, self._encoded(new, rows.height), strict=True)
         vectors = tuple(torch.cat(pair)[place_I] for pair in encoded)
@@ -195,17 +195,17 @@ class Catalogue:
         """Return the vectors of all features side by side, (1, D), for a user and the item in a row of the catalogue."""
         columns = {**self._user(given, events), **self._item_columns}
         with torch.no_grad():
-            return self.model.encode(Prepared(columns, {}, {}, 1).batch(torch.tensor([row])))
+            return self.model.encode(Prepared.of_inputs(columns, 1).batch(torch.tensor([row])))
 
     def baseline(self, row: int) -> Tensor:
         """Return the vectors of a row of which nothing is known, (1, D); numbers of the item behind them are kept."""
         spec, states = self.spec, self.parts.feature_states
         nothing = self.parts.frames.columns.clear(1)
         only = {feature.name for feature in spec.item}
-        item = encode_features(nothing, spec.all_features, states, None, None, only)
+        item = encode_features(nothing, spec.all_features, states, only=only)
         columns = {**self.users.columns({}), **item}
         with torch.no_grad():
-            found = self.model.encode(Prepared(columns, {}, {}, 1).batch(torch.zeros(1, dtype=torch.long)))
+            found = self.model.encode(Prepared.of_inputs(columns, 1).batch(torch.zeros(1, dtype=torch.long)))
         found[:, self.model.width :] = self._vectors[1][row]
         return found
 
@@ -255,7 +255,7 @@ class Catalogue:
         own_BO, numbers_BX = (known[rows_B] for known in self._vectors)
         if self._sides.aimed:
             columns = {**user, **self._item_columns}
-            batch = Prepared(columns, {}, {}, len(rows_B)).batch(rows_B)
+            batch = Prepared.of_inputs(columns, len(rows_B)).batch(rows_B)
             own_BO = torch.cat([own_BO, self.model.encode(batch, self._sides.aimed)], 1)
         return own_BO, numbers_BX
 
@@ -288,7 +288,7 @@ class Catalogue:
         return self._encoded(self._item_columns, self.items.height)
 
     def _encoded(self, columns: Mapping[str, Column], rows: int) -> tuple[Tensor, Tensor]:
-        prepared = Prepared(columns, {}, {}, rows)
+        prepared = Prepared.of_inputs(columns, rows)
         with torch.inference_mode():
             found = torch.cat([self.model.encode(batch, self._sides.item) for batch in prepared.batches(BATCH)])
         width = len(self.model.columns(self._sides.item))
@@ -297,7 +297,7 @@ class Catalogue:
     @cached_property
     def _item_columns(self) -> dict[str, Column]:
         only = {feature.name for feature in self.spec.item}
-        return encode_features(self.items, self.spec.all_features, self.parts.feature_states, None, None, only)
+        return encode_features(self.items, self.spec.all_features, self.parts.feature_states, only=only)
 
     @cached_property
     def _seen(self) -> tuple[Keys, Ragged]:

@@ -106,7 +106,7 @@ def rows_of_nothing(
         assert user is not None and frames.log is not None, "a history is of a user"
         log, who = Log(frames.log), values.select(pl.col(user).alias(USER))
     columns = encode_features(values, spec.all_features, states, log, who)
-    return Prepared(columns, {}, {}, rows).batch(torch.arange(rows))
+    return Prepared.of_inputs(columns, rows).batch(torch.arange(rows))
 
 
 def _joined(pieces: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:

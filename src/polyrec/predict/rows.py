@@ -38,7 +38,7 @@ def prepare_rows(catalogue: Catalogue, frame: pl.DataFrame) -> Prepared:
             keys = [name for name in (USER, TIME, roles.item) if name is not None]
             log = log.with_rows(rows.hstack(frame), keys)
     columns = encode_features(frame, spec.all_features, catalogue.parts.feature_states, log, rows)
-    return Prepared(columns, {}, {}, frame.height)
+    return Prepared.of_inputs(columns, frame.height)
 
 
 def _as_looked_up(catalogue: Catalogue, frame: pl.DataFrame) -> pl.DataFrame:

@@ -68,7 +68,7 @@ class Users:
         found: dict[str, Column] = {name: Constant(column, row) for name, column in self._known.items() if name not in fresh}
         if fresh:
             values = self.frame[row].with_columns(_cast(name, given[name], self.kinds[name]) for name in told)
-            encoded = encode_features(values, self.parts.spec.all_features, self.parts.feature_states, None, None, fresh)
+            encoded = encode_features(values, self.parts.spec.all_features, self.parts.feature_states, only=fresh)
             found |= {name: Constant(column) for name, column in encoded.items()}
         return found
 

@@ -50,6 +50,6 @@ def _vectors(fitted: Predictor, rows: pl.DataFrame, names: Sequence[str]) -> dic
     own = [feature.name for feature in (*spec.user, *spec.features)]
     who, log = rows.select(pl.col(fitted.user_key).alias(USER)), catalogue.log if spec.reads_log else None
     columns = encode_features(rows, spec.all_features, fitted.parts.feature_states, log, who, own)
-    batches = [*Prepared(columns, {}, {}, rows.height).batches(BATCH)]
+    batches = [*Prepared.of_inputs(columns, rows.height).batches(BATCH)]
     with torch.inference_mode():
         return {name: torch.cat([fitted.model.encode(batch, [name]) for batch in batches]) for name in names}
