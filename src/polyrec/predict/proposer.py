@@ -26,7 +26,7 @@ Outputs = Callable[[Tensor], Tensor]
 class Proposer:
     """The item vectors of a task, in an index.
 
-    The bonus b that a task adds to the cosine `u v` of new items is part of the vectors: an item has `(v, b s)`, with s = 1 if it
+    The vectors include the bonus b that a task adds to the cosine `u v` of new items: an item has `(v, b s)`, with s = 1 if it
     is new, and the user has `(u, 1)`, so their product is `u v + b s`. All item vectors are divided by `sqrt(1 + b^2)`, which
     keeps the order.
     """
