@@ -130,7 +130,7 @@ def _prepared(
     masks = {name: keep(mask) for name, mask in masks.items()}
     in_order = {feature.name: columns[feature.name] for feature in spec.all_features if feature.name in columns}
     groups = (task.group(targets[task.name]) for task in spec.tasks)
-    group = next((group_N for group_N in groups if group_N is not None), None)
+    group = next((numbers for numbers in groups if numbers is not None), None)
     group_N = None if group is None else keep(group.long())
     if not any(task.uniform_negatives for task in spec.tasks):
         return Prepared(in_order, targets, masks, table.frame.height, group_N)
