@@ -1,4 +1,4 @@
-"""The store of prepared tables: one folder per stage, named by a hash of its inputs; the least recently used are removed first."""
+"""The store of prepared tables: one folder per stage, named by a hash of its inputs. The least recently used go first."""
 
 from __future__ import annotations
 
