@@ -27,7 +27,7 @@ from polyrec.predict.predictor import Predictor
 
 
 def export(fitted: Predictor, path: Path, form: str) -> Path:
-    """Implement `Fitted.export`."""
+    """Write a predictor for other runtimes; `Fitted.export` documents the parameters."""
     if form not in FORMATS:
         remedy = nearest(form, FORMATS)
         raise UserError("`format`", expected=" or ".join(map(repr, FORMATS)), found=repr(form), remedy=remedy)

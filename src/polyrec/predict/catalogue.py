@@ -36,7 +36,7 @@ from polyrec.predict.users import Users
 from polyrec.tasks.retrieval import Retrieval
 
 _SAME_FOR_ALL_ITEMS = ("log", "users", "_seen", "_pass", "_objective")
-"""Cached properties that stay valid when items are added or changed, because items keep their rows."""
+"""Cached attributes that stay valid when items are added or changed, because items keep their rows."""
 
 
 class Catalogue:

@@ -48,7 +48,7 @@ class Recommendation:
 
 
 def recommendation(fitted: Predictor, request: ListRequest) -> Recommendation:
-    """Implement `Fitted.recommend`."""
+    """Return a list for a user; `Fitted.recommend` documents the request."""
     if request.k < 1:
         raise UserError("k", expected="a number of items, 1 or more", found=f"{request.k}", remedy="Request at least one.")
     catalogue, rules = fitted.catalogue, (*fitted.spec.rules, *request.rules)

@@ -18,7 +18,7 @@ from polyrec.predict.predictor import Predictor
 
 
 def weights_of(fitted: Predictor, users: pl.DataFrame) -> pl.DataFrame:
-    """Implement `Fitted.weights_of`."""
+    """Return users with their fusion weights; `Fitted.weights_of` documents the columns."""
     fusion = fitted.spec.fusion
     scalar = [task.name for task in fitted.spec.tasks if task.is_scalar]
     context = Context(features=_vectors(fitted, _completed(fitted, users), fusion.features_of()))
