@@ -35,7 +35,7 @@ from polyrec import (
     UserError,
 )
 from polyrec.core.batch import Bag, Input, Padded
-from polyrec.data import shuffle
+from polyrec.data import prepared, shuffle
 from polyrec.data.prepared import Prepared
 from polyrec.features.feature import Feature
 from polyrec.prepare import stage_folder
@@ -373,7 +373,7 @@ class TestTooLargeForMemory:
     def _small_memory(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(stage_folder, "IN_MEMORY", 1000)
         monkeypatch.setattr(shuffle, "BLOCK", 100)
-        monkeypatch.setattr(shuffle, "WINDOW", 4)
+        monkeypatch.setattr(prepared, "WINDOW", 4)
 
     def test_an_epoch_has_every_row_once_in_another_order(self, spec: Recommender, table: Path):
         spec.prepare(table)
