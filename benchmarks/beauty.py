@@ -1,14 +1,14 @@
-"""Amazon Beauty: sequential retrieval by ids, by texts and by both, with items that nobody has met.
+"""Amazon Beauty: sequential retrieval by ids, by texts and by both, with items that nobody has interacted with.
 
     python benchmarks/beauty.py FOLDER --seeds 3 --out docs/results/beauty.json
 
-FOLDER holds interactions.parquet (user_id, item_id, position) and items.parquet (item_id, title). For each seed a tenth of
-the items is cold: out of every training row. The last row of each user is the test, judged once by the rank of its item
-among all items that the user has not met; recall@10 and ndcg@10 over users whose last item is warm, of the tail (1 to 3
-training rows), or cold. The epoch is chosen by ndcg@10 of each user's last row but one; the model is then refitted with
-those rows. `new_items`, what is added to the cosine of cold items, is not chosen here: all of its values are told, and the
-one in the table was chosen beforehand on validation items of another split, at no more than a twentieth of warm recall.
-Arms that are done already are read from the file.
+FOLDER contains interactions.parquet (user_id, item_id, position) and items.parquet (item_id, title). For each seed a tenth
+of the items is cold: in no training row. The last row of each user is the test row. It is evaluated once, by the rank of its
+item among all items that the user has not interacted with: recall@10 and ndcg@10 over users whose last item is warm, in the
+tail (1 to 3 training rows), or cold. The epoch is chosen by ndcg@10 of each user's second-to-last row; the model is then
+refitted with those rows. `new_items`, a constant added to the cosine of cold items, is not chosen here: all its values are
+reported, and the one in the table was chosen beforehand on validation items of another split, at a cost of at most a
+twentieth of warm recall. Finished arms are read from the file.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ WIDTH = 64
 
 
 def declaration(encoder: TextEncoder | None, seed: int, epochs: int) -> Recommender:
-    """Return the declaration: a history of items by recency, held directly against the items."""
+    """Return the declaration: a history of items by recency, compared directly with the items."""
     item: tuple[Any, ...] = (Categorical(name="item_id", width=WIDTH, id_dropout=0.0 if encoder is None else 0.3),)
     if encoder is not None:
         post = PostProcessing(method="whiten", normalise=True)
@@ -128,7 +128,7 @@ def judge(fitted: Fitted, train: pl.DataFrame, test: pl.DataFrame, items: pl.Dat
 
 
 def main() -> None:
-    """Fit and judge all arms from all seeds."""
+    """Fit and evaluate all arms for all seeds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", type=int, default=3)

@@ -1,8 +1,8 @@
-"""Speed of encoding texts beside sentence-transformers, on one thread: `python benchmarks/encoding.py --help`.
+"""Speed of encoding texts compared with sentence-transformers, on one thread: `python benchmarks/encoding.py --help`.
 
-Both encode the same distinct texts with the same model, in rounds that alternate; a figure is the median over rounds, in texts
-per second of CPU time. `titles` are the first titles of a table; `reviews` are made of them, two to ten in a row, so that
-lengths vary as those of reviews do. Vectors are compared first: a speed without equal vectors means nothing.
+Both encode the same distinct texts with the same model, in alternating rounds. A figure is the median over rounds, in texts
+per second of CPU time. `titles` are the first titles of a table; `reviews` concatenate two to ten of them, so their lengths
+vary like those of reviews. Vectors are compared first: speeds are comparable only for equal vectors.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def texts(titles: list[str], kind: str, count: int) -> list[str]:
 
 
 def read_titles(path: Path | None, column: str) -> list[str]:
-    """Return the distinct texts of a column; without a table, sentences of words drawn at random."""
+    """Return the distinct texts of a column or, without a table, sentences of random words."""
     if path is not None:
         found = pl.read_parquet(path)[column].drop_nulls().unique(maintain_order=True).to_list()
         return [text for text in found if text.strip()]
@@ -47,7 +47,7 @@ def read_titles(path: Path | None, column: str) -> list[str]:
 
 
 def measure(arms: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Return the CPU seconds of each arm in each round; the arms take turns, and the order turns too."""
+    """Return the CPU seconds of each arm in each round; arms alternate, and so does their order."""
     seconds: dict[str, list[float]] = {name: [] for name in arms}
     for number in range(rounds):
         for name in list(arms) if number % 2 == 0 else list(reversed(arms)):
@@ -58,7 +58,7 @@ def measure(arms: dict[str, Callable[[], object]], rounds: int) -> dict[str, lis
 
 
 def compare(some: list[str], rounds: int) -> dict[str, dict[str, float]]:
-    """Return for each arm its texts per CPU-second and how many times as fast it is as sentence-transformers."""
+    """Return the texts per CPU-second of each arm and its speed relative to sentence-transformers."""
     from sentence_transformers import SentenceTransformer
 
     ours, theirs = Package(), SentenceTransformer(str(Package().folder()), device="cpu")
@@ -89,12 +89,12 @@ def compare(some: list[str], rounds: int) -> dict[str, dict[str, float]]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Measure what the arguments ask for and print a table, or JSON."""
+    """Run the requested measurements and print a table, or JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--titles", type=Path, help="Parquet file with texts; none: random words")
-    parser.add_argument("--column", default="title", help="its column")
+    parser.add_argument("--titles", type=Path, help="Parquet file with texts; default: random words")
+    parser.add_argument("--column", default="title", help="column of the texts")
     parser.add_argument("--kinds", nargs="+", default=["titles", "reviews"], choices=["titles", "reviews"])
-    parser.add_argument("--count", type=int, default=2000, help="titles; a fifth as many reviews")
+    parser.add_argument("--count", type=int, default=2000, help="number of titles; a fifth as many reviews")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", action="store_true", help="print JSON for programs")
     chosen = parser.parse_args(arguments)

@@ -1,14 +1,14 @@
-"""The inverted file against exact search: recall, time of a query, time to build, memory; and faiss's indexes beside it.
+"""The inverted file against exact search and faiss's indexes: recall, time per query, build time, memory.
 
     OMP_NUM_THREADS=1 python benchmarks/index.py                 # a million vectors of width 64; some four minutes of CPU
     python benchmarks/index.py --rows 100000 --peers 0           # fewer, and without faiss (pip install faiss-cpu)
 
-Vectors have length one and are made in two ways. `clustered`: one of 2,000 directions, of uneven frequency (rank to the
-power -1/2), plus noise of the same length: two of one direction have a cosine of about .5. `smooth`: no clusters, normal
-numbers whose variance falls as 1 over the number of the axis. Queries are drawn like the vectors and are not among them. A
-random filter keeps each vector with one probability; the filter `corner` keeps the tenth that points farthest in a random
-direction, which for most queries is elsewhere. Times are of CPU on one thread, the median over queries that are asked one at
-a time, of both indexes in turn. Writes docs/results/index.json; indexes are kept in the folder `--work` and not built again.
+Vectors have length one and come in two kinds. `clustered`: one of 2,000 directions, of uneven frequency (rank to the
+power -1/2), plus noise of the same length; two vectors of one direction have a cosine of about .5. `smooth`: no clusters,
+normal numbers whose variance is 1 over the number of the axis. Queries are drawn like the vectors and are not among them. A
+random filter keeps each vector with equal probability; the filter `corner` keeps the tenth that points farthest in a random
+direction, far from most queries. Times are CPU times on one thread, medians over single queries, both indexes alternating.
+Writes docs/results/index.json; indexes are kept in the folder `--work` and reused.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def made(kind: str, rows: int, queries: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def filters(vectors_ND: np.ndarray) -> dict[str, np.ndarray | None]:
-    """Return which vectors may be found, by the name of the filter."""
+    """Return which vectors each filter keeps, by the name of the filter."""
     generator = np.random.default_rng(1)
     toward_N = vectors_ND @ unit(generator.standard_normal((1, WIDTH)))[0]
     drawn = {f"{share:.0%} at random": generator.random(len(vectors_ND)) < share for share in (0.5, 0.1, 0.03, 0.01)}
@@ -60,13 +60,13 @@ def filters(vectors_ND: np.ndarray) -> dict[str, np.ndarray | None]:
 
 
 def recall(found_QK: np.ndarray, true_QK: np.ndarray) -> float:
-    """Return the share of the true rows that were found."""
+    """Return the share of the true rows in the results."""
     pairs = zip(found_QK, true_QK, strict=True)
     return float(np.mean([len(np.intersect1d(found[found >= 0], true)) / (true >= 0).sum() for found, true in pairs]))
 
 
 def timed(queries_QD: np.ndarray, *searches: Callable[[np.ndarray], object]) -> list[float]:
-    """Return the median milliseconds of CPU of a query for each of the searches, which take turns."""
+    """Return the median CPU milliseconds per query of each search; the searches alternate."""
     spent = np.zeros((len(searches), len(queries_QD)))
     for query in range(len(queries_QD)):
         for number, search in enumerate(searches):
@@ -77,7 +77,7 @@ def timed(queries_QD: np.ndarray, *searches: Callable[[np.ndarray], object]) -> 
 
 
 def ours(kind: str, rows: int, queries: int, work: Path) -> dict[str, object]:
-    """Judge the inverted file against the exact index."""
+    """Compare the inverted file with the exact index."""
     vectors_ND, queries_QD = made(kind, rows, queries)
     path, facts = work / f"{kind}-{rows}.safetensors", work / f"{kind}-{rows}.json"
     if not path.is_file():
@@ -113,7 +113,7 @@ def ours(kind: str, rows: int, queries: int, work: Path) -> dict[str, object]:
 
 
 def faiss_arms(kind: str, rows: int, queries: int) -> dict[str, object]:
-    """Judge faiss's inverted file and its graph of small worlds, at several settings."""
+    """Evaluate faiss's inverted file and its HNSW graph at several settings."""
     import faiss
 
     faiss.omp_set_num_threads(1)
@@ -154,9 +154,9 @@ def main() -> None:
     """Run all arms and write the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000, help="vectors")
-    parser.add_argument("--peers", type=int, default=200_000, help="vectors for faiss and, beside it, ours; 0 for neither")
-    parser.add_argument("--queries", type=int, default=100, help="queries that are judged")
-    parser.add_argument("--work", type=Path, default=Path("index-benchmark"), help="folder where indexes are kept")
+    parser.add_argument("--peers", type=int, default=200_000, help="vectors for the comparison with faiss; 0: none")
+    parser.add_argument("--queries", type=int, default=100, help="number of queries")
+    parser.add_argument("--work", type=Path, default=Path("index-benchmark"), help="folder of the indexes")
     parser.add_argument("--out", type=Path, default=OUT, help="file of the figures")
     told = parser.parse_args()
     told.work.mkdir(parents=True, exist_ok=True)

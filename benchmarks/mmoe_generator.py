@@ -1,4 +1,4 @@
-"""The synthetic data of the MMoE paper: does it matter how two tasks share, by how related they are?
+"""The synthetic data of the MMoE paper: does the way of sharing matter, by the relation of two tasks?
 
     python benchmarks/mmoe_generator.py --datasets 20 --jobs 2
 
@@ -8,14 +8,15 @@ Labels are those of Ma et al. ("Modeling task relationships in multi-task learni
     w_1 = c u_1,  w_2 = c (p u_1 + sqrt(1 - p^2) u_2),  x ~ N(0, I)
     y_k = w_k'x + sum_i sin(alpha_i w_k'x + beta_i) + noise,  noise ~ N(0, 0.01)
 
-so that the cosine of the tasks' weights is p. The paper leaves c, alpha and beta open; here c = 1, alpha_i ~ N(0, f^2) and
-beta_i is uniform on the circle, ten of each, drawn anew for each data set and shared by its tasks. The frequency f says how
-rough the labels are; it is 2 unless `--frequency` says otherwise. Data set n is the same at every p but for p.
+so that the cosine of the tasks' weights is p. The paper does not specify c, alpha and beta; here c = 1,
+alpha_i ~ N(0, f^2) and beta_i is uniform on the circle, ten of each, drawn for each data set and shared by its tasks. The
+frequency f sets the roughness of the labels; the default of `--frequency` is 2. Data set n differs
+between values of p only in p.
 
-Three arms of equal size: MMoE as in the paper (8 experts of one layer of 16 units, towers of 8), SharedBottom, and two networks
-that share nothing; their widths are chosen so that all parameters together match within 5 %. Arms see the same data sets in the
-same order of rows. For each data set and arm the learning rate (of three) and the epoch are those that are best on validation
-rows, and the test rows are judged once. Figures are R^2, the mean of both tasks; intervals are t-intervals over data sets, of
+Three arms of equal size: MMoE as in the paper (8 experts of one layer of 16 units, towers of 8), SharedBottom, and two
+separate networks. Their widths are chosen so that the numbers of parameters match within 5 %. Arms use the same data sets in
+the same order of rows. For each data set and arm the learning rate (of three) and the epoch are the best on validation rows,
+and the test rows are evaluated once. Figures are R^2, the mean of both tasks; intervals are t-intervals over data sets, of
 paired differences. Writes docs/results/mmoe-generator.json and .png.
 """
 
@@ -57,7 +58,7 @@ BATCH = 256
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is generated and trained."""
+    """Sizes of the data and length of the training."""
 
     training_rows: int = 8_000
     validation_rows: int = 4_000
@@ -68,7 +69,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Data:
-    """Rows of a data set, and what they were made with. Shape letters: N rows, D width, T tasks."""
+    """Rows of a data set, and the weights and noise that generated them. Shape letters: N rows, D width, T tasks."""
 
     x_ND: Tensor
     y_NT: Tensor
@@ -77,7 +78,7 @@ class Data:
 
 
 def generate(relation: float, seed: int, rows: int, frequency: float) -> Data:
-    """Draw a data set whose tasks' weights have this cosine and whose sines have frequencies of this deviation."""
+    """Draw a data set with this cosine of the task weights and this deviation of the frequencies of its sines."""
     generator = np.random.default_rng(seed)
     u_D2, _ = np.linalg.qr(generator.normal(size=(WIDTH, 2)))
     w_TD = np.stack([u_D2[:, 0], relation * u_D2[:, 0] + np.sqrt(1 - relation**2) * u_D2[:, 1]])
@@ -105,7 +106,7 @@ class Model(nn.Module):
 
 
 class Apart(nn.Module):
-    """A model a task, which share nothing. Maps (B, D) to (B, T)."""
+    """Separate models, one per task. Maps (B, D) to (B, T)."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
@@ -123,12 +124,12 @@ ARMS = {
 
 
 def parameters(model: nn.Module) -> int:
-    """Return how many numbers a model learns."""
+    """Return the number of parameters of a model."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
 def r2(model: nn.Module, x_ND: Tensor, y_NT: Tensor) -> float:
-    """Return the share of the labels' variance that a model explains, the mean over tasks."""
+    """Return the explained share of the label variance, averaged over tasks."""
     with torch.no_grad():
         errors_T = (model(x_ND) - y_NT).square().mean(0)
     return float((1 - errors_T / y_NT.var(0, correction=0)).mean())
@@ -137,7 +138,7 @@ def r2(model: nn.Module, x_ND: Tensor, y_NT: Tensor) -> float:
 def train(
     model: nn.Module, data: Mapping[str, tuple[Tensor, Tensor]], rate: float, epochs: int, seed: int
 ) -> tuple[float, int]:
-    """Train with Adam, leave in the model the weights of the epoch that is best on validation; return its R^2 and number."""
+    """Train with Adam and keep the weights of the epoch that is best on validation; return its R^2 and number."""
     x_ND, y_NT = data["training"]
     optimizer = torch.optim.Adam(model.parameters(), rate, fused=True)
     order = torch.Generator().manual_seed(seed)
@@ -179,7 +180,7 @@ def run(relation: float, number: int, plan: Plan) -> dict[str, float]:
 
 
 def run_all(plan: Plan, datasets: int, jobs: int) -> dict[str, list[dict[str, float]]]:
-    """Run every data set of every relation in processes of their own; return their figures by relation."""
+    """Run every data set of every relation in separate processes; return their figures by relation."""
     columns = [TextColumn("data sets"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()]
     places = [*itertools.product(range(datasets), RELATIONS)]
     found = {}
@@ -248,11 +249,11 @@ def plot(summary: Mapping[str, Mapping[str, Mapping[str, float]]], datasets: int
 def main() -> None:
     """Run, print and write the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--datasets", type=int, default=20, help="data sets of each relation, at least 2")
+    parser.add_argument("--datasets", type=int, default=20, help="data sets per relation, at least 2")
     parser.add_argument("--jobs", type=int, default=min(os.cpu_count() or 1, 8), help="processes")
-    parser.add_argument("--out", type=Path, default=OUT, help="JSON file; the plot stands beside it")
-    parser.add_argument("--frequency", type=float, default=2.0, help="deviation of alpha: how rough the labels are")
-    parser.add_argument("--quick", action="store_true", help="few rows and epochs: a test that all runs, not a result")
+    parser.add_argument("--out", type=Path, default=OUT, help="JSON file; the plot is written next to it")
+    parser.add_argument("--frequency", type=float, default=2.0, help="deviation of alpha: roughness of the labels")
+    parser.add_argument("--quick", action="store_true", help="few rows and epochs: a smoke test, not a result")
     options = parser.parse_args()
     plan = Plan(512, 200, 200, 1, options.frequency) if options.quick else Plan(frequency=options.frequency)
     figures = run_all(plan, options.datasets, options.jobs)

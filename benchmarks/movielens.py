@@ -2,9 +2,9 @@
 
     python benchmarks/movielens.py --seeds 3 --jobs 2
 
-For each seed the rows are split anew (80 % to learn from, a tenth of them for validation, 20 % to test on), the demo's
-declaration is fitted with `refit`, the epoch chosen on validation alone, and the test rows are judged once. The time split
-tests on the latest 20 % of the rows, the same for every seed. Prints a table and writes docs/results/movielens.json.
+For each seed the rows are split again (80 % for training, a tenth of them for validation, 20 % for testing). The demo's
+declaration is fitted with `refit`, the epoch is chosen on validation alone, and the test rows are evaluated once. The time
+split tests on the latest 20 % of the rows, the same for every seed. Prints a table and writes docs/results/movielens.json.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def main() -> None:
     """Run all seeds on both splits."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3, help="number of seeds")
-    parser.add_argument("--jobs", type=int, default=1, help="fits at a time, each on one thread where there are several")
+    parser.add_argument("--jobs", type=int, default=1, help="parallel fits; each uses one thread if there are several")
     told = parser.parse_args()
     seeds = range(told.seeds)
     print(polyrec.datasets.get("movielens-100k").terms)

@@ -1,21 +1,21 @@
-"""Do the intervals of off-policy estimates cover the truth? A simulator whose truth is known exactly.
+"""Coverage of the intervals of off-policy estimates, by a simulator whose true value is known exactly.
 
     python benchmarks/off_policy.py --runs 200
 
-Users are of 40 types, drawn uniformly; each makes two requests. Items have a probability of being clicked for each type; in
-lists an item is clicked half as often where the one above it is of the same of two kinds, so that the reward of a rank depends
-on what stands above. Policies choose rank by rank among the items not yet chosen: by softmax of a score, by the best score
-but for a share of uniform draws (epsilon-greedy), or by the best score alone. Where weights are to be independent, so are the
-ranks: items may repeat, and clicks do not depend on what stands above. All types and all ordered lists are enumerated: the
-true value of a target is a sum, not a simulation.
+Users have one of 40 types, drawn uniformly; each makes two requests. Each type has a click probability for each item. In
+lists an item is clicked half as often if the item above it is of the same of two kinds, so the reward of a rank depends
+on the items above. Policies choose rank by rank among the items not yet chosen: by softmax of a score, by the best score
+with a share of uniform draws (epsilon-greedy), or by the best score alone. For independent weights the ranks are also
+independent: items can repeat, and clicks do not depend on the items above. All types and all ordered lists are enumerated,
+so the true value of a target is an exact sum, not a simulation.
 
-Each setting is a logging policy, a target, and a length of lists. In each run a log is drawn, and `polyrec.off_policy` is asked
-as a user asks it, with a frame of candidates. Doubly robust has four reward models: the true one; one fitted on the log
-(cross-fitted ridge on the item, on how likely its click is without the list, and on whether the item above is alike); the
-constant 0.9; and one that is wrong throughout, 1 minus the truth. Told are, by estimator, the share
-of runs whose 95 % interval holds the truth, bias and standard deviation over runs, and the mean standard error that the
-intervals state. The last setting is one that should not be trusted, and whether the estimates say so is told, too: the share of
-runs with a caution. Writes docs/results/off_policy.json.
+Each setting is a logging policy, a target, and a length of lists. Each run draws a log and calls `polyrec.off_policy` as a
+user would, with a frame of candidates. Doubly robust has four reward models: the true one; one fitted on the log
+(cross-fitted ridge on the item, on its click probability without the list, and on whether the item above is of the same kind);
+the constant 0.9; and one that is always wrong, 1 minus the truth. The report has, by estimator, the share
+of runs whose 95 % interval contains the true value, bias and standard deviation over runs, and the mean standard error that
+the intervals imply. The last setting should not be trusted; the report therefore also has the share of runs with a caution.
+Writes docs/results/off_policy.json.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ MODELS = ("true", "fitted", "constant", "wrong")
 
 @dataclass(frozen=True)
 class Policy:
-    """Chooses ranks one by one. Shape letters: N lists, T types, I items."""
+    """A policy that chooses the items of a list rank by rank. Shape letters: N lists, T types, I items."""
 
     score_TI: np.ndarray
     kind: Literal["softmax", "epsilon", "greedy"]
 
     def probabilities(self, type_N: np.ndarray, taken_NI: np.ndarray) -> np.ndarray:
-        """Return with which probability each item stands at the next rank, (N, I)."""
+        """Return the probability of each item at the next rank, (N, I)."""
         score_NI = np.where(taken_NI, -np.inf, self.score_TI[type_N])
         best_NI = (score_NI == score_NI.max(1, keepdims=True)).astype(float)
         if self.kind == "greedy":
@@ -68,7 +68,7 @@ class Policy:
 
 @dataclass(frozen=True)
 class Setting:
-    """What is logged, what is judged, and how."""
+    """Logging policy, target policy, length of the lists and interaction."""
 
     logging: Literal["softmax", "epsilon"]
     target: Literal["softmax", "greedy"]
@@ -99,7 +99,7 @@ SETTINGS = (
 
 
 class World:
-    """Users, items, what is clicked, and the policies. Shape letters: N lists, K ranks, T types, I items, P ordered lists."""
+    """Users, items, click probabilities and policies. Shape letters: N lists, K ranks, T types, I items, P ordered lists."""
 
     def __init__(self, setting: Setting, seed: int = 0) -> None:
         generator = np.random.default_rng(seed)
@@ -119,7 +119,7 @@ class World:
         return self.click_TI[type_N[:, None], item_NK] * np.where(alike_NK, 0.5, 1.0)
 
     def taken(self, item_NK: np.ndarray, rank: int) -> np.ndarray:
-        """Return which items stand above a rank and may not be chosen again, (N, I)."""
+        """Return which items are above a rank and cannot be chosen again, (N, I)."""
         taken_NI = np.zeros((len(item_NK), ITEMS), dtype=bool)
         if self.setting.interaction != "independent":
             taken_NI[np.arange(len(item_NK))[:, None], item_NK[:, :rank]] = True
@@ -139,7 +139,7 @@ class World:
         return float((chance_N * self.click(type_N, item_NK).sum(1)).sum() / TYPES)
 
     def log(self, seed: int, users: int = USERS) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """Draw a log and return it with the candidates of its ranks, which hold the answers of the reward models."""
+        """Draw a log and return it with the candidates of its ranks, including the predictions of the reward models."""
         generator = np.random.default_rng(seed)
         user_N = np.repeat(np.arange(users), 2)
         type_N = generator.integers(TYPES, size=users)[user_N]
@@ -196,7 +196,7 @@ def estimate(world: World, seed: int, users: int = USERS) -> tuple[dict[str, tup
 
 
 def run(setting: Setting, runs: int, users: int = USERS) -> dict[str, Any]:
-    """Return the truth of a setting and, by estimator, how its estimates and intervals lie about it."""
+    """Return the true value of a setting and, by estimator, coverage, bias and deviation."""
     world = World(setting)
     truth = world.value(world.target)
     estimates, cautioned = zip(*(estimate(world, seed, users) for seed in range(runs)), strict=True)
@@ -215,8 +215,8 @@ def run(setting: Setting, runs: int, users: int = USERS) -> dict[str, Any]:
 def main() -> None:
     """Run, print and write the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=200, help="logs of each setting, at least 2")
-    parser.add_argument("--users", type=int, default=USERS, help="users of each log, of two requests each")
+    parser.add_argument("--runs", type=int, default=200, help="logs per setting, at least 2")
+    parser.add_argument("--users", type=int, default=USERS, help="users per log, with two requests each")
     parser.add_argument("--out", type=Path, default=OUT, help="JSON file")
     options = parser.parse_args()
     settings = track(SETTINGS, "settings", console=Console(stderr=True))

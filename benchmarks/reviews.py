@@ -1,14 +1,14 @@
-"""What a language model gives on women's clothing reviews, and what it costs: one table, one command.
+"""Quality and cost of language models on women's clothing reviews: one table, one command.
 
     python benchmarks/reviews.py --seeds 3 --out docs/results/reviews.json
 
-Three tasks are read off a review: whether the customer recommends the item, the stars, the department. The text of the review
-is a legitimate input here, because the question is what a review that has been written says; it would be a leak where a rating
-is to be predicted before the customer has written anything. Every arm learns from the same rows, chooses its epoch on the same
-validation rows and is judged on the same test rows. Intervals are over test rows drawn with replacement, each metric being the
-mean over seeds; a difference is paired by row and seed.
+Three tasks are predicted from a review: whether the customer recommends the item, the stars, the department. The text of the
+review is a legitimate input here, because the task is to classify existing reviews; it would be a leak if a rating
+were predicted before the customer has written anything. Every arm trains on the same rows, chooses its epoch on the same
+validation rows and is evaluated on the same test rows. Intervals are over test rows drawn with replacement, each metric being
+the mean over seeds; a difference is paired by row and seed.
 
-Predictions of each arm and seed are kept in a folder, so that an interrupted run goes on where it was.
+Predictions of each arm and seed are kept in a folder, so an interrupted run can be resumed.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Rows:
 
 
 def read_rows(arguments: argparse.Namespace) -> Rows:
-    """Draw the rows, always the same, from reviews with a text of their own."""
+    """Draw the same rows in every run, from reviews with distinct texts."""
     from polyrec import datasets
 
     frame = datasets.load("womens-clothing").interactions
@@ -71,7 +71,7 @@ def read_rows(arguments: argparse.Namespace) -> Rows:
 
 
 def tfidf(rows: Rows, seed: int) -> pl.DataFrame:
-    """Words and pairs of words, weighted, and a linear model a task, its penalty chosen on the validation rows."""
+    """TF-IDF of words and word pairs, and one linear model per task; validation rows select its penalty."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression, Ridge
     from sklearn.metrics import log_loss, mean_squared_error
@@ -98,7 +98,7 @@ def tfidf(rows: Rows, seed: int) -> pl.DataFrame:
 
 
 def learned(feature: Feature, training: Training, alone: bool) -> Callable[[Rows, int], pl.DataFrame]:
-    """Return what fits all tasks in one model, or each in a model of its own, and predicts the test rows."""
+    """Return a function that fits all tasks in one model, or one model per task, and predicts the test rows."""
     spec = Recommender(features=(feature,), tasks=TASKS, network=SharedBottom(hidden=(64,)), training=training)
 
     def run(rows: Rows, seed: int) -> pl.DataFrame:
@@ -115,7 +115,7 @@ def learned(feature: Feature, training: Training, alone: bool) -> Callable[[Rows
 
 
 def prompted(encoder: Package, contextual: bool, rows: int, max_tokens: int) -> Callable[[Rows, int], pl.DataFrame]:
-    """Return what asks the language model about the first test rows."""
+    """Return a function that asks the language model about the first test rows."""
     prompt = Prompt(encoder=encoder, template=TEMPLATE, questions=QUESTIONS, max_tokens=max_tokens, contextual=contextual)
     spec = Recommender(features=(Text(name="text", template=TEMPLATE),), tasks=TASKS)
 
@@ -126,7 +126,7 @@ def prompted(encoder: Package, contextual: bool, rows: int, max_tokens: int) -> 
 
 
 Arm = tuple[Callable[[Rows, int], pl.DataFrame], bool]
-"""What predicts the test rows, and whether it depends on the seed."""
+"""A function that predicts the test rows, and whether it depends on the seed."""
 
 
 def arms(arguments: argparse.Namespace) -> dict[str, Arm]:
@@ -164,7 +164,7 @@ def arms(arguments: argparse.Namespace) -> dict[str, Arm]:
 
 
 def observe(predictions: pl.DataFrame, rows: Rows) -> dict[str, Observed]:
-    """Return predictions and labels by task; an arm may have predicted the first rows alone."""
+    """Return predictions and labels by task; an arm can have predicted only the first rows."""
     test = rows.test[: predictions.height]
     classes = rows.train["department"].unique().sort()
     numbers = {name: place for place, name in enumerate(classes)}
@@ -211,11 +211,11 @@ PAIRS = (
     ("frozen MiniLM, multi-task", "LoRA MiniLM, multi-task"),
     ("LoRA MiniLM, multi-task", "LoRA SmolLM2-135M, multi-task"),
 )
-"""Arms whose difference, second minus first, is told."""
+"""Arms whose difference, second minus first, is reported."""
 
 
 def lines(results: dict[str, dict]) -> Iterator[str]:
-    """Yield the table, a row an arm."""
+    """Yield the lines of the table, one row per arm."""
     heads = [f"{task} {name}" for task, names in SHOWN.items() for name in names]
     yield "| arm | " + " | ".join(heads) + " | CPU s |"
     yield "|---|" + "---|" * (len(heads) + 1)
@@ -226,14 +226,14 @@ def lines(results: dict[str, dict]) -> Iterator[str]:
 
 
 def main() -> None:
-    """Run the arms, and write and print what they reached."""
+    """Run the arms, and write and print their metrics."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, value in {"train": 2000, "validation": 250, "test": 1200, "prompted": 200, "seeds": 3, "epochs": 3}.items():
         parser.add_argument(f"--{name}", type=int, default=value)
-    parser.add_argument("--tokens", type=int, default=128, help="tokens read of a review")
-    parser.add_argument("--small-layers", type=int, default=2, help="layers of MiniLM that are learned")
-    parser.add_argument("--large-layers", type=int, default=2, help="layers of SmolLM2 that are learned")
-    parser.add_argument("--only", default="", help="run the arms whose name holds this")
+    parser.add_argument("--tokens", type=int, default=128, help="tokens per review")
+    parser.add_argument("--small-layers", type=int, default=2, help="trained layers of MiniLM")
+    parser.add_argument("--large-layers", type=int, default=2, help="trained layers of SmolLM2")
+    parser.add_argument("--only", default="", help="run only arms whose name contains this")
     parser.add_argument("--work", type=Path, default=None, help="folder of the predictions")
     parser.add_argument("--out", type=Path, default=None, help="file of the figures, JSON")
     arguments = parser.parse_args()

@@ -1,10 +1,11 @@
-"""Amazon Beauty: the next item by its semantic id, told code by code or scored item by item, against popularity and retrieval.
+"""Amazon Beauty: the next item by its semantic id, generated or scored, compared with popularity and retrieval.
 
     python benchmarks/semantic_ids.py ../shared/data/beauty --users 2000
 
-Reads `interactions.parquet` (user_id, item_id, position) and `items.parquet` (item_id, title) of a folder. Of the first
-`--users` users the last item is the test, the one before it the validation; the whole catalogue is ranked but for items that
-the user has met. Prints recall and NDCG at 10 and the CPU time of a request, and writes docs/results/semantic_ids.json.
+Reads `interactions.parquet` (user_id, item_id, position) and `items.parquet` (item_id, title) of a folder. For the first
+`--users` users the last item is the test row and the one before it the validation row. The entire catalogue is ranked, except
+for items that the user has interacted with. Prints recall and NDCG at 10 and the CPU time of a
+request, and writes docs/results/semantic_ids.json.
 """
 
 from __future__ import annotations
@@ -80,21 +81,21 @@ def judge(top: Callable[[int], list[int]], users: list[int], items: list[int]) -
 
 
 def ranker(fitted: Fitted) -> Callable[[int], list[int]]:
-    """Return what ranks by scoring every item."""
+    """Return a function that ranks by scoring every item."""
     return lambda user: fitted.recommend(K, user_id=user)["item_id"].to_list()
 
 
 def searcher(generator: Generator, beams: int) -> Callable[[int], list[int]]:
-    """Return what ranks by searching the tree of codes."""
+    """Return a function that ranks by searching the tree of codes."""
     return lambda user: generator(K, beams=beams, user_id=user)["item_id"].to_list()
 
 
 def main() -> None:
-    """Fit both, and judge them on the same users."""
+    """Fit both, and evaluate them on the same users."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="folder of the two files")
-    parser.add_argument("--users", type=int, default=2000, help="users to learn from; 0 for all")
-    parser.add_argument("--judged", type=int, default=1000, help="users to judge on")
+    parser.add_argument("--users", type=int, default=2000, help="users to train on; 0 for all")
+    parser.add_argument("--judged", type=int, default=1000, help="users to evaluate on")
     parser.add_argument("--epochs", type=int, default=15, help="epochs at most")
     parser.add_argument("--seed", type=int, default=0, help="seed of the weights")
     told = parser.parse_args()

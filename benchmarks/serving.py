@@ -1,13 +1,12 @@
-"""How fast a server answers, beside a bare handler around the same forward pass, in one run.
+"""Speed of a server compared with a bare handler around the same forward pass, in one run.
 
     python benchmarks/serving.py --out docs/results/serving.json
 
-Films: MovieLens-100k with the demo's declaration, the whole catalogue ranked by four tasks. Shop: 100,000 made-up items, of
-which a Retrieval task proposes 500 by an exact search, ranked by an MMoE of three tasks. Each is served by `polyrec serve` in a
-process of its own, and in two; a client in another process keeps so many requests under way as is told, over as many
+Films: MovieLens-100k with the demo's declaration, the entire catalogue ranked by four tasks. Shop: 100,000 synthetic items, of
+which a Retrieval task proposes 500 by an exact search, ranked by an MMoE of three tasks. `polyrec serve` serves each in one
+separate process, and in two; a client in another process keeps the stated number of requests active, over as many
 connections. The bare handler is Starlette around `predict`, fusion and sorting: no history, no log, no checks. Server and
-client share the cores.
-Times are in milliseconds.
+client share the cores. Times are in milliseconds.
 """
 
 from __future__ import annotations
@@ -57,14 +56,14 @@ ITEMS, USERS, CANDIDATES = 100_000, 5_000, 500
 
 
 def films() -> Fitted:
-    """Fit the demo's declaration for a few epochs: what is served counts, not how good it is."""
+    """Fit the demo's declaration for a few epochs: only the speed matters, not the quality."""
     spec = recommender()
     table = datasets.load("movielens-100k").table()
     return spec.replace(training=spec.training.replace(epochs=2)).fit(table, progress=False)
 
 
 def shop() -> Fitted:
-    """Fit a large catalogue of numbers drawn at random."""
+    """Fit a large catalogue of random data."""
     generator = np.random.default_rng(0)
     item = np.concatenate([np.arange(ITEMS), generator.zipf(1.3, ITEMS) % ITEMS])
     rows = len(item)
@@ -106,7 +105,7 @@ def shop() -> Fitted:
 
 @dataclass
 class Load:
-    """What a client met."""
+    """Statuses and times that a client measured."""
 
     clients: int
     seconds: float
@@ -114,7 +113,7 @@ class Load:
     milliseconds: list[float] = field(default_factory=list)
 
     def told(self) -> dict[str, Any]:
-        """Return requests answered a second and percentiles of the answers with 200."""
+        """Return requests per second and percentiles of the response times with status 200."""
         p50, p95, p99 = np.percentile(self.milliseconds, (50, 95, 99)).tolist() if self.milliseconds else (None,) * 3
         answered = len(self.milliseconds) / self.seconds
         return {
@@ -128,13 +127,13 @@ class Load:
 
 
 class Connection:
-    """One connection that is kept, and a request at a time over it."""
+    """A persistent connection with one request at a time."""
 
     def __init__(self, port: int) -> None:
         self.port = port
 
     async def post(self, path: str, body: bytes) -> tuple[int, bytes]:
-        """Send a request and return the status and the body of the answer."""
+        """Send a request and return status and body of the response."""
         if not hasattr(self, "reader"):
             self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port)
         head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
@@ -146,7 +145,7 @@ class Connection:
 
 
 async def load(port: int, clients: int, seconds: float, body: Callable[[int], bytes]) -> Load:
-    """Ask again and again over some connections, for a while."""
+    """Send requests repeatedly over some connections for the given seconds."""
     found, numbers = Load(clients, seconds), itertools.count()
 
     async def one() -> None:
@@ -162,7 +161,7 @@ async def load(port: int, clients: int, seconds: float, body: Callable[[int], by
 
 
 async def events(port: int, seconds: float, users: int, items: int) -> dict[str, Any]:
-    """Send 100 events and 20 requests a second; measure from an event to the end of the list that knows of it."""
+    """Send 100 events and 20 requests a second; measure the time from an event to the next list that reflects it."""
     reaction: list[float] = []
     wrong = 0
 
@@ -217,14 +216,14 @@ def process(command: list[str], port: int) -> Iterator[None]:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens at."""
+    """Return a free port."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return int(taken.getsockname()[1])
 
 
 def bare(folder: Path, port: int) -> None:
-    """Serve the forward pass, fusion and sorting alone."""
+    """Serve only the forward pass, fusion and sorting."""
     import anyio.to_thread
     import uvicorn
     from starlette.applications import Starlette
@@ -254,7 +253,7 @@ def bare(folder: Path, port: int) -> None:
 
 
 def forward(fitted: Fitted, users: int) -> float:
-    """Return the median milliseconds of a forward pass alone, fusion included."""
+    """Return the median milliseconds of a forward pass, fusion included."""
     rows = torch.arange(min(fitted.items.height, fitted.spec.candidates or fitted.items.height))
     taken = []
     for user in range(200):
@@ -265,7 +264,7 @@ def forward(fitted: Fitted, users: int) -> float:
 
 
 def onnx(fitted: Fitted, folder: Path) -> dict[str, float]:
-    """Return the median milliseconds of the whole model on ONNX Runtime, and the largest difference to torch."""
+    """Return the median milliseconds of the complete model on ONNX Runtime, and the largest difference to torch."""
     import onnxruntime
 
     path = fitted.export(folder / "model.onnx")
@@ -290,7 +289,7 @@ def onnx(fitted: Fitted, folder: Path) -> dict[str, float]:
 
 
 def measure(name: str, make: Callable[[], Fitted], work: Path, seconds: float, users: int) -> dict[str, Any]:
-    """Fit or find a model, and measure it served and bare."""
+    """Fit or load a model, and measure it served and bare."""
     folder = work / name / "artifact"
     fitted = polyrec.load(folder) if folder.is_dir() else make()
     if not folder.is_dir():
@@ -338,7 +337,7 @@ def main() -> None:
 
 
 def show(name: str, told: dict[str, Any]) -> None:
-    """Print what was measured of a catalogue."""
+    """Print the measurements of a catalogue."""
     table = Table(title=f"{name}: {told['items']:,} items, forward pass alone {told['forward pass alone, ms']:.1f} ms")
     for column in ("arm", "clients", "requests/s", "p50", "p95", "p99", "statuses"):
         table.add_column(column, justify="right")

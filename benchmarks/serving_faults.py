@@ -1,11 +1,11 @@
-"""What a server withstands: kill -9 under load, garbage, connections that never finish their headers.
+"""Robustness of a server: kill -9 under load, malformed requests, connections that never finish their headers.
 
     python benchmarks/serving_faults.py ARTIFACT --out docs/results/serving_faults.json
 
-Each part runs `polyrec serve` in a process of its own. `kill -9`: four clients send events until the process is killed, round
-after round over one store; every event that was acknowledged must be in it at last. Garbage: bytes drawn at random, JSON of the
-wrong shape and mutilated requests, sent to every path; no answer may be a fault of the server, and none may tell of its code.
-Slow headers: 200 connections send half a header and wait; others are asked meanwhile.
+Each part runs `polyrec serve` in a separate process. `kill -9`: four clients send events until the process is killed, in
+several rounds over one store; at the end the store must contain every acknowledged event. Garbage: random bytes, JSON of the
+wrong shape and corrupted requests, sent to every path; no response may be a server error or reveal its code.
+Slow headers: 200 connections send half a header and wait, while other requests are measured.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def server(artifact: Path, store: str) -> Iterator[tuple[subprocess.Popen[bytes]
 
 
 def kill_rounds(artifact: Path, folder: Path, rounds: int) -> dict[str, Any]:
-    """Kill a server again and again while it is sent events, and count those that are missing at last."""
+    """Kill a server repeatedly while clients send events, and count the lost events."""
     store, acknowledged = f"sqlite:///{folder}/killed.sqlite", []
 
     def tell(url: str, prefix: str) -> None:
@@ -101,7 +101,7 @@ def kill_rounds(artifact: Path, folder: Path, rounds: int) -> dict[str, Any]:
 
 
 def garbage(artifact: Path, folder: Path, count: int) -> dict[str, Any]:
-    """Send what no client would, and count the answers by status."""
+    """Send malformed requests, and count the responses by status."""
     generator, statuses, faults, leaks = random.Random(0), Counter[int](), 0, 0
     with server(artifact, f"sqlite:///{folder}/garbage.sqlite") as (_, url), httpx.Client(timeout=30) as client:
         for _ in track(range(count), "garbage", console=Console(stderr=True)):
@@ -128,7 +128,7 @@ def garbage(artifact: Path, folder: Path, count: int) -> dict[str, Any]:
 
 
 def _value(generator: random.Random, depth: int) -> Any:
-    """Return a value of JSON, drawn at random."""
+    """Return a random JSON value."""
     leaves = [None, True, -1, 0, 10**30, 1e308, "", "1", "é\u2028", "' OR 1=1 --", "\x00", "a" * 5000]
     if depth > 3 or generator.random() < 0.5:
         return generator.choice(leaves)
@@ -141,7 +141,7 @@ def _value(generator: random.Random, depth: int) -> Any:
 
 
 def slow_headers(artifact: Path, folder: Path, connections: int) -> dict[str, Any]:
-    """Ask a server before and while many connections hold back the end of their headers."""
+    """Measure a server before and while many connections withhold the end of their headers."""
 
     def ask(url: str) -> list[float]:
         taken = []

@@ -1,9 +1,9 @@
-"""How fast a store takes events and tells histories, and what it keeps: `python benchmarks/stores.py --help`.
+"""Speed and durability of the stores of events: `python benchmarks/stores.py --help`.
 
-Kinds: SQLite in a file, Redis with `appendfsync always` and `everysec`, PostgreSQL, and the journal; the servers are started
-here, on the same machine and disk. One event an append, flushed before it returns (but for `everysec`); histories of 50 events.
-The time of a flush alone tells how much of an append is the disk. `--kill` ends a process that appends to SQLite with kill -9,
-again and again, and looks for every event that it had acknowledged.
+Kinds: SQLite in a file, Redis with `appendfsync always` and `everysec`, PostgreSQL, and the journal. The script starts the
+servers on the same machine and disk. One event per append, flushed before it returns (except with `everysec`); histories of
+50 events. The time of a flush alone shows the share of the disk in an append. `--kill` repeatedly ends a process that appends
+to SQLite with kill -9, and looks for every acknowledged event.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ TESTS = Path(__file__).parents[1] / "tests"
 
 
 def event(name: str, number: int) -> Event:
-    """Return an event as a shop sends it."""
+    """Return an event like those of a shop."""
     return Event(
         id=f"{name}-{number}",
         user=name,
@@ -62,7 +62,7 @@ def spread(seconds: list[float]) -> dict[str, float]:
 
 
 def per_second(append: Callable[[Event], object], threads: int, each: int) -> float:
-    """Return the events a second of threads that append one event after another."""
+    """Return the events per second of threads that each append one event after another."""
 
     def run(thread: int) -> None:
         for number in range(each):
@@ -109,7 +109,7 @@ def measure_journal(path: Path, appends: int) -> dict[str, Any]:
 
 
 def flush_seconds(folder: Path, times: int) -> dict[str, dict[str, float]]:
-    """Return how long the disk takes to flush 200 bytes: at the end of a file, which grows, and over those that are there."""
+    """Return the seconds to flush 200 bytes: appended to a growing file, and over existing bytes."""
     with (folder / "flushed").open("wb", buffering=0) as file:
 
         def flush(_: int) -> None:
@@ -122,7 +122,7 @@ def flush_seconds(folder: Path, times: int) -> dict[str, dict[str, float]]:
 
 
 def kill(folder: Path, rounds: int) -> dict[str, int]:
-    """Return how many events were acknowledged before kill -9, and how many of them are not there."""
+    """Return how many events were acknowledged before kill -9, and how many of them were lost."""
     url, told = f"sqlite:///{folder}/killed.sqlite", []
     for number in range(rounds):
         command = [sys.executable, str(TESTS / "serve" / "stores" / "appending.py"), url, f"round {number}"]
@@ -142,7 +142,7 @@ def kill(folder: Path, rounds: int) -> dict[str, int]:
 
 @contextmanager
 def running(server: Any) -> Iterator[str]:
-    """Yield the address of one of the tests' servers, which ends after."""
+    """Yield the address of one of the tests' servers, and stop the server afterwards."""
     try:
         yield server.url
     finally:
@@ -151,7 +151,7 @@ def running(server: Any) -> Iterator[str]:
 
 
 def servers() -> dict[str, Callable[[], Any]]:
-    """Return what starts each kind of server, as the tests do."""
+    """Return a function for each kind of server that starts it, as the tests do."""
     spec = importlib.util.spec_from_file_location("servers_of_tests", TESTS / "conftest.py")
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -167,7 +167,7 @@ def servers() -> dict[str, Callable[[], Any]]:
 def main(arguments: list[str] | None = None) -> None:
     """Measure and write the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--appends", type=int, default=300, help="of each thread")
+    parser.add_argument("--appends", type=int, default=300, help="appends per thread")
     parser.add_argument("--kill", type=int, default=20, help="rounds of kill -9; 0: none")
     parser.add_argument("--out", type=Path, help="JSON file of the figures")
     chosen = parser.parse_args(arguments)

@@ -1,1 +1,1 @@
-"""Speed of Polyrec beside what others would pick instead, on one machine."""
+"""Speed of Polyrec compared with other libraries, on one machine."""

@@ -1,11 +1,11 @@
-"""`python benchmarks/speed`: the whole benchmark; `--help` tells the options."""
+"""`python benchmarks/speed`: the complete benchmark; `--help` lists the options."""
 
 import sys
 from pathlib import Path
 
 
 def main() -> None:
-    """Run the driver, with the folder of the benchmarks in the place of this one on the path."""
+    """Run the driver, with the folder of the benchmarks on the path instead of this one."""
     sys.path[0] = str(Path(__file__).parents[1])
     from speed.driver import main as drive
 

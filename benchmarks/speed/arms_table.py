@@ -1,4 +1,4 @@
-"""Which arms there are, what each runs, and which workloads it can take part in."""
+"""The arms: what each runs, and its workloads."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Arm:
-    """A module of `speed.arms`, the peer in whose environment it runs (none: ours), and what sets it apart."""
+    """A module of `speed.arms`, the peer whose environment it uses (none: Polyrec's), and its options."""
 
     module: str
     workloads: tuple[str, ...]

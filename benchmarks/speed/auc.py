@@ -1,4 +1,4 @@
-"""AUC by ranks. Needs numpy alone, as every environment has it."""
+"""AUC by ranks. Needs only numpy, which every environment has."""
 
 from __future__ import annotations
 

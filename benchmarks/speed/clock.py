@@ -1,4 +1,4 @@
-"""CPU and wall time of a stretch of code, and the peak memory of the process. Needs the standard library alone."""
+"""CPU and wall time of a block of code, and the peak memory of the process. Needs only the standard library."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any, Self
 
 
 class Clock:
-    """A stretch of code: `with Clock() as clock: ...`; then `cpu_seconds` and `wall_seconds`.
+    """A timed block of code: `with Clock() as clock: ...`; then `cpu_seconds` and `wall_seconds`.
 
-    CPU is user and system time of this process and of the children that it has waited for, such as a loader's workers.
-    With `tree` it is also that of all descendants that live at the end, such as Ray's processes.
+    CPU time is user and system time of this process and of the children it has waited for, such as a loader's workers.
+    With `tree` it includes all descendants alive at the end, such as Ray's processes.
     """
 
     def __init__(self, tree: bool = False) -> None:
@@ -31,18 +31,18 @@ class Clock:
             self.cpu_seconds += sum(spent - self._tree.get(number, 0.0) for number, spent in _descendants().items())
 
     def told(self, **more: Any) -> dict[str, Any]:
-        """Return both times, and more, as an answer."""
+        """Return both times, and additional entries, as an answer."""
         return {"cpu_seconds": self.cpu_seconds, "wall_seconds": self.wall_seconds, **more}
 
 
 def cpu_seconds() -> float:
-    """Return user and system time of this process, to the microsecond, and of the children that it has waited for."""
+    """Return user and system time of this process, to the microsecond, and of the children it has waited for."""
     times = os.times()
     return time.process_time() + times.children_user + times.children_system
 
 
 def _descendants() -> dict[int, float]:
-    """Return user and system time of each living descendant, by its number, and of the children that it has waited for."""
+    """Return user and system time of each living descendant, by its number, and of the children it has waited for."""
     parents, spent = {}, {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -59,9 +59,9 @@ def _descendants() -> dict[int, float]:
 
 
 def peak_mb() -> float:
-    """Return the most memory that this process has held, in MB.
+    """Return the peak memory of this process in MB.
 
-    Linux's own high-water mark is read where there is one: `ru_maxrss` counts what the parent held at the start of a child.
+    Linux's high-water mark is read if available: `ru_maxrss` includes the memory of the parent at the start of a child.
     """
     status = Path("/proc/self/status")
     if status.exists():

@@ -1,4 +1,4 @@
-"""A part of a data set as numpy columns by name, as peers take it. Needs numpy alone."""
+"""A part of a data set as numpy columns by name, the input of the peers. Needs only numpy."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def from_pandas(folder: str, shape: Shape, part: str = "train") -> tuple[dict[st
 
 
 def first_and_rest(clock: Any, make: Any) -> dict[str, Any]:
-    """Time a loader: from nothing to the first batch, and a whole pass over all of them.
+    """Time a loader: from its creation to the first batch, and a complete pass.
 
-    `make` returns an iterator of batches, each told by its number of rows. It is asked for a first batch before the clock
-    starts, so that what is timed is a second run: imports done, what a library keeps prepared. CPU counts the loader's
-    processes, too.
+    `make` returns an iterator over the numbers of rows of the batches. One batch is read before the clock
+    starts, so the timed run is a second run: imports are done and prepared files exist. CPU time includes the loader's
+    processes.
     """
     next(iter(make()))
     with clock(tree=True) as first:

@@ -1,4 +1,4 @@
-"""Cost curves: one thing grows, all else stays; every point in a process of its own, so that its peak memory is its own."""
+"""Cost curves: one size grows, all others stay; every point runs in a separate process, which gives its peak memory."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from speed.workloads import W2, Shape, Size, plain
 BATCH = 4096
 UNITS = {"CPU-second": "cpu_seconds", "second": "wall_seconds"}
 WARM = 5_000
-"""Rows of a first training, not counted: what a process does once is no part of a curve."""
+"""Rows of a warm-up training, which is not counted: one-time costs of a process are not part of a curve."""
 LARGEST_ARRAYS = 1_000_000
-"""Rows up to which the plain loop takes part: it holds them all in memory."""
+"""Rows up to which the plain loop runs: it keeps them all in memory."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """One place on a curve."""
+    """One point of a curve."""
 
     curve: str
     at: int
@@ -33,14 +33,14 @@ class Point:
     threads: int = 1
 
     def arms(self) -> tuple[str, ...]:
-        """Return the arms that make sense here; the dense update only where it shows the cost of the vocabulary."""
+        """Return the arms of this point; the dense update runs only on the vocabulary curve, where its cost is visible."""
         if self.curve == "rows" and self.at > LARGEST_ARRAYS:
             return ("polyrec",)
         return ("polyrec", "bare", "bare-dense") if self.curve == "vocabulary" else ("polyrec", "bare")
 
 
 def points(plan: Plan, full: bool) -> Iterator[Point]:
-    """Return the places: the plan's rows and up to twenty times as many; the other curves have a quarter of them."""
+    """Return the points: the plan's rows and up to twenty times as many; the other curves have a quarter of them."""
     base = replace(W2, rows=plan.rows // 4, seed=plan.seed)
     for times in (1, 5, 20) if full else (1, 5):
         yield Point("rows", times * plan.rows, replace(base, rows=times * plan.rows), Size())

@@ -1,9 +1,9 @@
-"""The data: drawn from a planted model in pieces, so that any number of rows needs little memory.
+"""The data: drawn from a planted model in chunks, so any number of rows needs little memory.
 
-Ids follow Zipf's law. Each value has a latent vector (a hash of column and value, so that no table of them is held). The logit
-of a task adds up: over columns, the vector in the task's direction; products of the vectors of some pairs of columns; numbers,
-and a product of two of them. Labels are drawn from the logit's sigmoid, and the AUC of the sigmoid itself is told as Bayes AUC:
-no model can be expected to do better. Piece n of a seed is the same whatever the number of rows.
+Ids follow Zipf's law. Each value has a latent vector (a hash of column and value, so no table of them is stored). The logit
+of a task is the sum of the vectors' components in the task's direction over columns, products of the vectors of some pairs of
+columns, numbers, and a product of two of them. Labels are drawn from the logit's sigmoid, and the AUC of the sigmoid itself is
+reported as Bayes AUC, the best that a model can reach. Chunk n of a seed does not depend on the number of rows.
 
 Shape letters: N rows, K latent factors, T tasks.
 """
@@ -31,17 +31,17 @@ PIECE = 250_000
 FACTORS = 4
 ZIPF = 1.05
 PAIRS = ((0, 1), (2, 3), (0, 6), (1, 7), (8, 9))
-"""Columns whose latent vectors interact, as far as there are so many."""
+"""Pairs of columns whose latent vectors interact, if the columns exist."""
 LOGIT, PAIR_SHARE, NUMBER_SHARE = 1.9, 0.66, 0.06
 """Standard deviation of the logit, and the shares of its variance that come from pairs and from numbers."""
 VALIDATION = 2_000
-"""Rows of the small file that a trainer may want to validate on."""
+"""Rows of the small validation file for trainers that need one."""
 VERSION = 2
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Some rows. `bag` holds the values of all rows' lists, one after the other; `lengths_N` how many each has."""
+    """Some rows. `bag` contains the concatenated lists of all rows, `lengths_N` their lengths."""
 
     ids: list[np.ndarray]
     numbers_NX: np.ndarray
@@ -52,7 +52,7 @@ class Piece:
 
 
 def _normals(values: np.ndarray, salt: int) -> np.ndarray:
-    """Return K standard normals a value, a function of value and salt alone: a hash (SplitMix64) through Box and Muller."""
+    """Return K standard normals per value, a function of value and salt only: a hash (SplitMix64) through Box and Muller."""
     factors = np.arange(FACTORS // 2, dtype=np.uint64)
     with np.errstate(over="ignore"):
         z = (values.astype(np.uint64)[:, None] * np.uint64(FACTORS) + factors) * np.uint64(0x9E3779B97F4A7C15)
@@ -73,7 +73,7 @@ def _zipf(generator: np.random.Generator, size: int, rows: int) -> np.ndarray:
 
 
 def draw(shape: Shape, place: int, rows: int) -> Piece:
-    """Draw piece `place` of a data set; only its first `rows` rows where it is the last."""
+    """Draw piece `place` of a data set; only its first `rows` rows if it is the last."""
     generator = np.random.default_rng((shape.seed, place))
     planted = np.random.default_rng((shape.seed, 2**32))
     columns = [_zipf(generator, size, rows) for size in shape.vocabularies]
@@ -103,7 +103,7 @@ def draw(shape: Shape, place: int, rows: int) -> Piece:
 
 
 def pieces(shape: Shape, rows: int, first: int = 0) -> Iterator[Piece]:
-    """Draw so many rows, piece by piece."""
+    """Draw `rows` rows, chunk by chunk."""
     return (draw(shape, first + at // PIECE, min(PIECE, rows - at)) for at in range(0, rows, PIECE))
 
 
@@ -118,7 +118,7 @@ def _table(piece: Piece, shape: Shape) -> pa.Table:
 
 
 def _write(folder: Path, part: str, shape: Shape, rows: int, first: int, arrays: bool) -> list[Piece]:
-    """Write a part as Parquet and, where asked, as arrays, lists padded with 0 and their values counted from 1."""
+    """Write a part as Parquet and, if requested, as arrays, with lists padded with 0 and their values counted from 1."""
     sizes = {
         "ids": (len(shape.vocabularies), np.int32),
         "numbers": (shape.numbers, np.float32),
@@ -145,7 +145,7 @@ def _write(folder: Path, part: str, shape: Shape, rows: int, first: int, arrays:
 
 
 def make(shape: Shape, arrays: bool = True) -> Path:
-    """Return the folder of a data set: `train`, `validation`, `test`, as Parquet and as arrays; drawn where not there."""
+    """Return the folder of a data set: `train`, `validation`, `test`, as Parquet and as arrays; drawn if missing."""
     key = hashlib.sha256(json.dumps([VERSION, PIECE, LOGIT, PAIR_SHARE, NUMBER_SHARE, ZIPF, plain(shape)]).encode()).hexdigest()
     folder = CACHE / "data" / f"{key[:12]}{'' if arrays else '-parquet'}"
     if (folder / "facts.json").exists():
@@ -165,9 +165,9 @@ def make(shape: Shape, arrays: bool = True) -> Path:
 
 
 def tables(shape: Shape, folder: Path, whole: bool) -> Shape:
-    """Return the shape with the rows of each table in the place of its vocabulary, number 0 being all unknown ids.
+    """Return the shape with the rows of each table instead of its vocabulary; row 0 stands for all unknown ids.
 
-    Tables have a row for each id of the training rows; with `whole`, for each id that there is.
+    Tables have a row for each id of the training rows or, with `whole`, for each existing id.
     """
     if whole:
         return replace(shape, vocabularies=tuple(count + 1 for count in shape.vocabularies))
@@ -176,5 +176,5 @@ def tables(shape: Shape, folder: Path, whole: bool) -> Shape:
 
 
 def facts(folder: Path) -> dict[str, Any]:
-    """Return what is known of a data set: its shape, the AUC that no model can be expected to beat, the share of ones."""
+    """Return the facts of a data set: its shape, the Bayes AUC, the share of ones."""
     return json.loads((folder / "facts.json").read_text())

@@ -1,10 +1,10 @@
-"""Run the workloads, print tables, write figures and a picture.
+"""Run the workloads, print tables, write figures and a plot.
 
-    python benchmarks/speed --short            # some minutes: that all runs, no figures to quote
+    python benchmarks/speed --short            # some minutes: a smoke test, no figures to quote
     python benchmarks/speed --full             # hours: docs/results/speed.json and speed.png
     python benchmarks/speed --full --only W2,W4 --arms polyrec,bare
 
-The file is written after every round. A workload that is run again takes the place of its own figures; the others stay.
+The file is written after every round. A repeated workload replaces its figures; the others stay.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ TOLD = Console(stderr=True)
 
 
 def machine() -> dict[str, Any]:
-    """Return what is run on; the load tells how quiet it was."""
+    """Return the facts of the machine; the load shows how idle it was."""
     cpus = Path("/proc/cpuinfo")
     models = (
         [line.split(":")[1].strip() for line in cpus.read_text().splitlines() if "model name" in line] if cpus.exists() else []
@@ -51,14 +51,14 @@ def machine() -> dict[str, Any]:
 
 
 def commit() -> str | None:
-    """Return what the figures were made with; a plus stands for changes that are not committed."""
+    """Return versions and commit of the run; a plus marks uncommitted changes."""
     git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty=+", "--abbrev=12"]
     told = subprocess.run(git, capture_output=True, text=True, check=False)
     return told.stdout.strip() or None
 
 
 def run_workload(workload: Workload, plan: Plan, arms: list[str], out: Path, document: dict[str, Any]) -> None:
-    """Run the rounds of a workload, and write what is known after each."""
+    """Run the rounds of a workload, and write the figures after each."""
     names = [name for name in arms if workload.name in ARMS[name].workloads]
     if not names:
         return
@@ -90,7 +90,7 @@ def run_workload(workload: Workload, plan: Plan, arms: list[str], out: Path, doc
 
 
 def key(workload: Workload, plan: Plan) -> str:
-    """Return the name under which figures are kept: tables of all ids there are, of those of the training rows, or quality."""
+    """Return the name of the figures: tables of all existing ids, of the ids of the training rows, or quality."""
     if plan.quality:
         return f"{workload.name} quality"
     has_tables = workload.name in ("W2", "W3")
@@ -98,7 +98,7 @@ def key(workload: Workload, plan: Plan) -> str:
 
 
 def run_curves(plan: Plan, full: bool, arms: list[str], chosen_curves: list[str], out: Path, document: dict[str, Any]) -> None:
-    """Run the points of the curves, and write what is known after each."""
+    """Run the points of the curves, and write the figures after each."""
     names = [name for name in arms if "curves" in ARMS[name].workloads]
     found: list[dict[str, Any]] = []
     for point in (point for point in points(plan, full) if point.curve in chosen_curves) if names else ():
@@ -108,7 +108,7 @@ def run_curves(plan: Plan, full: bool, arms: list[str], chosen_curves: list[str]
 
 
 def write(out: Path, document: dict[str, Any]) -> None:
-    """Write the figures, whole or not at all."""
+    """Write the figures atomically."""
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_suffix(".tmp")
     temporary.write_text(json.dumps(document, indent=1) + "\n")
@@ -116,7 +116,7 @@ def write(out: Path, document: dict[str, Any]) -> None:
 
 
 def chosen(given: str | None, known: list[str], what: str) -> list[str]:
-    """Return the names given, in the order known; all where none is given."""
+    """Return the given names in the known order, or all names if none is given."""
     names = known if given is None else given.split(",")
     for name in names:
         if name not in known:
@@ -133,15 +133,15 @@ def main() -> None:
     parser.add_argument("--only", help="workloads, of W1,W2,W3,W4,W5,curves")
     parser.add_argument("--curves", help=f"curves, of {','.join(CURVES)}")
     parser.add_argument("--arms", help=f"arms, of {','.join(ARMS)}")
-    parser.add_argument("--rows", type=int, help="training rows of W2 and W5; of the others a quarter")
+    parser.add_argument("--rows", type=int, help="training rows of W2 and W5; the others have a quarter")
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--batches", help="batch sizes of W2 and W3, such as 4096,1024")
-    parser.add_argument("--whole-tables", action="store_true", help="peers and bare: a row for every id that there is")
-    parser.add_argument("--quality", action="store_true", help="tell AUC alone, for a run on a machine that is busy otherwise")
+    parser.add_argument("--whole-tables", action="store_true", help="peers and bare: a row for every existing id")
+    parser.add_argument("--quality", action="store_true", help="report only AUC, for a run on a busy machine")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0, help="seed of the data and of the first round")
-    parser.add_argument("--out", type=Path, help="JSON file; the picture stands beside it")
-    parser.add_argument("--draw", action="store_true", help="run nothing: draw and tell what the file holds")
+    parser.add_argument("--out", type=Path, help="JSON file; the plot is written next to it")
+    parser.add_argument("--draw", action="store_true", help="run nothing: plot and print the figures of the file")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON instead of tables")
     told = parser.parse_args()
     plan = replace(FULL if told.full else SHORT, threads=told.threads, seed=told.seed, quality=told.quality)

@@ -15,7 +15,7 @@ from pathlib import Path
 import platformdirs
 
 CACHE = Path(os.environ.get("POLYREC_BENCHMARKS", Path(platformdirs.user_cache_dir("polyrec")) / "benchmarks"))
-"""Where environments and generated data lie."""
+"""The folder of environments and generated data."""
 TORCH = ("torch==2.13.0",)
 REQUIREMENTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "torch-rechub": (TORCH, ("torch-rechub==0.9.0", "pyarrow", *TORCH)),
@@ -25,7 +25,7 @@ REQUIREMENTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "keras": (("tensorflow-cpu", "keras"),),
 }
 """What pip installs for a peer, one call of pip after the other: torch first, so that nothing fetches a CUDA build,
-and again beside the peer, so that what comes with it does not replace it."""
+and again together with the peer, so that the peer's dependencies do not replace it."""
 SHOWN = (
     "torch",
     "torch-rechub",
@@ -41,11 +41,11 @@ SHOWN = (
 
 
 class InstallationError(Exception):
-    """A peer's environment could not be built; says pip's last line."""
+    """A peer's environment could not be built; the message is pip's last line."""
 
 
 def interpreter(peer: str | None) -> Path:
-    """Return the Python of a peer's environment, building it where it is not there; our own for no peer."""
+    """Return the Python of a peer's environment, which is built if missing; the current Python without a peer."""
     if peer is None:
         return Path(sys.executable)
     steps = REQUIREMENTS[peer]

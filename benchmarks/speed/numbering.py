@@ -1,6 +1,6 @@
-"""Ids numbered as a label encoder does it: from 1 on, those of the training rows; 0 for all others.
+"""Ids numbered like a label encoder: those of the training rows from 1 on, 0 for all others.
 
-The arrays that peers and the plain loop take hold these numbers, so that their tables have the same rows as those of a library
+The arrays of peers and of the plain loop contain these numbers, so their tables have the same rows as those of a library
 that learns its vocabularies from the training rows.
 """
 
@@ -12,9 +12,9 @@ import numpy as np
 
 
 def number(folder: Path, kind: str, parts: tuple[str, ...]) -> list[int]:
-    """Number the columns of the arrays in place, the first part being the training rows; return how many ids each knows.
+    """Number the columns of the arrays in place, the first part being the training rows; return the number of ids per column.
 
-    Lists (`bags`) are one column; they hold their values from 1 on, and 0 is padding and stays 0.
+    Lists (`bags`) are one column; their values start at 1, and 0 is padding and stays 0.
     """
     opened = [np.load(folder / f"{part}.{kind}.npy", mmap_mode="r+") for part in parts]
     counts = []

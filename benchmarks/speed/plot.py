@@ -1,4 +1,4 @@
-"""The figures as one picture: a panel of bars a workload, and the cost curves below."""
+"""The figures as one plot: a panel of bars per workload, and the cost curves below."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CURVES = ("rows", "vocabulary", "tasks", "experts", "threads")
 
 
 def bars(axes: Axes, name: str, told: Mapping[str, Any]) -> None:
-    """Draw a bar an arm and variant with its range, and the roofline."""
+    """Draw a bar with its range per arm and variant, and the roofline."""
     unit = told["unit"]
     lines = [
         (arm, variant, own[unit]) for arm, figures in told["arms"].items() for variant, own in figures.items() if unit in own
@@ -57,7 +57,7 @@ def bars(axes: Axes, name: str, told: Mapping[str, Any]) -> None:
 
 
 def curve(axes: Axes, memory: Axes, name: str, points: list[Mapping[str, Any]]) -> None:
-    """Draw samples per CPU-second, and below it peak memory, as one thing grows."""
+    """Draw samples per CPU-second, and below it peak memory, against one growing size."""
     for arm in dict.fromkeys(arm for point in points for arm in point["arms"]):
         own = [(point["at"], point["arms"][arm]) for point in points if arm in point["arms"]]
         at = [place for place, _ in own]
@@ -77,7 +77,7 @@ def curve(axes: Axes, memory: Axes, name: str, points: list[Mapping[str, Any]]) 
 
 
 def plot(document: Mapping[str, Any], path: Path) -> None:
-    """Draw what the document holds."""
+    """Draw the figures of the document."""
     workloads = [*document["workloads"].items()]
     points = document.get("curves", {}).get("points", [])
     grown = [name for name in CURVES if any(point["curve"] == name for point in points)]

@@ -1,4 +1,4 @@
-"""The driver's side of a worker: one process an arm, asked again and again."""
+"""The driver's side of a worker: one process per arm, which answers repeated requests."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ SPEED = Path(__file__).parent
 
 
 class WorkerError(Exception):
-    """A worker ended without an answer; says the last line that it wrote."""
+    """A worker ended without an answer; the message contains its last line."""
 
 
 class Worker:
-    """A process that runs jobs of one arm, in the environment of its library and with so many threads."""
+    """A process that runs jobs of one arm, in the environment of its library and with a number of threads."""
 
     def __init__(self, name: str, arm: Arm, threads: int = 1) -> None:
         self.arm = arm
@@ -46,7 +46,7 @@ class Worker:
             )
 
     def ask(self, run: str, job: dict[str, Any]) -> dict[str, Any]:
-        """Run a job and return its answer; raises `WorkerError` where there is none."""
+        """Run a job and return its answer; raise `WorkerError` if there is none."""
         assert self.process.stdin is not None and self.process.stdout is not None
         try:
             self.process.stdin.write(json.dumps({"run": run, "job": {**self.arm.options, **job}}) + "\n")
@@ -57,11 +57,11 @@ class Worker:
         if not line:
             code = self.process.wait()
             said = self.log.read_text(errors="replace").strip().splitlines()
-            raise WorkerError(f"ended with status {code}: {said[-1] if said else 'without a word'} ({self.log})")
+            raise WorkerError(f"ended with status {code}: {said[-1] if said else 'no output'} ({self.log})")
         return json.loads(line)
 
     def close(self) -> None:
-        """End the process, which may have ended by itself."""
+        """End the process, if it has not ended already."""
         assert self.process.stdin is not None and self.process.stdout is not None
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.close()

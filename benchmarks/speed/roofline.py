@@ -1,4 +1,4 @@
-"""What a core could do at best: matrix products at the rate of the products alone, tables at the rate of a copy alone."""
+"""The upper bound of a core: matrix products at the rate of products alone, tables at the rate of a copy alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TOUCHES = 10
 
 
 def flops(shape: Shape, size: Size) -> int:
-    """Return the floating-point operations of a training step, a sample."""
+    """Return the floating-point operations of a training step per sample."""
     width = (len(shape.vocabularies) + bool(shape.bag)) * size.width + shape.numbers
     layers = [width * size.experts * size.hidden[0]]
     layers += [size.experts * first * second for first, second in itertools.pairwise(size.hidden)]
@@ -24,13 +24,13 @@ def flops(shape: Shape, size: Size) -> int:
 
 
 def traffic(shape: Shape, size: Size) -> int:
-    """Return the bytes of tables that a training step moves, a sample."""
+    """Return the bytes of tables that a training step moves per sample."""
     rows = len(shape.vocabularies) + ((1 + LONGEST) // 2 if shape.bag else 0)
     return rows * size.width * 4 * TOUCHES
 
 
 def roofline(shape: Shape, size: Size, measured: dict[str, Any]) -> dict[str, float]:
-    """Return the samples per CPU-second of a core that does nothing else, and what it follows from."""
+    """Return the samples per CPU-second of a core that does nothing else, and the quantities it is computed from."""
     seconds = flops(shape, size) / measured["flops_per_second"] + traffic(shape, size) / measured["bytes_per_second"]
     counts = {"flops_per_sample": flops(shape, size), "bytes_per_sample": traffic(shape, size)}
     rates = {name: measured[name] for name in ("flops_per_second", "bytes_per_second")}

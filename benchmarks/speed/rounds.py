@@ -1,4 +1,4 @@
-"""Rounds of a workload, its arms taken in turn: A B C A B C ..., so that a noisy minute harms all of them."""
+"""Rounds of a workload with alternating arms: A B C A B C ..., so that a noisy minute affects all of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Tell = Callable[[str], None]
 
 
 def spread(values: Sequence[float]) -> dict[str, Any]:
-    """Return median, lowest and highest, and the values themselves, with five digits."""
+    """Return median, lowest and highest value, and all values, with five digits."""
     rounded = [float(f"{value:.5g}") for value in values]
     return {
         "median": float(f"{statistics.median(values):.5g}"),
@@ -38,7 +38,7 @@ def summary(workload: Workload, answers: Sequence[Mapping[str, Any]]) -> dict[st
 
 
 class Rounds:
-    """The arms of a workload, each with a worker for all rounds, and what they answered."""
+    """The arms of a workload, each with a worker for all rounds, and their answers."""
 
     def __init__(self, workload: Workload, plan: Plan, names: Sequence[str], tell: Tell) -> None:
         self.workload, self.plan, self.tell = workload, plan, tell
@@ -55,7 +55,7 @@ class Rounds:
                 self.failed[name] = f"not installed: {error}"
 
     def run(self, number: int) -> None:
-        """Run every job on every arm that still lives; the seed of a round is the plan's seed plus its number."""
+        """Run every job on every arm that is still alive; the seed of a round is the plan's seed plus its number."""
         for variant, job in self.workload.jobs(self.plan).items():
             for name in [name for name in self.workers if name not in self.failed]:
                 self.tell(f"{self.workload.name}: round {number + 1}, {variant}, {name}")

@@ -1,4 +1,4 @@
-"""The workloads: the data, the jobs of every round, and the figure that is told of each answer."""
+"""The workloads: the data, the jobs of every round, and the figure of each answer."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from speed import data
 from speed.workloads import TWO_TOWERS, W1, W2, W3, Shape, Size, plain
 
 WARM = 5
-"""Calls of a ranking that are not counted."""
+"""Warm-up calls of a ranking, which are not counted."""
 CANDIDATES = 500
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is run."""
+    """The extent of a run."""
 
     rows: int
-    """Training rows of W2 and W5; of the others a quarter."""
+    """Training rows of W2 and W5; the others have a quarter."""
     rounds: int
     batches: tuple[int, ...]
     repeats: int = 50
     seed: int = 0
     threads: int = 1
     quality: bool = False
-    """Whether AUC alone is told."""
+    """Set if only AUC is reported."""
     whole_tables: bool = False
-    """Whether peers and the plain loop hold a row for every id that there is, not only for those of the training rows."""
+    """Set if tables of peers and the plain loop have a row for every existing id, not only for those of the training rows."""
 
 
 SHORT = Plan(rows=40_000, rounds=2, batches=(4096,), repeats=10)
@@ -37,7 +37,7 @@ FULL = Plan(rows=1_000_000, rounds=5, batches=(4096, 1024))
 
 @dataclass(frozen=True)
 class Workload:
-    """One question: what is asked, of which data and model, and how an answer becomes a figure."""
+    """One workload: the job, its data and model, and the figure computed from an answer."""
 
     name: str
     title: str
@@ -48,14 +48,14 @@ class Workload:
     batches: tuple[int, ...] | None = None
     """Batch sizes; unset, the plan's."""
     share: int = 1
-    """What the plan's rows are divided by."""
+    """Divisor of the plan's rows."""
 
     def shaped(self, plan: Plan) -> Shape:
         """Return the shape with the plan's rows and seed."""
         return replace(self.shape, rows=plan.rows // self.share, seed=plan.seed)
 
     def jobs(self, plan: Plan) -> dict[str, dict[str, Any]]:
-        """Return the jobs of a round by the name of their variant; draws the data that are not there."""
+        """Return the jobs of a round by the name of their variant, and draw missing data."""
         batches = self.batches or plan.batches
         if self.run == "rank":
             more = {"candidates": CANDIDATES, "repeats": WARM + plan.repeats}

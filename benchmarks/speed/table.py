@@ -17,12 +17,12 @@ def shown(value: Mapping[str, Any], digits: int = 0) -> str:
 
 
 def digits(unit: str) -> int:
-    """Return how many digits after the point a unit is told with."""
+    """Return the number of decimals of a unit."""
     return 4 if unit == "auc" else 1 if "ms" in unit else 0
 
 
 def workload(name: str, told: Mapping[str, Any]) -> Table:
-    """Return the table of a workload: a line an arm and variant, and the arms that did not run."""
+    """Return the table of a workload: one row per arm and variant, and the arms that did not run."""
     unit, data = told["unit"], told["data"]
     rows = f"{data['shape']['rows']:,} rows, {told['rounds']} rounds, Bayes AUC {data['bayes_auc']:.3f}"
     table = Table(title=f"{name}: {told['title']} ({rows})", title_justify="left")

@@ -18,14 +18,14 @@ from speed.clock import peak_mb
 
 
 def give_back() -> None:
-    """Return freed memory to the machine: the next arm's turn may need it."""
+    """Return freed memory to the machine, because the next arm may need it."""
     gc.collect()
     if sys.platform == "linux":
         ctypes.CDLL(None).malloc_trim(0)
 
 
 def main() -> None:
-    """Answer until the input ends; an exception ends the process, with its message as the last line it says."""
+    """Answer until the input ends; an exception ends the process, with its message as the last line of its output."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     module = importlib.import_module(f"speed.arms.{sys.argv[1]}")

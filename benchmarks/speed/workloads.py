@@ -1,4 +1,4 @@
-"""Shapes of the data and the model of each workload. Needs the standard library alone, as arms read it too."""
+"""Shapes of the data and the model of each workload. Needs only the standard library, because arms import it too."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Shape:
-    """What a data set looks like; with the seed it determines every value."""
+    """The shape of a data set; together with the seed it determines every value."""
 
     vocabularies: tuple[int, ...] = (1_000_000,) * 2 + (100_000,) * 4 + (1_000,) * 14
     """Values of each id column."""
@@ -38,7 +38,7 @@ W1 = Shape(vocabularies=(1_000, 1_000), numbers=0, tasks=2, rows=200_000, test_r
 TWO_TOWERS = Size(width=64, experts=0, hidden=(64,), tower=())
 """The id model of W1: one shared layer above both vectors, no experts."""
 LONGEST = 50
-"""Values of a row's list, at most."""
+"""Maximum number of values in a row's list."""
 
 
 def ids(shape: Shape) -> list[str]:
@@ -57,7 +57,7 @@ def labels(shape: Shape) -> list[str]:
 
 
 def plain(value: Shape | Size) -> dict[str, Any]:
-    """Return the fields, as JSON has them."""
+    """Return the fields as JSON values."""
     return asdict(value)
 
 

@@ -31,8 +31,9 @@ from polyrec.fit.fusion_search import FusionSearch
 from polyrec.fit.search_fusion import search_fusion
 from polyrec.predict.outputs import lifts_new_items
 from polyrec.predict.predictor import Predictor
-from polyrec.predict.recommend import Ask, recommendation
+from polyrec.predict.recommend import ListRequest, recommendation
 from polyrec.predict.rows import prepare_rows, read_rows
+from polyrec.predict.users import request_columns
 from polyrec.predict.weights import weights_of
 from polyrec.prepare.stages import Stages
 from polyrec.ranges.uniform import Uniform
@@ -133,6 +134,8 @@ class Fitted(Predictor):
         self,
         k: int = 10,
         *,
+        user: object = None,
+        features: Mapping[str, Any] | None = None,
         exclude_seen: bool = True,
         where: str | None = None,
         columns: Sequence[str] = (),
@@ -140,34 +143,40 @@ class Fitted(Predictor):
         rules: Sequence[Rule] = (),
         seed: int = 0,
         events: pl.DataFrame | None = None,
-        **user: Any,
+        **keywords: Any,
     ) -> pl.DataFrame:
         """Return the top `k` items for one user, best first: key, `columns` of the item, score, each task's prediction.
 
-        The user is given by key, by columns that user features read, or both: `recommend(user_id=42)` for a known one,
-        `recommend(age=30, occupation="artist")` for one never met. Columns given replace what is known of the user; columns
-        not known are null. With `exclude_seen` items of the user's training rows are left out. `where` is a SQL condition on
-        the catalogue's columns. `weights` are weights of the fusion for this list alone.
+        The user is given by key, by columns that user features read, or both: `recommend(user=42)` for a known user,
+        `recommend(features={"age": 30, "occupation": "artist"})` for a new one. `features` replace the stored values of a known
+        user; columns that are neither given nor stored are null. Keywords are a short form, `recommend(user_id=42, age=30)`,
+        for columns whose name is no parameter of this method.
 
-        `rules` follow the declaration's. Where one of them leaves the choice to chance, there is a column `propensity`, the
-        probability of the item to stand where it stands, and the same `seed` makes the same list.
+        With `exclude_seen`, items of the user's training rows are left out. `where` is a SQL condition on the catalogue's
+        columns. `weights` replace weights of the fusion for this list.
 
-        `events` are what the user did since: rows with the item's key, the time and whatever else histories read; the user's
-        histories go on with them and, with `exclude_seen`, their items are left out too. Rows that are no later than the
-        user's last training row are taken to be known already.
+        `rules` are applied after those of the declaration. If one of them draws at random, there is a column `propensity`, the
+        probability of the item at its position, and the same `seed` makes the same list.
+
+        `events` are the user's actions since the training: rows with the item's key, the time and the other columns that
+        histories read. Histories are extended by them and, with `exclude_seen`, their items are left out too. Rows that are not
+        later than the user's last training row are ignored.
+
+        Raises `UserError` for an unknown column, a column that is given twice, and a value that does not fit its column.
         """
         require_columns(self.items, columns, "`columns` of the catalogue")
-        ask = Ask(user, k, exclude_seen, where, weights or {}, tuple(rules), seed, events)
-        found = recommendation(self, ask)
-        listed = found.listed
+        given = request_columns(self.user_key, user, features or {}, keywords)
+        request = ListRequest(given, k, exclude_seen, where, weights or {}, tuple(rules), seed, events)
+        recommended = recommendation(self, request)
+        listed = recommended.listed
         for note in listed.notes:
             warnings.warn(note, stacklevel=2)
         shown = [self.item_key, *(column for column in columns if column != self.item_key)]
-        told = self.items[listed.rows_K].select(shown)
-        told = told.with_columns(self._columns(found.predictions, torch.from_numpy(listed.scores_K)))
+        frame = self.items[listed.rows_K].select(shown)
+        frame = frame.with_columns(self._columns(recommended.predictions, torch.from_numpy(listed.scores_K)))
         if any(rule.explores for rule in (*self.spec.rules, *rules)):
-            told = told.with_columns(pl.Series("propensity", listed.propensities_K))
-        return told
+            frame = frame.with_columns(pl.Series("propensity", listed.propensities_K))
+        return frame
 
     def evaluate(
         self,

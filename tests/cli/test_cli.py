@@ -16,7 +16,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 import polyrec
-from polyrec import Platt, Recommender, kinds
+from polyrec import Binary, Categorical, Numeric, Platt, Recommender, Training, kinds
 from polyrec.cli.app import app, main
 
 
@@ -147,6 +147,25 @@ class TestAnswers:
         assert "option --weight stars: expected NAME=NUMBER" in wrong.stderr
         assert "Top 3 for a new user" in start("recommend", folder / "artifact", "--set", "age=30", "-k", 3)
 
+    def test_recommend_keeps_columns_apart_from_parameters(self, tmp_path: Path, world: pl.DataFrame):
+        spec = Recommender(
+            user=(Categorical(name="user_id", width=4), Numeric(name="k"), Numeric(name="seed")),
+            item=(Categorical(name="item_id", width=4),),
+            tasks=(Binary(name="like", label="rating >= 4", tower=()),),
+            training=Training(epochs=1),
+        )
+        rows = world.select("user_id", "item_id", "rating", k="age", seed="age").head(500)
+        fitted = spec.fit(rows, progress=False)
+        fitted.save(tmp_path / "artifact")
+        done = CliRunner().invoke(
+            app, ["recommend", str(tmp_path / "artifact"), "--set", "k=30", "--set", "seed=20", "-k", "4", "--json"]
+        )
+        assert done.exit_code == 0, done.exception
+        items = json.loads(done.stdout)["items"]
+        expected = fitted.recommend(4, features={"k": 30, "seed": 20})
+        assert [item["item_id"] for item in items] == expected["item_id"].to_list()
+        assert [item["like"] for item in items] == pytest.approx(expected["like"].to_list())
+
     def test_fuse(self, folder: Path, tmp_path: Path, fitted, split):
         arguments = ["fuse", folder / "artifact", "--data", folder / "test.parquet", "--trials", 5, "--out", tmp_path / "b"]
         utility, plot = ["--utility", "like.ndcg@5=1", "--utility", "stars.mean@5=0"], tmp_path / "front.png"
@@ -187,6 +206,12 @@ class TestAnswers:
         assert {told["name"] for told in json.loads(run("datasets", "--json").stdout)} == set(polyrec.datasets.DATASETS)
         assert "GroupLens" in run("datasets", "movielens-100k", "--out", tmp_path).stdout
         assert pl.read_parquet(tmp_path / "items.parquet").height == 1682
+
+
+def test_the_version_is_printed():
+    done = CliRunner().invoke(app, ["--version"])
+    assert (done.exit_code, done.stdout) == (0, f"polyrec {polyrec.__version__}\n")
+    assert "--version" in CliRunner().invoke(app, ["--help"]).stdout
 
 
 @pytest.mark.parametrize("command", sorted(get_command(app).commands))

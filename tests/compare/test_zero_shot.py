@@ -95,7 +95,7 @@ class TestAnswers:
         torch.testing.assert_close(together[2:3], alone, atol=1e-5, rtol=1e-4)
 
     def test_come_from_a_causal_model_alone(self):
-        with pytest.raises(UserError, match="expected one that says which token comes next, found an encoder"):
+        with pytest.raises(UserError, match="expected a causal model, which predicts the next token, found an encoder"):
             answers_of(Package())
 
 

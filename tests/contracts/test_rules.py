@@ -88,14 +88,14 @@ def test_shows_candidates_once_each_with_their_scores(rule: Rule, seed: int, cou
 @given(seed=st.integers(0, 10**6), count=st.integers(0, 26), k=st.integers(1, 30))
 def test_the_same_seed_makes_the_same_list(rule: Rule, seed: int, count: int, k: int):
     one, same = (apply_rules([rule], candidates(count, seed), k, seed) for _ in range(2))
-    for rows, same_rows in ((one.rows_K, same.rows_K), (one.propensities_K, same.propensities_K)):
-        np.testing.assert_array_equal(rows, same_rows)
+    for first, second in ((one.rows_K, same.rows_K), (one.propensities_K, same.propensities_K)):
+        np.testing.assert_array_equal(first, second)
 
 
 @FEW
 @given(seed=st.integers(0, 10**6))
 def test_without_chance_the_propensity_is_one_whatever_the_seed(rule: Rule, seed: int):
-    listed, other = (apply_rules([rule], candidates(), 8, draw) for draw in (seed, seed + 1))
+    listed, other = (apply_rules([rule], candidates(), 8, number) for number in (seed, seed + 1))
     assert ((listed.propensities_K > 0) & (listed.propensities_K <= 1)).all()
     if not rule.explores:
         assert (listed.propensities_K == 1).all()
@@ -105,10 +105,10 @@ def test_without_chance_the_propensity_is_one_whatever_the_seed(rule: Rule, seed
 @FEW
 @given(seed=st.integers(0, 10**6), count=st.integers(1, 26))
 def test_the_odds_at_a_position_sum_to_one(rule: Rule, seed: int, count: int):
-    pool = candidates(count, seed)
-    turn = rule.begin(pool)
+    ranked = candidates(count, seed)
+    turn = rule.begin(ranked)
     if turn is not None:
-        odds = turn.odds(pool.scores_N)
+        odds = turn.odds(ranked.scores_N)
         assert odds.sum() == pytest.approx(1, abs=1e-12)
         assert (odds >= 0).all() and len(odds) <= count
         assert rule.explores or odds.tolist() == [1.0]
@@ -163,18 +163,18 @@ def test_together_each_keeps_what_it_promises_in_any_order(seed: int, k: int, ru
     ids=lambda rules: "-".join(type(rule).__name__ for rule in rules),
 )
 def test_lists_are_as_frequent_as_their_propensities_say(rules: tuple[Rule, ...]):
-    draws, pool = 1000, ordered(5)
+    draws, ranked = 1000, ordered(5)
     seen: Counter[tuple[int, ...]] = Counter()
-    odds_of: dict[tuple[int, ...], float] = {}
+    propensity: dict[tuple[int, ...], float] = {}
     for seed in range(draws):
-        listed = apply_rules(rules, pool, 3, seed)
+        listed = apply_rules(rules, ranked, 3, seed)
         shown = tuple(listed.rows_K.tolist())
         seen[shown] += 1
-        assert odds_of.setdefault(shown, listed.propensities_K.prod()) == listed.propensities_K.prod()
-    often = [shown for shown, odds in odds_of.items() if odds * draws >= 5]
-    rest = 1 - sum(odds_of[shown] for shown in often)
+        assert propensity.setdefault(shown, listed.propensities_K.prod()) == listed.propensities_K.prod()
+    often = [shown for shown, odds in propensity.items() if odds * draws >= 5]
+    rest = 1 - sum(propensity[shown] for shown in often)
     observed = [*(seen[shown] for shown in often), draws - sum(seen[shown] for shown in often)]
-    expected = [*(draws * odds_of[shown] for shown in often), draws * rest]
+    expected = [*(draws * propensity[shown] for shown in often), draws * rest]
     if rest < 1e-9:
         observed, expected = observed[:-1], expected[:-1]
     assert len(often) >= 3
@@ -204,12 +204,12 @@ def test_no_items_are_refused():
 
 
 def test_a_hundred_of_five_hundred_take_well_under_a_millisecond_of_a_quiet_core():
-    pool = candidates(500, items=600)
+    ranked = candidates(500, items=600)
     rules = (Exclude(items=("b",)), AtMost(count=30, column="genre"), Pinned(items={3: "c"}))
     spent = []
     for _ in range(20):
         started = time.thread_time()
-        apply_rules(rules, pool, 100)
+        apply_rules(rules, ranked, 100)
         spent.append(time.thread_time() - started)
     assert min(spent) < 0.004
 
@@ -220,8 +220,8 @@ class TestExclude:
 
     def test_numbers_are_keys_however_they_are_written(self):
         items = pl.DataFrame({"id": [10, 20, 30]})
-        pool = Candidates(np.arange(3), np.array([3.0, 2.0, 1.0]), items, "id")
-        assert apply_rules([Exclude(items=(10, "20"))], pool, 3).rows_K.tolist() == [2]
+        ranked = Candidates(np.arange(3), np.array([3.0, 2.0, 1.0]), items, "id")
+        assert apply_rules([Exclude(items=(10, "20"))], ranked, 3).rows_K.tolist() == [2]
 
 
 class TestWhere:
@@ -260,42 +260,42 @@ class TestAtMost:
     @FEW
     @given(seed=st.integers(0, 10**6), count=st.integers(1, 4))
     def test_is_the_walk_from_the_top(self, seed: int, count: int):
-        pool, left, expected = candidates(20, seed), Counter(), []
-        for row in pool.rows_N.tolist():
+        ranked, left, expected = candidates(20, seed), Counter(), []
+        for row in ranked.rows_N.tolist():
             values = set(catalogue()["tags"][row].to_list() if catalogue()["tags"][row] is not None else [])
             if all(left[value] < count for value in values):
                 left.update(values)
                 expected.append(row)
-        assert apply_rules([AtMost(count=count, column="tags")], pool, 20).rows_K.tolist() == expected
+        assert apply_rules([AtMost(count=count, column="tags")], ranked, 20).rows_K.tolist() == expected
 
 
-def marginal(pool: Candidates, alike_NN: np.ndarray, weight: float) -> list[int]:
+def marginal(ranked: Candidates, alike_NN: np.ndarray, weight: float) -> list[int]:
     """Return rows by maximal marginal relevance, computed item by item."""
-    scaled = (pool.scores_N - pool.scores_N.min()) / max(np.ptp(pool.scores_N), 1e-300)
+    scaled = (ranked.scores_N - ranked.scores_N.min()) / max(np.ptp(ranked.scores_N), 1e-300)
     chosen: list[int] = []
-    while len(chosen) < len(pool):
-        left = [place for place in range(len(pool)) if place not in chosen]
+    while len(chosen) < len(ranked):
+        left = [place for place in range(len(ranked)) if place not in chosen]
         gain = [(1 - weight) * scaled[i] - weight * max((float(alike_NN[i, j]) for j in chosen), default=0) for i in left]
         chosen.append(left[int(np.argmax(gain))])
-    return pool.rows_N[chosen].tolist()
+    return ranked.rows_N[chosen].tolist()
 
 
 class TestDiversify:
     @FEW
     @given(seed=st.integers(0, 10**6), weight=st.floats(0, 1))
     def test_is_maximal_marginal_relevance_by_vectors(self, seed: int, weight: float):
-        pool = candidates(12, seed)
-        alike_NN = np.stack([pool.vectors_ND @ vector for vector in pool.vectors_ND], 1)
-        assert apply_rules([Diversify(weight=weight)], pool, 12).rows_K.tolist() == marginal(pool, alike_NN, weight)
+        ranked = candidates(12, seed)
+        alike_NN = np.stack([ranked.vectors_ND @ vector for vector in ranked.vectors_ND], 1)
+        assert apply_rules([Diversify(weight=weight)], ranked, 12).rows_K.tolist() == marginal(ranked, alike_NN, weight)
 
     @FEW
     @given(seed=st.integers(0, 10**6), weight=st.sampled_from([0, 0.25, 0.5, 1]), column=st.sampled_from(["genre", "tags"]))
     def test_is_maximal_marginal_relevance_by_sets_of_values(self, seed: int, weight: float, column: str):
-        pool = candidates(12, seed)
-        sets = pool.values(column)
+        ranked = candidates(12, seed)
+        sets = ranked.values(column)
         alike_NN = np.array([[len(a & b) / max(len(a | b), 1) for b in sets] for a in sets])
-        assert apply_rules([Diversify(weight=weight, column=column)], pool, 12).rows_K.tolist() == marginal(
-            pool, alike_NN, weight
+        assert apply_rules([Diversify(weight=weight, column=column)], ranked, 12).rows_K.tolist() == marginal(
+            ranked, alike_NN, weight
         )
 
     def test_by_a_column_of_many_values_takes_megabytes(self):
@@ -311,8 +311,10 @@ class TestDiversify:
     @FEW
     @given(st.lists(st.frozensets(st.sampled_from(["a", "b", "c", 1, 2.5, True]), max_size=4), min_size=1, max_size=9))
     def test_codes_are_as_alike_as_columns_of_zeros_and_ones(self, sets: list[frozenset]):
-        values = list(dict.fromkeys(value for tags in sets for value in tags))
-        has_NV = np.array([[value in tags for value in values] for tags in sets], dtype=np.float64).reshape(len(sets), -1)
+        values = list(dict.fromkeys(value for elements in sets for value in elements))
+        has_NV = np.array([[value in elements for value in values] for elements in sets], dtype=np.float64).reshape(
+            len(sets), -1
+        )
         size_N = has_NV.sum(1)
         for place in range(len(sets)):
             shared_N = has_NV @ has_NV[place]
@@ -320,8 +322,8 @@ class TestDiversify:
             np.testing.assert_array_equal(Sets.of(sets).alike(place), expected_N)
 
     def test_of_weight_zero_keeps_the_ranking(self):
-        pool = candidates(12)
-        assert apply_rules([Diversify(weight=0)], pool, 12).rows_K.tolist() == pool.rows_N.tolist()
+        ranked = candidates(12)
+        assert apply_rules([Diversify(weight=0)], ranked, 12).rows_K.tolist() == ranked.rows_N.tolist()
 
     def test_without_vectors_needs_a_column(self):
         with pytest.raises(UserError, match="vectors of the items, found none. Declare a Retrieval task, or a `column`"):
@@ -341,27 +343,27 @@ class TestEpsilonGreedy:
 
 class TestPlackettLuce:
     def test_the_probability_of_a_ranking_is_that_of_the_paper(self):
-        pool = ordered(4)
-        weight = np.exp(pool.scores_N / 0.5)
+        ranked = ordered(4)
+        weight = np.exp(ranked.scores_N / 0.5)
         for seed in range(20):
-            listed = apply_rules([PlackettLuce(temperature=0.5)], pool, 4, seed)
+            listed = apply_rules([PlackettLuce(temperature=0.5)], ranked, 4, seed)
             left = np.cumsum(weight[listed.rows_K][::-1])[::-1]
             np.testing.assert_allclose(listed.propensities_K, weight[listed.rows_K] / left)
 
     def test_is_the_order_of_scores_with_gumbel_noise(self):
         """Both ways to draw, 2,000 times each: the first item of the list is as often the one or the other (Yellott, 1977)."""
-        pool, draws = ordered(4), 2000
+        ranked, draws = ordered(4), 2000
         noise = np.random.default_rng(1).gumbel(size=(draws, 4))
-        by_noise = np.bincount((pool.scores_N / 0.3 + noise).argmax(1), minlength=4)
+        by_noise = np.bincount((ranked.scores_N / 0.3 + noise).argmax(1), minlength=4)
         rule = PlackettLuce(temperature=0.3)
-        by_rule = np.bincount([apply_rules([rule], pool, 1, seed).rows_K[0] for seed in range(draws)], minlength=4)
-        weight = np.exp(pool.scores_N / 0.3)
+        by_rule = np.bincount([apply_rules([rule], ranked, 1, seed).rows_K[0] for seed in range(draws)], minlength=4)
+        weight = np.exp(ranked.scores_N / 0.3)
         for observed in (by_noise, by_rule):
             assert chisquare(observed, draws * weight / weight.sum()).pvalue > 1e-3
 
     def test_scores_far_apart_make_no_overflow(self):
-        pool = Candidates(np.arange(3), np.array([1e6, 0.0, -1e6]), catalogue(), "sku")
-        listed = apply_rules([PlackettLuce(temperature=1e-3)], pool, 3)
+        ranked = Candidates(np.arange(3), np.array([1e6, 0.0, -1e6]), catalogue(), "sku")
+        listed = apply_rules([PlackettLuce(temperature=1e-3)], ranked, 3)
         assert listed.rows_K.tolist() == [0, 1, 2] and listed.propensities_K.tolist() == [1, 1, 1]
 
 
@@ -434,7 +436,7 @@ class TestDeclaration:
     @pytest.mark.parametrize(
         ("rules", "why"),
         [
-            ((EpsilonGreedy(), CHANCE), "one at most that leaves the choice to chance"),
+            ((EpsilonGreedy(), CHANCE), "at most one that chooses at random"),
             ((Pinned(items={1: "a"}), Pinned(items={1: "b"})), "position 1 pinned once"),
             ((Diversify(weight=0.5),), "rule Diversify compares items by their vectors: declare a Retrieval task"),
         ],

@@ -48,23 +48,23 @@ def fitted(world: pl.DataFrame) -> Fitted:
 @pytest.mark.parametrize(("user", "row"), [(101, 3), (150, 20), (-7, 41)])
 def test_contributions_sum_up_to_the_difference(fitted: Fitted, user: int, row: int):
     catalogue = fitted.catalogue
-    found = attribute(fitted, catalogue.vectors({"user_id": user}, row), catalogue.baseline(row))
-    assert list(found) == ["like", "stars", "met"]
+    attributions = attribute(fitted, catalogue.vectors({"user_id": user}, row), catalogue.baseline(row))
+    assert list(attributions) == ["like", "stars", "met"]
     predicted = catalogue.predict({"user_id": user}, torch.tensor([row]))
-    for task, own in found.items():
-        assert own.prediction == pytest.approx(float(predicted[task]), abs=1e-5)
-        assert own.gap <= SMALL_GAP
-        assert set(own.contributions) == {"user_id", "age", "liked", "item_id"}
-        sizes = [abs(part) for part in own.contributions.values()]
+    for task, attribution in attributions.items():
+        assert attribution.prediction == pytest.approx(float(predicted[task]), abs=1e-5)
+        assert attribution.gap <= SMALL_GAP
+        assert set(attribution.contributions) == {"user_id", "age", "liked", "item_id"}
+        sizes = [abs(part) for part in attribution.contributions.values()]
         assert sizes == sorted(sizes, reverse=True)
 
 
 def test_a_row_of_which_nothing_is_known_has_nothing_to_attribute(fitted: Fitted):
     baseline = fitted.catalogue.baseline(0)
-    for own in attribute(fitted, baseline, baseline).values():
-        assert own.prediction == own.baseline
-        assert set(own.contributions.values()) == {0.0}
-        assert own.gap == 0.0
+    for attribution in attribute(fitted, baseline, baseline).values():
+        assert attribution.prediction == attribution.baseline
+        assert set(attribution.contributions.values()) == {0.0}
+        assert attribution.gap == 0.0
 
 
 def test_of_a_linear_model_contributions_are_weights_times_differences(world: pl.DataFrame):
@@ -75,10 +75,10 @@ def test_of_a_linear_model_contributions_are_weights_times_differences(world: pl
     )
     fitted = spec.fit(world.head(1000), progress=False)
     x, baseline = fitted.catalogue.vectors({"user_id": 101}, 5), fitted.catalogue.baseline(5)
-    (own,) = attribute(fitted, x, baseline).values()
+    (attribution,) = attribute(fitted, x, baseline).values()
     weight = torch.autograd.functional.jacobian(lambda x: fitted.model.decode(x)["stars"].sum(), x)[0]
-    scale = (own.prediction - own.baseline) / float(((x - baseline)[0] * weight).sum())
-    for name, part in own.contributions.items():
+    scale = (attribution.prediction - attribution.baseline) / float(((x - baseline)[0] * weight).sum())
+    for name, part in attribution.contributions.items():
         columns = fitted.model.columns([name])
         assert part == pytest.approx(scale * float(((x - baseline)[0] * weight)[columns].sum()), rel=1e-3, abs=1e-6)
 
@@ -90,6 +90,6 @@ def test_a_feature_that_matters_contributes_most(world: pl.DataFrame):
     spec = declare(tasks=(Regression(name="stars", label="rating", tower=(4,)),), user=declare().user[:2])
     fitted = spec.fit(rows, progress=False)
     given = {"user_id": None, "age": 2.0}
-    found = attribute(fitted, fitted.catalogue.vectors(given, 5), fitted.catalogue.baseline(5))["stars"]
-    assert next(iter(found.contributions)) == "age"
-    assert found.contributions["age"] > 1
+    attribution = attribute(fitted, fitted.catalogue.vectors(given, 5), fitted.catalogue.baseline(5))["stars"]
+    assert next(iter(attribution.contributions)) == "age"
+    assert attribution.contributions["age"] > 1

@@ -148,27 +148,29 @@ def run(path: Path, form: str, inputs: dict[str, np.ndarray]) -> dict[str, np.nd
 @pytest.mark.parametrize("form", ["onnx", "torch"])
 def test_says_what_the_fitted_one_says_in_the_same_order(trained: Fitted, world: pl.DataFrame, tmp_path: Path, form: str):
     path = trained.export(tmp_path / "model", form)
-    told = json.loads((tmp_path / "model.json").read_text(encoding="utf-8"))
-    assert told["format"] == form
-    assert told["spec_sha256"] == hashlib.sha256(trained.spec.to_yaml().encode()).hexdigest()
+    description = json.loads((tmp_path / "model.json").read_text(encoding="utf-8"))
+    assert description["format"] == form
+    assert description["spec_sha256"] == hashlib.sha256(trained.spec.to_yaml().encode()).hexdigest()
     for rows in (world[1000:1200], world[1200:1201]):
         inputs, expected = trained.encode(rows), trained.predict_tensors(rows)
-        found = run(path, form, inputs)
-        assert [*inputs] == [port["name"] for port in told["inputs"]]
-        assert [*found] == [port["name"] for port in told["outputs"]]
-        for port, value in zip(told["inputs"] + told["outputs"], [*inputs.values(), *found.values()], strict=True):
+        outputs = run(path, form, inputs)
+        assert [*inputs] == [port["name"] for port in description["inputs"]]
+        assert [*outputs] == [port["name"] for port in description["outputs"]]
+        for port, value in zip(
+            description["inputs"] + description["outputs"], [*inputs.values(), *outputs.values()], strict=True
+        ):
             assert port["dtype"] == str(value.dtype)
             assert len(port["shape"]) == value.ndim
-            assert all(isinstance(told, str) or told == size for told, size in zip(port["shape"], value.shape, strict=True))
+            assert all(isinstance(free, str) or free == size for free, size in zip(port["shape"], value.shape, strict=True))
         for name, value in expected.items():
-            np.testing.assert_allclose(found[name], value.numpy(), rtol=1e-5, atol=1e-5)
-        assert ("score" in found) == any(task.is_scalar for task in trained.spec.tasks)
-        if "score" in found:
+            np.testing.assert_allclose(outputs[name], value.numpy(), rtol=1e-5, atol=1e-5)
+        assert ("score" in outputs) == any(task.is_scalar for task in trained.spec.tasks)
+        if "score" in outputs:
             score = trained.predict(rows)["score"].to_numpy()
-            np.testing.assert_allclose(found["score"], score, rtol=1e-5, atol=1e-5)
-            assert (np.diff(score[found["score"].argsort()]) > -1e-6).all(), "in order, but for what cannot be told apart"
+            np.testing.assert_allclose(outputs["score"], score, rtol=1e-5, atol=1e-5)
+            assert (np.diff(score[outputs["score"].argsort()]) > -1e-6).all(), "in order, but for what cannot be told apart"
             is_apart = np.abs(np.diff(np.sort(score))).min() > 1e-6 if len(score) > 1 else True
-            assert not is_apart or found["score"].argsort().tolist() == score.argsort().tolist()
+            assert not is_apart or outputs["score"].argsort().tolist() == score.argsort().tolist()
 
 
 class TestInputs:
@@ -197,11 +199,11 @@ def test_new_items_are_lifted(world: pl.DataFrame, tmp_path: Path, form: str):
     inputs = fitted.encode(rows)
     known = world.head(500)["item_id"].implode()
     assert inputs["item.new"].tolist() == (~rows["item_id"].is_in(known)).to_list()
-    found = run(fitted.export(tmp_path / "model", form), form, inputs)
+    outputs = run(fitted.export(tmp_path / "model", form), form, inputs)
     for name, value in fitted.predict_tensors(rows).items():
-        np.testing.assert_allclose(found[name], value.numpy(), rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(outputs[name], value.numpy(), rtol=1e-5, atol=1e-5)
     level = run(tmp_path / "model", form, inputs | {"item.new": np.zeros(40, bool)})
-    lift = found["met"] - level["met"]
+    lift = outputs["met"] - level["met"]
     np.testing.assert_allclose(lift[inputs["item.new"]], 0.1, atol=1e-5)  # the prediction is (1 + cosine) / 2
     np.testing.assert_array_equal(lift[~inputs["item.new"]], 0)
 

@@ -1,5 +1,6 @@
 """Concat: it learns what is good, never against a task that is wanted, and is the same when loaded."""
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np

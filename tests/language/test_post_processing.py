@@ -19,9 +19,9 @@ def cone() -> np.ndarray:
 def processed(vectors: np.ndarray, **fields: object) -> np.ndarray:
     post = PostProcessing.model_validate(fields)
     state = post.fit(vectors)
-    found = post.apply(vectors, state)
-    assert found.shape[1] == processed_width(state)
-    return found
+    result = post.apply(vectors, state)
+    assert result.shape[1] == processed_width(state)
+    return result
 
 
 def test_none_changes_nothing(cone: np.ndarray):
@@ -29,18 +29,18 @@ def test_none_changes_nothing(cone: np.ndarray):
 
 
 def test_scaled_vectors_are_centred_with_one_deviation(cone: np.ndarray):
-    found = processed(cone)
-    np.testing.assert_allclose(found.mean(0), 0, atol=1e-5)
-    assert np.sqrt(np.square(found).mean()) == pytest.approx(1, abs=1e-5)
+    result = processed(cone)
+    np.testing.assert_allclose(result.mean(0), 0, atol=1e-5)
+    assert np.sqrt(np.square(result).mean()) == pytest.approx(1, abs=1e-5)
 
 
 def test_components_keep_distances_and_come_widest_first(cone: np.ndarray):
-    scaled, found = processed(cone), processed(cone, method="components")
+    scaled, result = processed(cone), processed(cone, method="components")
     np.testing.assert_allclose(
-        np.linalg.norm(found[1:] - found[0], axis=1), np.linalg.norm(scaled[1:] - scaled[0], axis=1), rtol=1e-4
+        np.linalg.norm(result[1:] - result[0], axis=1), np.linalg.norm(scaled[1:] - scaled[0], axis=1), rtol=1e-4
     )
-    assert (np.diff(found.std(0)) < 1e-6).all()
-    np.testing.assert_allclose(processed(cone, method="components", width=3), found[:, :3], atol=1e-5)
+    assert (np.diff(result.std(0)) < 1e-6).all()
+    np.testing.assert_allclose(processed(cone, method="components", width=3), result[:, :3], atol=1e-5)
 
 
 def test_components_equal_those_of_scikit_learn_up_to_sign(cone: np.ndarray):
@@ -52,8 +52,8 @@ def test_components_equal_those_of_scikit_learn_up_to_sign(cone: np.ndarray):
 
 
 def test_whitened_vectors_have_unit_covariance(cone: np.ndarray):
-    found = processed(cone, method="whiten", ridge=0, width=8)
-    np.testing.assert_allclose(np.cov(found.T, bias=True), np.eye(8), atol=1e-3)
+    result = processed(cone, method="whiten", ridge=0, width=8)
+    np.testing.assert_allclose(np.cov(result.T, bias=True), np.eye(8), atol=1e-3)
 
 
 def test_a_ridge_keeps_noise_small(cone: np.ndarray):
@@ -70,8 +70,8 @@ def test_a_normalised_vector_has_length_one_and_a_zero_stays_zero(cone: np.ndarr
 
 @pytest.mark.parametrize("method", ["none", "scale", "components", "whiten"])
 def test_vectors_that_are_all_equal_stay_finite(method: str):
-    found = processed(np.full((5, 4), 3.0, dtype=np.float32), method=method)
-    assert np.isfinite(found).all()
+    result = processed(np.full((5, 4), 3.0, dtype=np.float32), method=method)
+    assert np.isfinite(result).all()
 
 
 def test_a_width_without_components_is_refused():

@@ -35,16 +35,16 @@ class TestCodebooks:
         codes_NL = books.encode(x_ND)
         left = [1.0, *books.unexplained(x_ND)]
         assert all(after <= before + 1e-6 for before, after in pairwise(left))
-        assert [len(np.unique(own)) for own in codes_NL.T] == list(books.sizes)
+        assert [len(np.unique(code_N)) for code_N in codes_NL.T] == list(books.sizes)
         assert max(books.sizes) <= codes
 
     def test_of_one_level_are_the_means_that_scikit_learn_finds(self):
         x_ND = vectors(300)
-        (found_KD,) = fit_codebooks(x_ND, levels=1, codes=7, seed=5).levels
+        (actual_KD,) = fit_codebooks(x_ND, levels=1, codes=7, seed=5).levels
         sorted_ND = np.unique(x_ND, axis=0)
         oracle = KMeans(7, n_init=1, random_state=5).fit(sorted_ND)
         order = np.lexsort(oracle.cluster_centers_.T)
-        np.testing.assert_allclose(found_KD[np.lexsort(found_KD.T)], oracle.cluster_centers_[order], atol=1e-4)
+        np.testing.assert_allclose(actual_KD[np.lexsort(actual_KD.T)], oracle.cluster_centers_[order], atol=1e-4)
 
     def test_codes_are_each_the_nearest_to_what_is_left(self):
         x_ND = vectors(200)
@@ -83,7 +83,7 @@ class TestCodebooks:
 @given(codes=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=30))
 def test_twin_numbers_count_those_before_with_the_same_codes(codes: list[tuple[int, int]]):
     twin_N = twin_numbers(np.array(codes))
-    assert twin_N.tolist() == [codes[:place].count(own) for place, own in enumerate(codes)]
+    assert twin_N.tolist() == [codes[:place].count(code) for place, code in enumerate(codes)]
     assert len(set(zip(codes, twin_N.tolist(), strict=True))) == len(codes)
 
 

@@ -119,7 +119,7 @@ def test_several_objectives_give_a_front(world: pl.DataFrame, tmp_path: Path):
     write(tmp_path, SPEC, tuned)
     assert (tmp_path / "front.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "front.svg").read_text().startswith("<svg")
-    assert "What can be had together" in (tmp_path / "tuning.html").read_text()
+    assert "Trade-off between the objectives" in (tmp_path / "tuning.html").read_text()
 
 
 def test_two_processes_run_as_many_trials_as_one(world: pl.DataFrame, tmp_path: Path):
@@ -159,13 +159,13 @@ class TestRefusals:
         other = sqlite3.connect(tmp_path / "study.db.lock", isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")
         try:
-            with pytest.raises(UserError, match="found a search at work"):
+            with pytest.raises(UserError, match="found a running search"):
                 search(job(tmp_path, world, trials=2))
         finally:
             other.close()
 
     def test_nothing_to_search(self, world: pl.DataFrame, tmp_path: Path):
-        with pytest.raises(UserError, match="expected a range or more, found none"):
+        with pytest.raises(UserError, match="expected one range or more, found none"):
             search(job(tmp_path, world, ranges={}))
 
     def test_a_fault_of_the_data_ends_it_soon_and_is_told(self, world: pl.DataFrame, tmp_path: Path):

@@ -38,9 +38,9 @@ def write(server, small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 
 
 def test_a_dry_run_says_what_it_would_cost_and_sends_nothing(write, server):
-    told = json.loads(write("--dry-run", "--json").out)
-    assert (told["rows"], told["requests"], told["output_tokens"]) == (3, 3, 60)
-    assert told["cost"] == pytest.approx((told["input_tokens"] + 2 * 60) / 1e6)
+    result = json.loads(write("--dry-run", "--json").out)
+    assert (result["rows"], result["requests"], result["output_tokens"]) == (3, 3, 60)
+    assert result["cost"] == pytest.approx((result["input_tokens"] + 2 * 60) / 1e6)
     shown = write("--dry-run").out
     assert "3 requests to send" in shown
     assert "four characters a token" in shown
@@ -50,9 +50,9 @@ def test_a_dry_run_says_what_it_would_cost_and_sends_nothing(write, server):
 
 
 def test_the_table_joins_the_interactions(write, server):
-    told = json.loads(write("--json").out)
-    assert (told["rows"], told["requests"], told["failed"], told["left"], told["stopped"]) == (3, 3, 0, 0, "")
-    assert told["input_tokens"] > 0
+    result = json.loads(write("--json").out)
+    assert (result["rows"], result["requests"], result["failed"], result["left"], result["stopped"]) == (3, 3, 0, 0, "")
+    assert result["input_tokens"] > 0
     rows = pl.DataFrame({"item_id": [7, 5], "user_id": [1, 2]})
     wide = join(Tables(rows, items=write.folder / "tags.parquet"), None, "item_id").frame
     assert set(wide["mood"]) <= {"dark", "light"}

@@ -30,7 +30,7 @@ FILMS = pl.DataFrame(
 
 
 @pytest.fixture(autouse=True)
-def _own_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _private_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POLYREC_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(endpoint, "FIRST_DELAY", 0.01)
 
@@ -192,16 +192,16 @@ class TestBudget:
 class TestEstimate:
     def test_sends_nothing_and_needs_no_server(self, server):
         spec = tags(server, chat={"url": "http://127.0.0.1:9/v1", "key_variable": "ABSENT", **TestBudget.PRICES})
-        told = spec.estimate(FILMS)
+        estimate = spec.estimate(FILMS)
         assert server.log() == []
-        assert (told.rows, told.known, told.requests) == (4, 0, 4)
-        assert told.output_tokens == 80
-        assert told.cost == pytest.approx((told.input_tokens + 10 * 80) / 1e6)
-        assert told.counted == "four characters a token"
+        assert (estimate.rows, estimate.known, estimate.requests) == (4, 0, 4)
+        assert estimate.output_tokens == 80
+        assert estimate.cost == pytest.approx((estimate.input_tokens + 10 * 80) / 1e6)
+        assert estimate.counted == "four characters a token"
 
     def test_is_close_to_what_the_server_counts(self, server):
-        told, written = tags(server).estimate(FILMS), tags(server).write(FILMS, progress=False)
-        assert told.input_tokens == pytest.approx(written.usage.input, rel=0.3)
+        estimate, written = tags(server).estimate(FILMS), tags(server).write(FILMS, progress=False)
+        assert estimate.input_tokens == pytest.approx(written.usage.input, rel=0.3)
         assert tags(server).estimate(FILMS).requests == 0
         assert tags(server).estimate(FILMS).known == 4
 
@@ -209,9 +209,9 @@ class TestEstimate:
         from polyrec import Package
 
         folder = str(Package().folder())
-        told = tags(server, tokenizer=folder).estimate(FILMS)
-        assert told.counted == f"the tokenizer {folder}"
-        assert told.input_tokens != tags(server).estimate(FILMS).input_tokens
+        estimate = tags(server, tokenizer=folder).estimate(FILMS)
+        assert estimate.counted == f"the tokenizer {folder}"
+        assert estimate.input_tokens != tags(server).estimate(FILMS).input_tokens
         with pytest.raises(UserError, match="tokenizer 'no/such': expected a tokenizer"):
             tags(server, tokenizer="no/such").estimate(FILMS)
 

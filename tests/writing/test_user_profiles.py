@@ -33,7 +33,7 @@ TABLES = Tables(RATINGS, items=FILMS)
 
 
 @pytest.fixture(autouse=True)
-def _own_journal(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _private_journal(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POLYREC_CACHE", str(tmp_path))
 
 
@@ -118,7 +118,7 @@ class TestCutOff:
         assert "Fargo" not in last["ann"]
 
     def test_is_not_that_of_a_split_amid_the_rows(self):
-        with pytest.raises(UserError, match="found RandomSplit.*, which holds out rows amid the others"):
+        with pytest.raises(UserError, match="found RandomSplit.*, which holds out rows at any time"):
             shown(profiles(before=None), recommender=recommender(RandomSplit()))
         assert shown(profiles(), recommender=recommender(RandomSplit())) == shown(profiles())
 

@@ -1,1 +1,1 @@
-"""One module an arm: what runs inside a worker, in the environment of the library that it drives."""
+"""One module per arm: the code that runs inside a worker, in the environment of its library."""

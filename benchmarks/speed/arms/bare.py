@@ -1,6 +1,6 @@
-"""Plain torch, written by hand: one table for all ids, Adam in the touched rows only, the experts of a layer as one product.
+"""Hand-written plain torch: one table for all ids, Adam in the touched rows only, the experts of a layer as one product.
 
-With `dense` the table is a parameter like any other and `Adam(fused=True)` moves all of it at every step.
+With `dense` the table is an ordinary parameter, and `Adam(fused=True)` updates all of it at every step.
 
 Shape letters: B rows, C id columns, W embedding width, D input width, E experts, H and K widths of their layers, T tasks, L
 longest list.
@@ -33,7 +33,7 @@ def _layer(*shape: int) -> tuple[nn.Parameter, nn.Parameter]:
 
 
 class Net(nn.Module):
-    """Everything above the table: MMoE (without experts: one shared stack) and a tower a task. Maps (B, D) to (B, T)."""
+    """Everything above the table: MMoE (without experts: one shared stack) and a tower per task. Maps (B, D) to (B, T)."""
 
     def __init__(self, width: int, size: Size, tasks: int) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class Net(nn.Module):
 
 
 class Loop:
-    """A table, a net and what trains them."""
+    """A table, a network and their optimisers."""
 
     def __init__(self, shape: Shape, size: Size, dense: bool) -> None:
         self.width, self.dense = size.width, dense
@@ -116,7 +116,7 @@ def _loop(job: dict[str, Any]) -> Loop:
 
 
 def train(job: dict[str, Any]) -> dict[str, Any]:
-    """Train for one epoch on arrays in memory, and judge on the test rows."""
+    """Train for one epoch on arrays in memory, and evaluate on the test rows."""
     data, loop = arrays(job["data"], "train"), _loop(job)
     with Clock() as clock:
         loop.epoch(data, job["batch"])
@@ -125,7 +125,7 @@ def train(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def rank(job: dict[str, Any]) -> dict[str, Any]:
-    """Score the candidates of one user, again and again: the forward pass of all rows."""
+    """Score the candidates of one user repeatedly: the forward pass of all rows."""
     loop, data = _loop(job), arrays(job["data"], "test")
     data = data.head(job["candidates"])
     times = []

@@ -7,14 +7,14 @@ from torch import Tensor
 
 
 class RowAdam:
-    """Lazy Adam: moments and weights move in the rows that a batch touched; the others wait."""
+    """Lazy Adam: moments and weights are updated only in the rows that a batch touched."""
 
     def __init__(self, table_RW: Tensor, learning_rate: float) -> None:
         self.table_RW, self.learning_rate, self.steps = table_RW, learning_rate, 0
         self.first_RW, self.second_RW = torch.zeros_like(table_RW), torch.zeros_like(table_RW)
 
     def step(self, touched_N: Tensor, gradient_NW: Tensor | None) -> None:
-        """Move the rows by the sum of their gradients."""
+        """Update the rows by the sum of their gradients."""
         assert gradient_NW is not None
         self.steps += 1
         rows_U, place_N = torch.unique(touched_N, return_inverse=True)

@@ -39,7 +39,7 @@ def _model(job: dict[str, Any]) -> MMOE:
 
 
 def train(job: dict[str, Any]) -> dict[str, Any]:
-    """Fit for one epoch from arrays in memory, and judge on the test rows."""
+    """Fit for one epoch from arrays in memory, and evaluate on the test rows."""
     (x, y), (x_test, y_test) = (columns(job["data"], part, shape_of(job)) for part in ("train", "test"))
     model = _model(job)
     with Clock() as clock:
@@ -59,7 +59,7 @@ def rank(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def load(job: dict[str, Any]) -> dict[str, Any]:
-    """Parquet through pandas into the tensors and the loader that `fit` makes; it cannot be had apart from `fit`."""
+    """Parquet through pandas into the tensors and the loader that `fit` makes; they are not available separately."""
     torch.set_num_threads(job["threads"])
 
     def batches() -> Any:

@@ -35,7 +35,7 @@ def _feature_map(shape: Shape, folder: str) -> FeatureMap:
 
 
 def _npz(job: dict[str, Any], part: str) -> str:
-    """Return the part as FuxiCTR's own preprocessing leaves it: an npz file; written where it is not there."""
+    """Return the part in the format of FuxiCTR's preprocessing: an npz file, written if missing."""
     path = Path(job["data"]) / f"{part}.fuxictr.npz"
     if not path.exists():
         x, y = columns(job["data"], part, shape_of(job))
@@ -54,7 +54,7 @@ def _model(job: dict[str, Any], folder: str) -> MMoE:
 
 
 def train(job: dict[str, Any]) -> dict[str, Any]:
-    """Fit for one epoch from npz files, and judge on the test rows."""
+    """Fit for one epoch from npz files, and evaluate on the test rows."""
     files = {f"{part}_data": _npz(job, name) for part, name in (("train", "train"), ("valid", "validation"), ("test", "test"))}
     shape = shape_of(job)
     with tempfile.TemporaryDirectory() as folder:
@@ -71,7 +71,7 @@ def train(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def rank(job: dict[str, Any]) -> dict[str, Any]:
-    """Predict the candidates of one user with the model's `predict`, given them as a batch in memory."""
+    """Predict the candidates of one user with the model's `predict`, which receives them as a batch in memory."""
     x, _ = columns(job["data"], "test", shape_of(job), job["candidates"])
     times = []
     with tempfile.TemporaryDirectory() as folder:
@@ -84,7 +84,7 @@ def rank(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def load(job: dict[str, Any]) -> dict[str, Any]:
-    """Its npz files, or with `ray` Parquet, into its loader. Ray's processes are counted."""
+    """Read its npz files, or with `ray` Parquet, into its loader. Ray's processes are counted."""
     torch.set_num_threads(job["threads"])
     shape, ray = shape_of(job), job.get("ray", False)
     path = str(Path(job["data"]) / "train.parquet") if ray else _npz(job, "train")

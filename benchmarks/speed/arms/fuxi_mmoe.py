@@ -1,4 +1,4 @@
-"""MMoE of FuxiCTR's own blocks: its model zoo's MMoE is not in the package, so the class is put together here.
+"""MMoE of FuxiCTR's blocks: its model zoo's MMoE is not in the package, so the class is assembled here.
 
 `MultiTaskModel`, `FeatureEmbedding` (which embeds numbers too) and `MLP_Block` are FuxiCTR's. Shape letters: B rows, E experts.
 """
@@ -16,7 +16,7 @@ from speed.workloads import Size
 
 
 class MMoE(MultiTaskModel):
-    """Experts, one linear gate and one tower a task."""
+    """Experts, and one linear gate and one tower per task."""
 
     def __init__(self, feature_map: Any, size: Size, tasks: int, **settings: Any) -> None:
         super().__init__(feature_map, task=["binary_classification"] * tasks, num_tasks=tasks, **settings)

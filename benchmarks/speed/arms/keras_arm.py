@@ -30,7 +30,7 @@ def _model(job: dict[str, Any]) -> keras.Model:
 
 
 def train(job: dict[str, Any]) -> dict[str, Any]:
-    """Fit for one epoch from arrays in memory, and judge on the test rows.
+    """Fit for one epoch from arrays in memory, and evaluate on the test rows.
 
     A whole batch and a last one are fitted before the clock starts: TensorFlow's tracing of both shapes is not counted.
     """

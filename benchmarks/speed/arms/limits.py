@@ -1,6 +1,6 @@
-"""The rates of this machine for the roofline: float32 products of the model's shapes, and a copy, each by itself.
+"""The rates of this machine for the roofline: float32 products of the model's shapes, and a copy, measured separately.
 
-Products are timed by torch's own choice and by ours, and the faster counts.
+Products are timed with torch's default and with Polyrec's choice of library, and the faster counts.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from speed.clock import Clock
 from speed.workloads import shape_of, size_of
 
 ROWS = 1024
-"""Rows of the products: in larger blocks, fetching memory from the system costs more than the products gain."""
+"""Rows of the products: for larger blocks, memory allocation costs more than the products gain."""
 
 COPIED = 256 * 2**20
-"""Bytes of the copy, far more than any cache holds."""
+"""Bytes of the copy, far more than any CPU cache."""
 
 
 def _seconds(work: Callable[[], object], least: float = 0.5) -> float:
-    """Return the CPU seconds of a call: the best of three runs, each of calls for at least so many seconds."""
+    """Return the CPU seconds of a call: the best of three runs, each of which repeats it for at least `least` seconds."""
     work()
     best = float("inf")
     for _ in range(3):
@@ -38,7 +38,7 @@ def _seconds(work: Callable[[], object], least: float = 0.5) -> float:
 
 
 def measure(job: dict[str, Any]) -> dict[str, Any]:
-    """Return floating-point operations and bytes a CPU-second."""
+    """Return floating-point operations and bytes per CPU-second."""
     torch.set_num_threads(job["threads"])
     shape, size, batch = shape_of(job), size_of(job), min(job["batch"], ROWS)
     width = len(shape.vocabularies) * size.width + shape.numbers

@@ -55,7 +55,7 @@ def _frame(job: dict[str, Any], part: str, rows: int | None = None) -> tuple[pd.
 
 
 def train(job: dict[str, Any]) -> dict[str, Any]:
-    """Fit for one epoch from a frame in memory, and judge on the test rows."""
+    """Fit for one epoch from a frame in memory, and evaluate on the test rows."""
     (frame, _), (frame_test, y_test) = (_frame(job, part) for part in ("train", "test"))
     model = _model(job)
     with Clock() as clock:
@@ -76,7 +76,7 @@ def rank(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def load(job: dict[str, Any]) -> dict[str, Any]:
-    """Parquet into its loader, in memory or as a stream (which gives chunks in the order of the file)."""
+    """Read Parquet into its loader, in memory or as a stream (which yields chunks in the order of the file)."""
     torch.set_num_threads(job["threads"])
 
     def batches() -> Any:

@@ -17,13 +17,13 @@ from speed.columns import first_and_rest
 from speed.workloads import ids, labels, numbers, shape_of, size_of
 
 SMALL = 1_000
-"""Rows of a table up to which the training rows hold all ids."""
+"""Rows of a table up to which the training rows contain all ids."""
 
 
 def _recommender(job: dict[str, Any], sides: bool = False) -> Recommender:
-    """Return the declaration; with `sides` every other feature is the item's, the rest the user's.
+    """Return the declaration; with `sides` the features alternate between user and item.
 
-    A `hashed` job has tables of as many rows as there are ids, not of those alone that the training rows hold.
+    The tables of a `hashed` job have a row for every id, not only for the ids of the training rows.
     """
     shape, size = shape_of(job), size_of(job)
     features: list[Any] = [Categorical(name=name, width=size.width) for name in ids(shape)]
@@ -60,9 +60,9 @@ def _training(job: dict[str, Any], **more: Any) -> Training:
 
 
 def train(job: dict[str, Any]) -> dict[str, Any]:
-    """Fit for one epoch from the file, reading included, and judge on the test rows.
+    """Fit for one epoch from the file, reading included, and evaluate on the test rows.
 
-    With `steady` there are two epochs, and what is told is the second alone: no reading, no building.
+    With `steady` there are two epochs, and only the second is reported: no reading, no building.
     """
     torch.set_num_threads(job["threads"])
     shape, ends = shape_of(job), []
@@ -98,7 +98,7 @@ def rank(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def polyrec_loader(job: dict[str, Any]) -> Iterator[int]:
-    """Prepare a table, or find it prepared, and gather shuffled batches; yields the rows of each."""
+    """Prepare a table, or use the prepared one, and gather shuffled batches; yield the number of rows of each."""
     files, training = (str(_file(job, "train")), str(_file(job, "validation"))), _training(job)
     rows = Stages(_recommender(job), *files, training, ahead=True).selection().rows
     return (part.batch(rows_B).size for part, rows_B in rows.epoch(job["batch"]))

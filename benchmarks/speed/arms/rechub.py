@@ -35,7 +35,7 @@ def _trainer(job: dict[str, Any], folder: str) -> MTLTrainer:
 
 
 def train(job: dict[str, Any]) -> dict[str, Any]:
-    """Fit for one epoch from arrays in memory, and judge on the test rows."""
+    """Fit for one epoch from arrays in memory, and evaluate on the test rows."""
     shape = shape_of(job)
     (x, y), (x_val, y_val), (x_test, y_test) = (columns(job["data"], part, shape) for part in ("train", "validation", "test"))
     with tempfile.TemporaryDirectory() as folder:
@@ -61,7 +61,7 @@ def rank(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def load(job: dict[str, Any]) -> dict[str, Any]:
-    """Parquet through pandas into `DataGenerator`."""
+    """Read Parquet through pandas into `DataGenerator`."""
     torch.set_num_threads(job["threads"])
 
     def batches() -> Any:

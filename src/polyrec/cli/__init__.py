@@ -1,1 +1,1 @@
-"""Floor 8: the command line, one file a command."""
+"""Floor 8: the command line, one file per command."""

@@ -1,40 +1,21 @@
-"""The command `polyrec`: a mistake of the user ends with one clear line and exit code 2."""
+"""The command `polyrec`: a user error ends with one line on standard error and exit code 2."""
 
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 from pydantic import ValidationError
 
-from polyrec.cli import (
-    cache,
-    compare,
-    datasets,
-    demo,
-    describe,
-    evaluate,
-    export,
-    fit,
-    fuse,
-    key,
-    kinds,
-    off_policy,
-    predict,
-    prepare,
-    prompt,
-    publish,
-    recommend,
-    refresh,
-    schema,
-    serve,
-    text_report,
-    tune,
-    write,
-)
-from polyrec.cli.output import errors
+from polyrec.cli import cache, datasets, demo, kinds, schema
+from polyrec.cli.answer import describe, export, predict, recommend
+from polyrec.cli.judge import compare, evaluate, off_policy, prompt, text_report
+from polyrec.cli.learn import fit, fuse, prepare, refresh, tune, write
+from polyrec.cli.server import key, publish, serve
+from polyrec.cli.terminal.output import errors
 from polyrec.core.errors import UserError
-from polyrec.core.errors import describe as findings
+from polyrec.core.errors import describe as problems
 
 app = typer.Typer(
     name="polyrec",
@@ -72,6 +53,23 @@ for command in (
     app.command()(command)
 
 
+def _print_version(is_requested: bool) -> None:
+    if is_requested:
+        from polyrec import __version__
+
+        typer.echo(f"polyrec {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """One recommender for many tasks, with language models inside."""
+
+
 def main() -> None:
     """Run the command line."""
     try:
@@ -80,7 +78,7 @@ def main() -> None:
         errors.print(f"polyrec: {error}", markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)
     except ValidationError as error:
-        errors.print(f"polyrec: {findings(error)}", markup=False, highlight=False, soft_wrap=True)
+        errors.print(f"polyrec: {problems(error)}", markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

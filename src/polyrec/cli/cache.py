@@ -1,4 +1,4 @@
-"""`polyrec cache`: the text vectors, unpacked models, states and answers that runs share."""
+"""`polyrec cache`: list or remove cached text vectors, unpacked models, layer states and answers."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from polyrec.cli.output import Json, console, print_json
+from polyrec.cli.terminal.output import Json, console, print_json
 
 
 def cache(
-    clear: Annotated[bool, typer.Option("--clear", help="Remove what is listed; texts are then encoded anew.")] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="Remove the listed entries; texts are then encoded again.")] = False,
     only: Annotated[str | None, typer.Option("--only", help="One encoder, model or file, by the start of its name.")] = None,
     json: Json = False,
 ) -> None:
-    """List the text vectors, unpacked models, states of frozen layers and written answers that runs share, or remove them.
+    """List cached files, or remove them. The cache has text vectors, unpacked models, layer states and answers.
 
-    Answers of chat endpoints were paid for: --clear leaves them, unless --only names their file.
+    --clear keeps answers of paid chat endpoints, unless --only selects their file.
 
     Example: polyrec cache --clear --only 3f2a
     """
     from polyrec.language.cache import cached
 
-    found = cached.contents()
-    chosen = found if only is None else cached.pick(found, only)
+    contents = cached.contents()
+    chosen = contents if only is None else cached.pick(contents, only)
     if clear:
         chosen = cached.remove(chosen, everything=only is None)
     if json:
@@ -33,9 +33,13 @@ def cache(
     table = Table(title=f"{cached.cache_folder()}", title_justify="left")
     for column, side in (("name", "left"), ("what", "left"), ("vectors", "right"), ("cut short", "right"), ("MB", "right")):
         table.add_column(column, justify=side)  # type: ignore[arg-type]
-    for kept in chosen.encoders:
+    for encoder in chosen.encoders:
         table.add_row(
-            kept.encoder[:8], cached.told(kept), f"{kept.vectors:,}", f"{kept.truncated:,}", f"{kept.bytes / 1e6:,.1f}"
+            encoder.encoder[:8],
+            cached.told(encoder),
+            f"{encoder.vectors:,}",
+            f"{encoder.truncated:,}",
+            f"{encoder.bytes / 1e6:,.1f}",
         )
     for model in chosen.models:
         table.add_row(model.name[:8], "GGUF file, unpacked", "", "", f"{model.bytes / 1e6:,.1f}")

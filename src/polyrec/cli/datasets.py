@@ -1,4 +1,4 @@
-"""`polyrec datasets`: named data sets, listed or written to files."""
+"""`polyrec datasets`: list the named data sets, or write one to files."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Annotated
 
 import typer
 
-from polyrec.cli.output import Json, console, print_json
+from polyrec.cli.terminal.output import Json, console, print_json
 
 
 def datasets(
-    name: Annotated[str | None, typer.Argument(help="Data set to fetch; none lists them.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder for its tables, as Parquet.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Data set to download; omit it to list all data sets.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for its tables, as Parquet files.")] = None,
     json: Json = False,
 ) -> None:
-    """List the named data sets with their terms, or fetch one and write its tables.
+    """List the named data sets, or download one. The list has their terms of use.
 
     Example: polyrec datasets movielens-100k --out data
     """
@@ -24,10 +24,10 @@ def datasets(
 
     chosen = list(library.DATASETS.values()) if name is None else [library.get(name)]
     if json:
-        print_json([{"name": own.name, "title": own.title, "terms": own.terms} for own in chosen])
+        print_json([{"name": dataset.name, "title": dataset.title, "terms": dataset.terms} for dataset in chosen])
     else:
-        for own in chosen:
-            console.print(f"[bold]{own.name}[/bold]: {own.title}\n  [dim]{own.terms}[/dim]")
+        for dataset in chosen:
+            console.print(f"[bold]{dataset.name}[/bold]: {dataset.title}\n  [dim]{dataset.terms}[/dim]")
     if name is not None and out is not None:
         loaded = chosen[0].load()
         for table, frame in (("interactions", loaded.interactions), ("users", loaded.users), ("items", loaded.items)):

@@ -1,4 +1,4 @@
-"""`polyrec demo`: the main job on real data, in a few minutes."""
+"""`polyrec demo`: an example on real data that takes a few minutes."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
-from polyrec.cli.output import console
+from polyrec.cli.terminal.output import console
 
 
 def demo(
     out: Annotated[Path, typer.Option("--out", help="Folder for the artifact and the report.")] = Path("demo"),
-    seed: Annotated[int, typer.Option(help="Seed of split and training.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the split and the training.", min=0)] = 0,
 ) -> None:
-    """Train one model for three tasks on MovieLens-100k, and say whether learning together helped.
+    """Train one model for four tasks on MovieLens-100k. Compare it with one model per task.
 
     Example: polyrec demo --out demo
     """

@@ -1,4 +1,4 @@
-"""`polyrec kinds`: what can stand in a declaration."""
+"""`polyrec kinds`: the building blocks of a declaration."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import inspect
 
 from rich.table import Table
 
-from polyrec.cli.output import Json, console, print_json
+from polyrec.cli.terminal.output import Json, console, print_json
 
 
 def kinds(json: Json = False) -> None:
-    """List every kind of feature, network, task, balancer, fusion, encoder and split.
+    """List the building blocks of a declaration. These are features, networks, tasks, balancers, fusions and others.
 
     Example: polyrec kinds --json
     """
@@ -18,10 +18,10 @@ def kinds(json: Json = False) -> None:
 
     members = {family: polyrec.kinds(family) for family in polyrec.families()}
     if json:
-        print_json({family: list(found) for family, found in members.items()})
+        print_json({family: list(names) for family, names in members.items()})
         return
-    for family, found in members.items():
+    for family, names in members.items():
         table = Table(title=family, title_justify="left", show_header=False)
-        for name, kind in found.items():
+        for name, kind in names.items():
             table.add_row(name, (inspect.getdoc(kind) or "").split("\n\n")[0].replace("\n", " "))
         console.print(table)

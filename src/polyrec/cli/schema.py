@@ -1,12 +1,12 @@
-"""`polyrec schema`: the JSON schema of a declaration, for editors."""
+"""`polyrec schema`: print the JSON schema of a declaration."""
 
 from __future__ import annotations
 
-from polyrec.cli.output import print_json
+from polyrec.cli.terminal.output import print_json
 
 
 def schema() -> None:
-    """Print the JSON schema of a declaration: an editor then completes and checks its YAML.
+    """Print the JSON schema of a declaration. Editors use it to complete and validate the YAML.
 
     Example: polyrec schema > polyrec.schema.json
     """

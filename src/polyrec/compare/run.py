@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from polyrec.compare.choosing import count_fits, run_all
 from polyrec.compare.comparison import Comparison
@@ -23,6 +19,7 @@ from polyrec.compare.truths import read_truths
 from polyrec.compare.vary import make_arms
 from polyrec.core.errors import UserError
 from polyrec.core.files import write_text
+from polyrec.core.progress import progress_bar
 from polyrec.data.read.sources import Source
 from polyrec.data.tables import Tables
 from polyrec.evaluate.metrics.metrics import METRICS
@@ -65,13 +62,11 @@ def compare(
     split = split_tables(spec, data, test, test_share, out / DATA)
     contenders = make_contenders(spec, arms, split, trials, boosting)
     pool = Pool(out / RUNS, jobs)
-    with _bar(progress) as bar:
-        line = bar.add_task("fits", total=count_fits(contenders, seeds))
-        finished = run_all(contenders, seeds, pool, lambda: bar.advance(line))
-        bar.update(line, total=1, completed=1, visible=False)
-        line = bar.add_task("judging on the test rows", total=len(contenders))
+    with progress_bar("fits", count_fits(contenders, seeds), disable=not progress) as bar:
+        finished = run_all(contenders, seeds, pool, bar.advance)
+    with progress_bar("judging on the test rows", len(contenders), disable=not progress) as bar:
         truths = read_truths(spec, split, resamples)
-        figures = find(finished, truths, lambda: bar.advance(line))
+        figures = find(finished, truths, bar.advance)
     comparison = assemble(
         spec,
         varied,
@@ -88,15 +83,3 @@ def compare(
     write_text(out / DOCUMENT, json.dumps(comparison.to_dict(), ensure_ascii=False, allow_nan=False, indent=1) + "\n")
     write_report(out, comparison)
     return comparison
-
-
-def _bar(shown: bool) -> Progress:
-    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()]
-    return Progress(
-        *columns,
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=Console(file=sys.stderr),
-        transient=True,
-        disable=not shown,
-    )

@@ -5,19 +5,16 @@ Shape letters: N rows, A answers.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 
 import polars as pl
 import torch
 from pydantic import Field
-from rich.console import Console
-from rich.progress import Progress
 from torch import Tensor
 
 from polyrec.core.errors import UserError, nearest
+from polyrec.core.progress import progress_bar
 from polyrec.core.spec import Spec
 from polyrec.data.conditions.expressions import require_columns
 from polyrec.data.labels import check_learnable, fit_task, has_label, read_labels, task_columns
@@ -139,16 +136,15 @@ def ask(spec: Recommender, data: Source, prompt: Prompt | None = None, known: So
     words = {task.name: _words(task, states[task.name], labelled) for task in tasks}
     model = answers_of(prompt.encoder)
     predictions = {}
-    with Progress(console=Console(file=sys.stderr), transient=True) as bar:
-        for task in tasks:
-            answers, values = words[task.name]
-            question = prompt.questions.get(task.name) or _question(task, answers)
-            line = bar.add_task(f"prompting for {task.name}", total=len(records))
-            probability_NA = model.probabilities(records, question, answers, prompt.max_tokens, partial(bar.advance, line))
-            if prompt.contextual:
-                probability_NA = probability_NA / model.probabilities([NOTHING], question, answers, prompt.max_tokens)
-                probability_NA = probability_NA / probability_NA.sum(1, keepdim=True)
-            predictions[task.name] = probability_NA if values is None else probability_NA @ values
+    for task in tasks:
+        answers, values = words[task.name]
+        question = prompt.questions.get(task.name) or _question(task, answers)
+        with progress_bar(f"prompting for {task.name}", len(records)) as bar:
+            probability_NA = model.probabilities(records, question, answers, prompt.max_tokens, bar.advance)
+        if prompt.contextual:
+            probability_NA = probability_NA / model.probabilities([NOTHING], question, answers, prompt.max_tokens)
+            probability_NA = probability_NA / probability_NA.sum(1, keepdim=True)
+        predictions[task.name] = probability_NA if values is None else probability_NA @ values
     return Prompted(frame, tasks, states, predictions)
 
 

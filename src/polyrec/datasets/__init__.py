@@ -20,5 +20,5 @@ def get(name: str) -> Dataset:
 
 
 def load(name: str) -> LoadedDataset:
-    """Fetch a data set, unless it is cached, and return its tables. Its terms are those of `get(name).terms`."""
+    """Fetch a data set, unless it is cached, and return its tables. Its terms of use are in `get(name).terms`."""
     return get(name).load()

@@ -13,14 +13,14 @@ class LoadedDataset:
     """The tables of a data set."""
 
     interactions: pl.DataFrame
-    """One row an interaction, a review or a person."""
+    """One row per interaction, review or person."""
     users: pl.DataFrame | None = None
-    """One row a user, keyed by `user_id`."""
+    """One row per user, keyed by `user_id`."""
     items: pl.DataFrame | None = None
-    """One row an item, keyed by `item_id`."""
+    """One row per item, keyed by `item_id`."""
 
     def table(self) -> pl.DataFrame:
-        """Return one wide table: the interactions with the columns of their user and item."""
+        """Return one wide table: the interactions joined with the columns of their user and item."""
         wide = self.interactions
         for side, key in ((self.users, "user_id"), (self.items, "item_id")):
             if side is not None:
@@ -30,7 +30,7 @@ class LoadedDataset:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set by name: what it is, on which terms it may be used, and how it is loaded."""
+    """A named data set: its title, its terms of use, and the function that loads it."""
 
     name: str
     title: str

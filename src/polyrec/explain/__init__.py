@@ -1,1 +1,1 @@
-"""Floor 6: why a score is what it is."""
+"""Floor 6: explanations of predictions."""

@@ -1,4 +1,4 @@
-"""Integrated gradients: what each feature adds to each task's prediction for one user and one item.
+"""Integrated gradients: the contribution of each feature to each task's prediction for one user and one item.
 
 Shape letters: S steps, D width of all features together, C outputs of a task.
 """
@@ -15,45 +15,44 @@ from polyrec.model.objective import Objective
 from polyrec.predict.predictor import Predictor
 
 FIRST_STEPS, MOST_STEPS = 32, 512
-"""Steps of the sum at first, and at most: they are doubled until the gap is small."""
+"""First and largest number of steps of the sum; it is doubled until the gap is small."""
 
 SMALL_GAP = 0.01
-"""Share of the difference that contributions may miss."""
+"""Largest accepted gap: the share of the difference that the contributions may miss."""
 
 
 @dataclass(frozen=True)
 class Attribution:
-    """What one output of a task is made of."""
+    """The contributions of the features to one output of a task."""
 
     prediction: float
-    """Before calibration, in the label's units."""
+    """Prediction before calibration, in the label's units."""
     baseline: float
-    """The prediction for a row of which nothing is known."""
+    """Prediction for a row whose features are all unknown."""
     contributions: Mapping[str, float]
-    """By feature, the largest first."""
+    """Contribution of each feature, the largest magnitude first."""
 
     @property
     def gap(self) -> float:
-        """Share of the difference to the baseline that the contributions miss; 0 where there is no difference."""
+        """Share of the difference to the baseline that the contributions miss; 0 if there is no difference."""
         difference = self.prediction - self.baseline
         missed = abs(difference - sum(self.contributions.values()))
         return missed / abs(difference) if abs(difference) > 1e-6 else 0.0
 
 
 def attribute(fitted: Predictor, x_1D: Tensor, baseline_1D: Tensor) -> dict[str, Attribution]:
-    """Attribute every task's prediction to features: their vectors `x`, side by side, against those of a baseline `b`.
+    """Attribute every task's prediction to features, given their concatenated vectors `x` and those of a baseline `b`.
 
-    `a_i = (x_i - b_i) * mean_s d f(b + s (x - b)) / d x_i` over s at the middle of S equal steps of [0, 1] (Sundararajan et
-    al., ICML 2017), summed over the numbers of each feature. Contributions sum up to `f(x) - f(b)` as S grows (completeness). S
-    is
-    doubled from 32 until they miss less than a hundredth of it, up to 512, where captum takes a fixed number. A task of several
-    classes is told by its likeliest class.
+    `a_i = (x_i - b_i) * mean_s d f(b + s (x - b)) / d x_i` over the midpoints s of S equal steps of [0, 1] (Sundararajan et
+    al., ICML 2017), summed over the dimensions of each feature. Contributions sum to `f(x) - f(b)` as S grows (completeness).
+    S is doubled from 32 up to 512 until they miss at most a hundredth of the difference; captum uses a fixed number. A task of
+    several classes is explained by its most likely class.
     """
     steps = FIRST_STEPS
     while True:
-        found = _attributed(fitted, x_1D, baseline_1D, steps)
-        if steps >= MOST_STEPS or all(own.gap <= SMALL_GAP for own in found.values()):
-            return found
+        attributions = _attributed(fitted, x_1D, baseline_1D, steps)
+        if steps >= MOST_STEPS or all(attribution.gap <= SMALL_GAP for attribution in attributions.values()):
+            return attributions
         steps *= 2
 
 
@@ -63,7 +62,7 @@ def _attributed(fitted: Predictor, x_1D: Tensor, baseline_1D: Tensor, steps: int
     path_SD = (baseline_1D + share_S[:, None] * (x_1D - baseline_1D)).detach().requires_grad_()
     ends = objective.predictions(model.decode(torch.cat([x_1D, baseline_1D])), fitted.parts.task_states)
     along = objective.predictions(model.decode(path_SD), fitted.parts.task_states)
-    found = {}
+    attributions = {}
     for task in fitted.spec.tasks:
         names = task.names(fitted.parts.task_states[task.name])
         end_2C = ends[task.name].detach().reshape(2, -1)
@@ -72,11 +71,11 @@ def _attributed(fitted: Predictor, x_1D: Tensor, baseline_1D: Tensor, steps: int
         added_D = ((x_1D - baseline_1D) * gradient_SD.mean(0, keepdim=True))[0].detach()
         parts = {name: float(added_D[columns].sum()) for name, columns in _columns(fitted).items()}
         ordered = dict(sorted(parts.items(), key=lambda part: -abs(part[1])))
-        found[names[place]] = Attribution(float(end_2C[0, place]), float(end_2C[1, place]), ordered)
-    return found
+        attributions[names[place]] = Attribution(float(end_2C[0, place]), float(end_2C[1, place]), ordered)
+    return attributions
 
 
 def _columns(fitted: Predictor) -> dict[str, Tensor]:
-    """Return where the vector of each feature stands among those of all; features that are part of a joint have none."""
+    """Return the columns of each feature in the concatenated vector; features that are part of a joint have none."""
     places = {feature.name: fitted.model.columns([feature.name]) for feature in fitted.spec.all_features}
     return {name: place for name, place in places.items() if len(place)}

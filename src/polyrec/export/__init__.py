@@ -1,1 +1,1 @@
-"""Floor 5: a fitted recommender as a graph of tensors that other runtimes read."""
+"""Floor 5: a fitted recommender as a tensor graph for other runtimes."""

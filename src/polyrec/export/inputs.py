@@ -1,10 +1,10 @@
 """The inputs of an exported model: every feature as tensors of fixed rank.
 
 - a value or a vector a row: `name`, (B,) or (B, …)
-- several values a row: `name`, (B, V) numbers, filled up with -1
-- where a task adds something to new items: `item.new`, (B,) true where no row that the recommender knows holds the item
-- a history: `name`, its elements (B, L, …), oldest first and padded at the front, and `name.mask` (B, L), true where one is
-  real; L is the longest that the history declares
+- several values a row: `name`, (B, V) integers, padded with -1
+- if a task adds a bonus to new items: `item.new`, (B,), true if no known row contains the item
+- a history: `name`, its elements (B, L, …), oldest first and padded at the front, and `name.mask` (B, L), true for real
+  elements; L is the declared length of the history
 
 Shape letters: B rows, V values of a row, L length of a history.
 """
@@ -25,18 +25,18 @@ from polyrec.features.feature import Feature
 MASK = ".mask"
 NEW_ITEM = "item.new"
 NONE = -1
-"""What a row of several values is filled up with."""
+"""Padding of a row of several values."""
 
 FEWEST = 2
-"""Values that a row is filled up to at the least: a graph traced with a size of 1 would know no other."""
+"""Smallest padded number of values: `torch.export` specialises a graph to a size of 1."""
 
 BATCH, VALUES = "batch", "values"
-"""Names of the dimensions whose size is free: rows, and values of a row."""
+"""Names of the dynamic dimensions: rows, and values of a row."""
 
 
 def flatten(batch: Batch, features: Sequence[Feature]) -> dict[str, Tensor]:
-    """Return a batch's inputs as tensors by name, in the features' order."""
-    found: dict[str, Tensor] = {}
+    """Return a batch's inputs as tensors by name, in the order of the features."""
+    tensors: dict[str, Tensor] = {}
     for feature in features:
         values = batch.inputs.get(feature.name)
         if isinstance(values, Padded):
@@ -45,15 +45,15 @@ def flatten(batch: Batch, features: Sequence[Feature]) -> dict[str, Tensor]:
             elements, filler = _tensor(values.elements), NONE if isinstance(values.elements, Bag) else 0
             is_real = values.mask_BL.flatten()[(...,) + (None,) * (elements.dim() - 1)]
             elements = torch.where(is_real, elements, filler).unflatten(0, values.mask_BL.shape)
-            found[feature.name] = functional.pad(elements, (0, 0) * (elements.dim() - 2) + (short, 0), value=filler)
-            found[feature.name + MASK] = functional.pad(values.mask_BL, (short, 0))
+            tensors[feature.name] = functional.pad(elements, (0, 0) * (elements.dim() - 2) + (short, 0), value=filler)
+            tensors[feature.name + MASK] = functional.pad(values.mask_BL, (short, 0))
         elif values is not None:
-            found[feature.name] = _tensor(values)
-    return found
+            tensors[feature.name] = _tensor(values)
+    return tensors
 
 
 def unflatten(tensors: Mapping[str, Tensor], features: Sequence[Feature]) -> Batch:
-    """Return the batch that an exported model computes with; several values a row stay as they are filled up."""
+    """Return the batch of an exported model's inputs; several values a row stay padded."""
     inputs: dict[str, Input] = {}
     for feature in features:
         if feature.name + MASK in tensors:
@@ -64,38 +64,38 @@ def unflatten(tensors: Mapping[str, Tensor], features: Sequence[Feature]) -> Bat
 
 
 def shapes(batch: Batch, features: Sequence[Feature]) -> dict[str, tuple[str | int, ...]]:
-    """Return the shape of each input by name, the dimensions whose size is free by theirs."""
-    found: dict[str, tuple[str | int, ...]] = {}
+    """Return the shape of each input by name; dynamic dimensions are given by name."""
+    result: dict[str, tuple[str | int, ...]] = {}
     for name, tensor in flatten(batch, features).items():
         values = batch.inputs.get(name)
         elements = values.elements if isinstance(values, Padded) else values
         inner = tensor.shape[1:-1] if isinstance(elements, Bag) else tensor.shape[1:]
-        found[name] = (BATCH, *inner, *([VALUES] if isinstance(elements, Bag) else []))
-    return found
+        result[name] = (BATCH, *inner, *([VALUES] if isinstance(elements, Bag) else []))
+    return result
 
 
 def _tensor(values: Input) -> Tensor:
-    """Return one tensor for a value, a vector or several values a row; numbers of ids have 64 bits."""
+    """Return one tensor for a value, a vector or several values a row; integers have 64 bits."""
     if isinstance(values, Tensor):
         return values if values.is_floating_point() else values.long()
     if isinstance(values, Repeated):
         return _tensor(values.elements).index_select(0, values.index_B)
-    assert isinstance(values, Bag), "a history of histories is refused when declared"
+    assert isinstance(values, Bag), "a declaration refuses a history of histories"
     ends_B = torch.cat([values.offsets_B[1:], torch.tensor([len(values.values)])])
     lengths_B = ends_B - values.offsets_B
     place_V = torch.arange(max(int(lengths_B.max()) if len(lengths_B) else 0, FEWEST))
     is_real_BV = place_V < lengths_B[:, None]
-    filled_BV = torch.full(is_real_BV.shape, NONE)
-    filled_BV[is_real_BV] = values.values.long()
-    return filled_BV
+    padded_BV = torch.full(is_real_BV.shape, NONE)
+    padded_BV[is_real_BV] = values.values.long()
+    return padded_BV
 
 
 def dynamic_shapes(named: Mapping[str, tuple[str | int, ...]]) -> dict[str, dict[int, Any]]:
-    """Return which dimensions of each input are free, as `torch.export` is told."""
+    """Return the dynamic dimensions of each input, in the form of `torch.export`."""
     batch = torch.export.Dim(BATCH)
-    free: dict[str, dict[int, Any]] = {}
+    dynamic: dict[str, dict[int, Any]] = {}
     for number, (name, shape) in enumerate(named.items()):
-        free[name] = {0: batch}
+        dynamic[name] = {0: batch}
         if shape[-1] == VALUES:
-            free[name][len(shape) - 1] = torch.export.Dim(f"{VALUES}_{number}")
-    return free
+            dynamic[name][len(shape) - 1] = torch.export.Dim(f"{VALUES}_{number}")
+    return dynamic

@@ -1,4 +1,4 @@
-"""What is exported: from the tensors of features to the prediction of every task and the fused score.
+"""The exported module: from feature tensors to every task's prediction and the fused score.
 
 Shape letters: B rows, V values of a row, K width, N rows, C outputs of a task.
 """
@@ -24,9 +24,9 @@ from polyrec.predict.outputs import Pass, raised
 
 
 class ExportedModel(nn.Module):
-    """The model with what follows it: predictions in the label's units, calibration, fusion.
+    """The model followed by predictions in the label's units, calibration and fusion.
 
-    It is a copy of its own, where several values a row come filled up instead of one behind the other.
+    It holds a copy of the model whose inputs of several values a row are padded instead of concatenated.
     """
 
     def __init__(self, parts: Parts, model: Model) -> None:
@@ -44,7 +44,7 @@ class ExportedModel(nn.Module):
         self.run = Pass(self.model, parts.spec)
 
     def forward(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return the prediction (B,) or (B, C) of each task by name and, where there is one, the fused score (B,)."""
+        """Return the prediction (B,) or (B, C) of each task by name and, if a task is scalar, the fused score (B,)."""
         spec = self.parts.spec
         raw = self.run(unflatten(tensors, spec.all_features))
         predictions = self.objective.predictions(raw, self.parts.task_states)
@@ -57,7 +57,7 @@ class ExportedModel(nn.Module):
 
 
 class FilledBagEncoder(Encoder):
-    """A learned table summed or averaged over several values a row, (B, V), those below 0 left out. Maps to (B, K)."""
+    """An embedding table summed or averaged over several values a row: (B, V) to (B, K). Negative values are padding."""
 
     def __init__(self, table: nn.EmbeddingBag) -> None:
         super().__init__()

@@ -10,10 +10,9 @@ from collections.abc import Iterator
 from typing import Self
 
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 
 from polyrec.core.errors import UserError
+from polyrec.core.progress import tracked
 from polyrec.index.exact import Exact
 from polyrec.index.index import Index, checked
 from polyrec.index.k_means import nearest, spherical_k_means
@@ -69,7 +68,7 @@ class InvertedFile(Index):
         if not 0 < recall <= 1:
             raise UserError("recall", expected="a fraction, above 0 and at most 1", found=f"{recall}", remedy="Try 0.97.")
         sample_ND = _drawn(vectors_ND, lists * _SAMPLED, generator)
-        rounds = track(range(_ROUNDS), "lists", console=Console(stderr=True), disable=not progress, transient=True)
+        rounds = tracked(range(_ROUNDS), "lists", disable=not progress)
         centroids_LD = spherical_k_means(sample_ND, lists, rounds, generator)
         index = cls._of(vectors_ND, np.arange(len(vectors_ND)), nearest(vectors_ND, centroids_LD), centroids_LD, np.ones(1))
         test_QD = vectors_ND if queries_QD is None else checked(queries_QD, index.width, longest=np.inf)

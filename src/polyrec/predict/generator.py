@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
@@ -10,6 +11,7 @@ import torch
 from polyrec.core.errors import UserError, nearest
 from polyrec.layers.code_tree import CodeTree, beam_search
 from polyrec.predict.predictor import Predictor
+from polyrec.predict.users import request_columns
 from polyrec.tasks.generative import Generative, GenerativeHead
 
 
@@ -28,7 +30,16 @@ class Generator:
         self.fitted, self.task = fitted, task
         self.tree = CodeTree(fitted.catalogue.numbers(generative[task].of))
 
-    def __call__(self, k: int = 10, *, beams: int = 100, exclude_seen: bool = True, **user: Any) -> pl.DataFrame:
+    def __call__(
+        self,
+        k: int = 10,
+        *,
+        user: object = None,
+        features: Mapping[str, Any] | None = None,
+        beams: int = 100,
+        exclude_seen: bool = True,
+        **keywords: Any,
+    ) -> pl.DataFrame:
         """Return up to `k` items for one user, the most probable first: key, and the probability of their codes.
 
         The user is given as to `Fitted.recommend`. `beams` is how many sequences of codes are followed on each level.
@@ -37,13 +48,14 @@ class Generator:
             if number < 1:
                 raise UserError(name, expected="1 or more", found=f"{number}", remedy="Ask for at least one.")
         catalogue = self.fitted.catalogue
+        given = request_columns(catalogue.user_key, user, features or {}, keywords)
         head = self.fitted.model.heads[self.task]
         assert isinstance(head, GenerativeHead)
         kept_I = torch.ones(catalogue.items.height, dtype=torch.bool)
         if exclude_seen:
-            kept_I[catalogue.seen(user.get(catalogue.user_key))] = False
+            kept_I[catalogue.seen(given.get(catalogue.user_key))] = False
         with torch.inference_mode():
-            state_BH = head.tower(catalogue.user_hidden(self.task, user))
+            state_BH = head.tower(catalogue.user_hidden(self.task, given))
             items_E, logs_E = beam_search(head.decoder, state_BH, self.tree, beams, kept_I)
         probability = pl.Series(self.task, logs_E[:k].exp().numpy())
         return catalogue.items[items_E[:k].numpy()].select(catalogue.item_key).with_columns(probability)

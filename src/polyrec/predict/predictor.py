@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import polars as pl
@@ -28,6 +28,7 @@ from polyrec.model.objective import Objective
 from polyrec.predict.catalogue import Catalogue
 from polyrec.predict.outputs import BATCH, TaskTensors, best_first, context_of, lifts_new_items, raised, raw_outputs
 from polyrec.predict.rows import prepare_rows, read_rows
+from polyrec.predict.users import request_columns
 
 
 class Predictor:
@@ -75,16 +76,19 @@ class Predictor:
         user: object,
         items: Sequence[object] | pl.Series,
         *,
+        features: Mapping[str, Any] | None = None,
         weights: Mapping[str, float] | None = None,
         events: pl.DataFrame | None = None,
     ) -> np.ndarray:
         """Return the fused scores (N,) of some items for one user, in the order given, as of now.
 
-        The user may be unknown; an item that is not in the catalogue is refused. `weights` and `events` are as in `recommend`.
+        `user` is the user's key, None for someone new, whom `features` describe by column. `features`, `weights` and `events`
+        are as in `recommend`. Raises `UserError` for an item that is not in the catalogue.
         """
         rows = self.catalogue.rows(items)
         later = self.catalogue.events(events, user)
-        return self.fused(self.catalogue.predict({self.user_key: user}, rows, later), weights).numpy()
+        given = request_columns(self.user_key, user, features or {}, {})
+        return self.fused(self.catalogue.predict(given, rows, later), weights).numpy()
 
     def with_items(self, items: pl.DataFrame) -> Self:
         """Return this recommender with items that are new or changed since the training: rows with the item's key and columns.

@@ -25,8 +25,8 @@ from polyrec.rules.rule import Rule
 
 
 @dataclass(frozen=True)
-class Ask:
-    """What is asked for, as `Fitted.recommend` documents it."""
+class ListRequest:
+    """A request for one list, as `Fitted.recommend` documents it."""
 
     user: Mapping[str, Any]
     k: int = 10
@@ -47,40 +47,40 @@ class Recommendation:
     """Each task's predictions of the items listed, (K,) or (K, C)."""
 
 
-def recommendation(fitted: Predictor, ask: Ask) -> Recommendation:
+def recommendation(fitted: Predictor, request: ListRequest) -> Recommendation:
     """Do what `Fitted.recommend` says."""
-    if ask.k < 1:
-        raise UserError("k", expected="a number of items, 1 or more", found=f"{ask.k}", remedy="Ask for at least one.")
-    catalogue, rules = fitted.catalogue, (*fitted.spec.rules, *ask.rules)
-    user = ask.user.get(fitted.user_key)
-    events = catalogue.events(ask.events, user)
-    keep_I = _kept(fitted, ask, events, rules)
+    if request.k < 1:
+        raise UserError("k", expected="a number of items, 1 or more", found=f"{request.k}", remedy="Ask for at least one.")
+    catalogue, rules = fitted.catalogue, (*fitted.spec.rules, *request.rules)
+    user = request.user.get(fitted.user_key)
+    events = catalogue.events(request.events, user)
+    keep_I = _kept(fitted, request, events, rules)
     count = fitted.spec.candidates
     if count is not None and any(type(rule).keep is not Rule.keep for rule in rules):
         keep_I &= _let_in(fitted, rules, len(keep_I))
     if count is not None and int(keep_I.sum()) > count:
-        rows_N = _with_pinned(fitted, rules, catalogue.nearest(ask.user, events, count, keep_I), keep_I)
+        rows_N = _with_pinned(fitted, rules, catalogue.nearest(request.user, events, count, keep_I), keep_I)
     else:
         rows_N = keep_I.nonzero().squeeze(1)
-    predictions = catalogue.predict(ask.user, rows_N, events)
-    scores_N = fitted.fused(predictions, ask.weights)
-    order_N = best_first(scores_N, ask.k if not rules else len(rows_N))
+    predictions = catalogue.predict(request.user, rows_N, events)
+    scores_N = fitted.fused(predictions, request.weights)
+    order_N = best_first(scores_N, request.k if not rules else len(rows_N))
     vectors_ND = catalogue.unit_vectors(rows_N[order_N]).numpy() if any(rule.needs_vectors for rule in rules) else None
     rows_K, scores_K = rows_N[order_N].numpy(), scores_N[order_N].numpy()
     own = Candidates(rows_K, scores_K, fitted.items, fitted.item_key, vectors_ND, catalogue.keys)
-    listed = apply_rules(rules, own, ask.k, ask.seed)
+    listed = apply_rules(rules, own, request.k, request.seed)
     shown_K = torch.searchsorted(rows_N, torch.from_numpy(listed.rows_K))
     return Recommendation(listed, {name: value[shown_K] for name, value in predictions.items()})
 
 
-def _kept(fitted: Predictor, ask: Ask, events: Events | None, rules: tuple[Rule, ...]) -> Tensor:
+def _kept(fitted: Predictor, request: ListRequest, events: Events | None, rules: tuple[Rule, ...]) -> Tensor:
     """Return which items of the catalogue (I,) may be in the list at all."""
     keep_I = torch.ones(fitted.items.height, dtype=torch.bool)
-    if ask.where is not None:
-        flags = meets(fitted.items, ask.where, "condition `where` on the catalogue")
+    if request.where is not None:
+        flags = meets(fitted.items, request.where, "condition `where` on the catalogue")
         keep_I = torch.from_numpy(flags.to_numpy().copy())
-    if ask.exclude_seen:
-        keep_I[fitted.catalogue.seen(ask.user.get(fitted.user_key))] = False
+    if request.exclude_seen:
+        keep_I[fitted.catalogue.seen(request.user.get(fitted.user_key))] = False
         if events is not None:
             keep_I[events.items] = False
     return keep_I

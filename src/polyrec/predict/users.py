@@ -97,3 +97,17 @@ def _cast(name: str, value: Any, kind: pl.DataType) -> pl.Series:
     except pl.exceptions.PolarsError as error:
         remedy = "Give a value of the column's type."
         raise UserError(f"argument {name!r}", expected=f"a value of type {kind}", found=f"{value!r}", remedy=remedy) from error
+
+
+def request_columns(key: str, user: object, features: Mapping[str, Any], keywords: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a request says of its user, by column: the key, features given as a mapping, and features given as keywords.
+
+    Raises `UserError` for a column that is given twice.
+    """
+    columns = dict(features)
+    for name, value in (*keywords.items(), *([(key, user)] if user is not None else [])):
+        if name in columns:
+            remedy = "Give it once: by `user`, in `features`, or as a keyword."
+            raise UserError(f"column {name!r} of the request", expected="one value", found="two", remedy=remedy)
+        columns[name] = value
+    return columns

@@ -11,15 +11,15 @@ from polyrec.rules.rule import Rule, Turn
 
 
 class AtMost(Rule):
-    """Shows at most so many items of each value of a column, such as a seller. Of a list each value counts; null never does.
+    """Shows at most `count` items of each value of a column, such as a seller. In a column of lists each value counts.
 
-    The best items of a value are those shown. Pinned items count first, and are shown even where they exceed the limit.
+    Null has no limit. The best items of a value are shown. Pinned items count first and are shown even above the limit.
     """
 
     examples = ({"count": 1, "column": "genre"}, {"count": 2, "column": "tags"})
 
     count: int = Field(ge=1)
-    """Most items of one value."""
+    """Maximum number of items of one value."""
     column: str
     """Column of the catalogue."""
 
@@ -35,8 +35,8 @@ class _Limit(Turn):
     def __init__(self, count: int, values: Sequence[frozenset[Hashable]]) -> None:
         self.values = values
         self.places: dict[Hashable, list[int]] = {}
-        for place, own in enumerate(values):
-            for value in own:
+        for place, values_of_item in enumerate(values):
+            for value in values_of_item:
                 self.places.setdefault(value, []).append(place)
         self.left = dict.fromkeys(self.places, count)
 

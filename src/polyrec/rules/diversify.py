@@ -1,6 +1,6 @@
 """Diversify: maximal marginal relevance.
 
-Shape letters: N candidates or their sets, D width of an item's vector, M values of all sets, one set after another.
+Shape letters: N candidates or their sets, D width of an item's vector, M values of all sets, concatenated.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from polyrec.rules.rule import Rule, Turn
 class Diversify(Rule):
     """Prefers items unlike those above them: maximal marginal relevance (Carbonell & Goldstein, SIGIR 1998).
 
-    An item is chosen by `(1 - w) s - w max_j sim(i, j)` over the items j that stand in the list, w being the weight. The
-    score s is the fused score on a scale from 0, of the worst candidate, to 1, of the best, for a fused score has no unit.
-    `sim` is the cosine of the items' vectors, which a Retrieval task learns, or Jaccard's index of their sets of values in a
-    column: of single values, whether they are the same. The scores that are shown stay the fused ones.
+    The next item maximises `(1 - w) s - w max_j sim(i, j)` over the items j in the list, where w is the weight. The score s is
+    the fused score, which has no unit, scaled to 0 for the worst candidate and 1 for the best. `sim` is the cosine of the item
+    vectors that a Retrieval task learns, or the Jaccard index of the items' sets of values in a column (for single values,
+    whether they are equal). The list reports the fused scores.
     """
 
     examples = ({"weight": 0.3}, {"weight": 0.5, "column": "genre"}, {"weight": 0.5, "column": "tags"})
 
     weight: float = Field(ge=0, le=1)
-    """What likeness counts against the score: 0 keeps the ranking, 1 looks at likeness alone."""
+    """Weight of the similarity against the score: 0 keeps the ranking, 1 ignores the scores."""
     column: str | None = None
-    """Column of the catalogue that says what is alike; unset, the vectors do."""
+    """Column of the catalogue whose values define the similarity; unset, the item vectors do."""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -52,26 +52,27 @@ class Diversify(Rule):
 
 @dataclass(frozen=True)
 class Sets:
-    """Sets of values as codes, those of the first set first; memory is by the values that sets have, not by those there are."""
+    """Sets of values as integer codes, concatenated; memory grows with the sizes of the sets, not with the vocabulary."""
 
     code_M: np.ndarray
+    """Code of each value."""
     set_M: np.ndarray
-    """Which set each code is in."""
+    """Set that each value belongs to."""
     first_N: np.ndarray
-    """Where the codes of each set begin."""
+    """Position of each set's first code."""
     size_N: np.ndarray
     """Number of values of each set."""
 
     @classmethod
     def of(cls, values: Sequence[frozenset[Hashable]]) -> Sets:
-        """Return the codes of sets."""
-        number: dict[Hashable, int] = {}
-        code_M = np.array([number.setdefault(value, len(number)) for own in values for value in own], dtype=np.int64)
-        size_N = np.array([len(own) for own in values], dtype=np.int64)
+        """Encode sets of values."""
+        codes: dict[Hashable, int] = {}
+        code_M = np.array([codes.setdefault(value, len(codes)) for elements in values for value in elements], dtype=np.int64)
+        size_N = np.array([len(elements) for elements in values], dtype=np.int64)
         return cls(code_M, np.repeat(np.arange(len(values)), size_N), size_N.cumsum() - size_N, size_N)
 
     def alike(self, place: int) -> np.ndarray:
-        """Return Jaccard's index (N,) of each set and the one at a place; 0 where both are empty."""
+        """Return the Jaccard index (N,) of each set and the set at a place; 0 if both are empty."""
         first = self.first_N[place]
         is_shared_M = np.isin(self.code_M, self.code_M[first : first + self.size_N[place]])
         shared_N = np.bincount(self.set_M[is_shared_M], minlength=len(self.size_N)).astype(np.float64)
@@ -79,7 +80,7 @@ class Sets:
 
 
 class _Marginal(Turn):
-    """Marginal relevance; `alike` says how much each candidate, (N,), is like the one at a place."""
+    """Marginal relevance; `alike` returns the similarity (N,) of each candidate to the one at a place."""
 
     def __init__(self, weight: float, alike: Callable[[int], np.ndarray]) -> None:
         self.weight, self.alike = weight, alike

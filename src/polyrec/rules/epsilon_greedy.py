@@ -1,4 +1,4 @@
-"""EpsilonGreedy: now and then any candidate of a pool."""
+"""EpsilonGreedy: sometimes a random candidate of a pool."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from polyrec.rules.rule import Rule, Turn
 
 
 class EpsilonGreedy(Rule):
-    """Fills each position by the best candidate with probability `1 - epsilon`, else by one of a pool, each as likely.
+    """Fills each position with the best candidate with probability `1 - epsilon`, else with a uniform draw from a pool.
 
-    The pool are the best candidates that are left, the very best among them, so that its propensity at a position is
-    `1 - epsilon + epsilon / m` in a pool of m and that of the others `epsilon / m` (Sutton & Barto, 1998). What was shown may
-    then serve to judge other rankings by inverse propensities.
+    The pool holds the m best remaining candidates. The best one has the propensity `1 - epsilon + epsilon / m`, each of the
+    others `epsilon / m` (Sutton & Barto, 1998). The lists that were shown can then evaluate other rankings by inverse
+    propensity weighting.
     """
 
     examples = ({}, {"epsilon": 0.5, "pool": 4})
     explores = True
 
     epsilon: float = Field(default=0.1, ge=0, le=1)
-    """Probability to explore at a position."""
+    """Probability of a draw from the pool at a position."""
     pool: int = Field(default=100, ge=1)
-    """Number of the best candidates left, of which one is drawn."""
+    """Number of the best remaining candidates to draw from."""
 
     def begin(self, candidates: Candidates) -> Turn:
         return _Epsilon(self.epsilon, self.pool)

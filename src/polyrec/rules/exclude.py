@@ -10,12 +10,12 @@ from polyrec.rules.rule import Rule
 
 
 class Exclude(Rule):
-    """Leaves out items by key. Keys that the catalogue does not have do nothing: what is sold out may be gone from it."""
+    """Removes items by key. Keys that the catalogue lacks are ignored, because sold-out items may have left it."""
 
     examples = ({"items": ["a"]}, {"items": ["b", "c"]})
 
     items: tuple[StrictInt | StrictStr, ...] = Field(strict=False)
-    """Keys of the items; `"42"` and 42 are one key."""
+    """Keys of the items; `"42"` and 42 are the same key."""
 
     def keep(self, candidates: Candidates) -> np.ndarray:
         keep_N = np.ones(len(candidates), dtype=bool)

@@ -1,4 +1,4 @@
-"""Rules at work: candidates in, the list that is shown out. Shape letters: N candidates, K items of the list."""
+"""Apply rules: from candidates to the list that is shown. Shape letters: N candidates, K items of the list."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from polyrec.rules.rule import Rule, Turn, check_columns, check_rules
 
 
 def apply_rules(rules: Sequence[Rule], candidates: Candidates, k: int, seed: int = 0) -> Listed:
-    """Return the list of at most `k` items that rules make of candidates; shorter where they leave fewer.
+    """Return the list of at most `k` items that rules build from candidates; it is shorter if they leave fewer.
 
-    The same seed makes the same list. Raises `UserError` where a rule names a column that the catalogue lacks, or needs vectors
-    that there are not.
+    The same seed gives the same list. Raises `UserError` if a rule names a column that the catalogue lacks, or needs vectors
+    that the candidates lack.
     """
     if k < 1:
-        raise UserError("k", expected="a number of items, 1 or more", found=f"{k}", remedy="Ask for at least one.")
+        raise UserError("k", expected="a number of items, 1 or more", found=f"{k}", remedy="Request at least one.")
     assert (np.diff(candidates.scores_N) <= 0).all(), "candidates come best first"
     check_rules(rules)
     check_columns(rules, candidates.items)
@@ -33,20 +33,20 @@ def apply_rules(rules: Sequence[Rule], candidates: Candidates, k: int, seed: int
 
 
 def kept(rules: Sequence[Rule], candidates: Candidates) -> np.ndarray:
-    """Return which candidates, (N,), rules let into a list at all: what a search may leave out before anything is scored."""
+    """Return a mask (N,) of the candidates that rules allow in a list; a search can skip the others before scoring."""
     keep_N = np.ones(len(candidates), dtype=bool)
-    for own_N in (rule.keep(candidates) for rule in rules):
-        keep_N &= True if own_N is None else own_N
+    for mask_N in (rule.keep(candidates) for rule in rules):
+        keep_N &= True if mask_N is None else mask_N
     return keep_N
 
 
 def _pinned(rules: Sequence[Rule], candidates: Candidates, k: int) -> tuple[dict[int, int], tuple[str, ...]]:
-    """Return the places of pinned candidates by position, the first first, and what is told of those left out."""
-    asked = sorted((position, key) for rule in rules for position, key in rule.pins.items() if position <= k)
-    if not asked:
+    """Return the places of pinned candidates by position, in order, and notes on pins that are no candidates."""
+    declared = sorted((position, key) for rule in rules for position, key in rule.pins.items() if position <= k)
+    if not declared:
         return {}, ()
     pins, notes = {}, []
-    for (position, key), place in zip(asked, candidates.places([key for _, key in asked]), strict=True):
+    for (position, key), place in zip(declared, candidates.places([key for _, key in declared]), strict=True):
         if place is None:
             notes.append(f"item {key!r}, pinned to position {position}, is not among the candidates")
         else:
@@ -57,7 +57,7 @@ def _pinned(rules: Sequence[Rule], candidates: Candidates, k: int) -> tuple[dict
 def _filled(
     candidates: Candidates, turns: Sequence[Turn], chance: Turn | None, pins: dict[int, int], k: int, seed: int
 ) -> tuple[list[int], list[float]]:
-    """Fill the positions from the top and return the places of the candidates that stand there, with their propensities."""
+    """Fill the positions from the top; return the places of the listed candidates and their propensities."""
     open_N = np.ones(len(candidates), dtype=bool)
     places: list[int] = []
     propensities: list[float] = []
@@ -88,15 +88,15 @@ def _chosen(
     scores_N: np.ndarray, open_N: np.ndarray, turns: Sequence[Turn], chance: Turn | None, draw: float
 ) -> tuple[int, float]:
     """Return the place of the candidate for the next position and its propensity."""
-    own_N = scores_N
+    value_N = scores_N
     for turn in turns:
-        own_N = turn.score(own_N)
+        value_N = turn.score(value_N)
     if chance is None:
-        return int(open_N.argmax() if own_N is scores_N else np.where(open_N, own_N, -np.inf).argmax()), 1.0
+        return int(open_N.argmax() if value_N is scores_N else np.where(open_N, value_N, -np.inf).argmax()), 1.0
     places = np.flatnonzero(open_N)
-    if own_N is not scores_N:
-        places = places[np.argsort(-own_N[places], kind="stable")]
-    odds = chance.odds(own_N[places])
-    until = odds.cumsum()
-    chosen = min(int(until.searchsorted(draw * until[-1], side="right")), int(np.flatnonzero(odds)[-1]))
+    if value_N is not scores_N:
+        places = places[np.argsort(-value_N[places], kind="stable")]
+    odds = chance.odds(value_N[places])
+    cumulative = odds.cumsum()
+    chosen = min(int(cumulative.searchsorted(draw * cumulative[-1], side="right")), int(np.flatnonzero(odds)[-1]))
     return int(places[chosen]), float(odds[chosen])

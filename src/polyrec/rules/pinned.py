@@ -1,4 +1,4 @@
-"""Pinned: items with a position of their own."""
+"""Pinned: items with a fixed position."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from pydantic.config import JsonDict
 from polyrec.rules.rule import Rule, check_rules
 
 MOST = 1000
-"""Items that one rule pins, at most."""
+"""Maximum number of items that one rule pins."""
 
 _POSITIONS: JsonDict = {"propertyNames": {"pattern": "^[1-9][0-9]{0,8}$"}}
-"""JSON has texts for keys alone: these are of whole numbers."""
+"""Pattern of a position as a JSON key, which must be a string."""
 
 
 class Pinned(Rule):
-    """Shows items at fixed positions. The others flow around them, and no rule of chance moves them: their propensity is 1.
+    """Shows items at fixed positions and fills the others around them. No random rule moves them: their propensity is 1.
 
-    One that another rule leaves out, or that is not among the candidates, is left out, which the list tells in its notes. Where
-    the others end before a position, the item moves up, so that the list has no gap.
+    A pinned item that another rule removes, or that is no candidate, is left out, and a note of the list reports it. If the
+    candidates end before a position, the pinned item moves up, so that the list has no gap.
     """
 
     examples = ({"items": {"1": "c"}}, {"items": {"3": "a", "2": "e"}})

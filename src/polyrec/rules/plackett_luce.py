@@ -1,4 +1,4 @@
-"""PlackettLuce: positions drawn by a softmax of the scores."""
+"""PlackettLuce: positions drawn from a softmax of the scores."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from polyrec.rules.rule import Rule, Turn
 
 
 class PlackettLuce(Rule):
-    """Draws each position from a pool with a probability of `exp(s_i / temperature) / sum_j exp(s_j / temperature)`.
+    """Draws each position from a pool with probability `exp(s_i / temperature) / sum_j exp(s_j / temperature)`.
 
-    The pool are the best candidates that are left; one that holds all candidates makes the ranking that of Plackett (1975) and
-    Luce (1959). Unlike EpsilonGreedy it hardly ever shows what scores far below the best.
+    The pool holds the best remaining candidates; a pool of all candidates gives the model of Plackett (1975) and Luce (1959).
+    Unlike EpsilonGreedy, it rarely shows items whose score is far below the best.
     """
 
     examples = ({"temperature": 0.1}, {"temperature": 1.0, "pool": 4})
     explores = True
 
     temperature: float = Field(gt=0)
-    """In the unit of the score, or of what Diversify makes of it (0 to 1): the higher, the more is left to chance."""
+    """Temperature in the unit of the score, or of Diversify's value (0 to 1): the higher, the more random the list."""
     pool: int = Field(default=100, ge=1)
-    """Number of the best candidates left, of which one is drawn."""
+    """Number of the best remaining candidates to draw from."""
 
     def begin(self, candidates: Candidates) -> Turn:
         return _Softmax(self.temperature, self.pool)

@@ -16,9 +16,9 @@ _THING = "condition of the rule Where"
 
 
 class Where(Rule):
-    """Shows items that meet a condition alone. An item for which the condition is null does not meet it.
+    """Shows only items that meet a condition. An item for which the condition is null is left out.
 
-    It is for what must hold of every list; `recommend(where=…)` is for one request.
+    The condition holds for every list; `recommend(where=…)` sets one for a single request.
     """
 
     examples = ({"condition": "price < 50"}, {"condition": "genre <> 'war' AND year > 1990"})

@@ -23,8 +23,10 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, model_validator
 
 from polyrec.core.errors import missing_extra
+from polyrec.serve.gate.limits import MOST_HELD
 from polyrec.serve.settings import Settings, state_beside
 from polyrec.serve.versions.versions import Models
+from polyrec.serve.worker import app_of_worker
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -69,9 +71,6 @@ def app(settings: Scale) -> "Application":
     settings.api_keys()
     try:
         from ray import serve
-
-        from polyrec.serve.gate.limits import MOST_HELD
-        from polyrec.serve.worker import app_of_worker
     except ImportError as error:
         raise missing_extra("ray[serve]", "scale", "a server on Ray") from error
 

@@ -1,1 +1,1 @@
-"""Floor 4: one readable loop, and what steers it."""
+"""Floor 4: the training loop, its settings and its optimisers."""

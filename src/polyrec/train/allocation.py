@@ -1,4 +1,4 @@
-"""Memory that steps hand on to one another."""
+"""Reuse of freed memory by the next training step."""
 
 from __future__ import annotations
 
@@ -8,20 +8,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-"""Names of the two settings in glibc's `mallopt`."""
+"""Numbers of the two parameters of glibc's `mallopt`."""
 
 _KEPT = 2**31 - 1
+"""Bytes of free memory that glibc keeps instead of returning them to the system."""
+
 _LARGEST = 2**25
-"""Bytes of the largest block that glibc can keep: 32 MiB."""
+"""Bytes of the largest block that glibc can keep, 32 MiB."""
 
 
 @contextmanager
 def kept_memory() -> Iterator[None]:
-    """Keep freed memory for the next step for the time being, and give it back at the end.
+    """Keep freed memory in the process inside the context, and return it to the system at the end.
 
-    A step frees as much memory as the next one asks for. Left alone, glibc returns the larger blocks to the system each time,
-    which then fills them with zeros anew, page by page: a fifth of a step on a model of usual size. Where the allocator is
-    another one nothing is changed.
+    A step frees as much memory as the next step allocates. By default glibc returns large blocks to the system, which zeroes
+    every page again when it is requested: this takes a fifth of a step on a model of usual size. With another allocator
+    nothing changes.
     """
     library = ctypes.CDLL(None) if sys.platform == "linux" else None
     if library is None or not hasattr(library, "mallopt") or not hasattr(library, "malloc_trim"):

@@ -1,4 +1,4 @@
-"""Checkpoints: all that an interrupted training needs to go on as if it had not been, without pickle."""
+"""Checkpoints: the complete state of an interrupted training, without pickle. A resumed training gives identical weights."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from polyrec.train.step import Step
 
 @dataclass
 class Progress:
-    """Where a training stands after an epoch."""
+    """State of a training run apart from its tensors."""
 
     fingerprint: str
-    """Hash of declaration, training and data: a checkpoint of another run is refused."""
+    """Hash of declaration, training settings and data: a checkpoint of another run is refused."""
     curves: list[dict[str, float]]
-    """One entry an epoch: training loss of each task, validation metrics, utility."""
+    """One entry per epoch: training loss of each task, validation metrics, utility."""
     best_epoch: int = 0
-    """Epoch of the highest utility, counted from 1; 0 before the first."""
+    """Epoch with the highest utility, counted from 1; 0 before the first epoch ends."""
     best_utility: float = float("-inf")
     steps: int = 0
-    """Steps taken of the epoch that is under way; 0 between epochs."""
+    """Steps completed in the current epoch; 0 between epochs."""
     probed: dict[str, list[float]] = field(default_factory=dict)
-    """What was probed in the epoch that is under way."""
+    """Gradient norms and cosines of the current epoch, one value per probed step."""
 
 
 def save_checkpoint(
@@ -41,12 +41,12 @@ def save_checkpoint(
     best: dict[str, Tensor] | None,
     progress: Progress,
 ) -> None:
-    """Write a checkpoint, whole or not at all: the one before it stays until this one is on disk."""
+    """Write a checkpoint atomically: the previous one stays until this one is on disk."""
     moments = {
         f"{number}/{index}/{name}": torch.as_tensor(value)
         for number, optimizer in enumerate(step.optimizers)
-        for index, own in optimizer.state_dict()["state"].items()
-        for name, value in own.items()
+        for index, state in optimizer.state_dict()["state"].items()
+        for name, value in state.items()
         if value is not None
     }
     with replacing_folder(folder) as temporary:
@@ -62,18 +62,18 @@ def save_checkpoint(
 def load_checkpoint(
     folder: Path, model: nn.Module, balance: nn.Module, step: Step, fingerprint: str
 ) -> tuple[dict[str, Tensor] | None, Progress]:
-    """Put model, balancer and step back where the checkpoint left them; return the best weights, if any, and the progress.
+    """Restore model, balancer and step from a checkpoint; return the best weights, if any, and the progress.
 
-    Raises `UserError` where the checkpoint was made by another declaration, training or data.
+    Raises `UserError` if the checkpoint belongs to another declaration, other training settings or other data.
     """
     thing = f"checkpoint '{folder}'"
-    remedy = "Remove the folder to start anew, or go back to the declaration and data it was made with."
+    remedy = "Remove the folder to start again, or use the declaration and data that it was written with."
     try:
         progress = Progress(**json.loads((folder / "progress.json").read_text(encoding="utf-8")))
     except (ValueError, TypeError, OSError) as error:
         raise UserError(thing, expected="a checkpoint of this version", found=str(error), remedy=remedy) from error
     if progress.fingerprint != fingerprint:
-        found = "one made with another declaration, training or data"
+        found = "one of another declaration, training or data"
         raise UserError(thing, expected="a checkpoint of this very run", found=found, remedy=remedy)
     model.load_state_dict(load_file(folder / "model.safetensors"))
     balance.load_state_dict(load_file(folder / "balance.safetensors"))
@@ -81,9 +81,9 @@ def load_checkpoint(
     for key, value in load_file(folder / "optimizer.safetensors").items():
         number, index, name = key.split("/", 2)
         moments[int(number)].setdefault(int(index), {})[name] = value
-    for optimizer, own in zip(step.optimizers, moments, strict=True):
-        optimizer.load_state_dict({**optimizer.state_dict(), "state": own})
-        _lay_out_alike(optimizer)
+    for optimizer, states in zip(step.optimizers, moments, strict=True):
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": states})
+        _match_strides(optimizer)
     epoch = load_file(folder / "epoch.safetensors")
     step.sums_2T.copy_(epoch["sums"])
     step.random = epoch["random"]
@@ -91,12 +91,12 @@ def load_checkpoint(
     return load_file(best) if best.exists() else None, progress
 
 
-def _lay_out_alike(optimizer: optim.Optimizer) -> None:
-    """Lay moments out in memory as the weights that they belong to are, as fused optimisers expect."""
-    for parameter, own in optimizer.state.items():
-        for name, value in own.items():
+def _match_strides(optimizer: optim.Optimizer) -> None:
+    """Give moments the strides of their parameters, which fused optimisers require."""
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
             if isinstance(value, Tensor) and value.shape == parameter.shape and value.stride() != parameter.stride():
-                own[name] = torch.empty_like(parameter).copy_(value)
+                state[name] = torch.empty_like(parameter).copy_(value)
 
 
 def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,24 +1,22 @@
 """The training loop.
 
-A run is a function of its seed: every epoch seeds its own order of rows and its dropout, so that a training resumed after any
-epoch ends with the same weights as one that was never interrupted.
+A run is a function of its seed: every epoch seeds the order of its rows and its dropout. A training resumed after any epoch
+therefore ends with the same weights as an uninterrupted one.
 """
 
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
 from polyrec.balancing.balancer import Balance
 from polyrec.core.errors import UserError
+from polyrec.core.progress import progress_bar
 from polyrec.data.prepared import Prepared
 from polyrec.declaration.training import Training
 from polyrec.model.model import Model
@@ -30,21 +28,21 @@ from polyrec.train.ranks import Ranks
 from polyrec.train.step import Step
 
 Judge = Callable[[Model], Mapping[str, float]]
-"""Returns validation metrics by `task.metric`, with the `utility` among them."""
+"""Computes validation metrics by `task.metric`, and the `utility`."""
 
 
 OnEpoch = Callable[[int, Mapping[str, float]], None]
-"""Is told the number of each epoch and its entry of the curves; what it raises ends the training."""
+"""Receives the number of each epoch and its entry of the curves; an exception that it raises ends the training."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """What a training leaves behind besides the weights."""
+    """Result of a training besides the weights."""
 
     curves: list[dict[str, float]]
-    """One entry an epoch: `task.loss` over the training rows and what the judge returned."""
+    """One entry per epoch: `task.loss` over the training rows, and the metrics that the judge returned."""
     best_epoch: int
-    """Epoch whose weights the model holds, counted from 1."""
+    """Epoch of the model's weights, counted from 1."""
 
 
 def train(
@@ -63,15 +61,16 @@ def train(
     title: str = "training",
     progress: bool = True,
 ) -> Run:
-    """Train a model in place and leave in it the weights of the best epoch (of the last, without a judge).
+    """Train a model in place; it ends with the weights of the best epoch (of the last one without a judge).
 
-    With a `checkpoint_folder` the state is written there after every epoch; with `resume` training goes on from what the
-    folder holds, if anything. `stop_after` ends the training early on the schedule of the whole budget. Where a process
-    group of `torch.distributed` is open, each process trains on its share of every batch and the first one writes.
+    With a `checkpoint_folder` the state is written there after every epoch; with `resume` training continues from the
+    checkpoint in that folder, if there is one. `stop_after` is the number of epochs after which training ends; the learning
+    rate schedule still spans `training.epochs`. If a process group of `torch.distributed` is initialised, each process trains
+    on its share of every batch and rank 0 writes checkpoints.
     """
     ranks = Ranks()
-    whole = all(bool(data.masks[task.name].all()) and not task.relates_rows for task in objective.tasks)
-    step = Step(model, objective, balance, training, ranks, whole)
+    fully_observed = all(bool(data.masks[task.name].all()) and not task.relates_rows for task in objective.tasks)
+    step = Step(model, objective, balance, training, ranks, fully_observed)
     balance.start(objective.constants(data.targets, data.masks))
     state = checkpoint.Progress(fingerprint, [])
     best: dict[str, Tensor] | None = None
@@ -84,14 +83,13 @@ def train(
 
     if resume and checkpoint_folder is not None and checkpoint_folder.exists():
         best, state = checkpoint.load_checkpoint(checkpoint_folder, model, balance, step, fingerprint)
+    last, is_hidden = min(training.epochs, stop_after or training.epochs), not progress or ranks.rank > 0
     with (
         torch.random.fork_rng(devices=[]),
         fastest_products(step.size),
         kept_memory(),
-        _bar(progress and ranks.rank == 0) as bar,
+        progress_bar(title, last, completed=len(state.curves), unit="epochs", disable=is_hidden) as bar,
     ):
-        last = min(training.epochs, stop_after or training.epochs)
-        line = bar.add_task(title, total=last, completed=len(state.curves), note="")
         while len(state.curves) < last and not _is_stale(state, training):
             epoch = len(state.curves) + 1
             entry = _epoch(step, data, training, epoch, state, save)
@@ -109,7 +107,7 @@ def train(
             save()
             if on_epoch is not None:
                 on_epoch(epoch, entry)
-            bar.update(line, advance=1, note=f"utility {entry['utility']:.4f}" if judge else "")
+            bar.advance(note=f"utility {entry['utility']:.4f}" if judge else "")
     if best is not None:
         model.load_state_dict(best)
     model.eval()
@@ -119,7 +117,10 @@ def train(
 def _epoch(
     step: Step, data: Prepared, training: Training, epoch: int, state: checkpoint.Progress, save: Callable[[], None]
 ) -> dict[str, float]:
-    """Pass over the rows, or those still to come; return each task's mean loss over the epoch, seen as the weights moved."""
+    """Train on the rows of an epoch, or on those that a checkpoint left; return each task's mean loss over the epoch.
+
+    The losses are those of the training steps, computed before each update.
+    """
     step.model.train()
     torch.manual_seed(training.seed * 100_003 + epoch)
     steps = -(-data.rows // training.batch_size)
@@ -135,7 +136,7 @@ def _epoch(
             state.steps, state.probed, step.random = number + 1, step.gradients, torch.get_rng_state()
             save()
     state.steps = 0
-    step.settle()
+    step.catch_up()
     losses = step.mean_losses()
     step.balance.end_epoch(losses)
     return {f"{name}.loss": loss for name, loss in losses.items()} | step.probed()
@@ -143,21 +144,15 @@ def _epoch(
 
 def _undefined(entry: Mapping[str, float]) -> UserError:
     undefined = [name for name, value in entry.items() if math.isnan(value) and name != "utility"]
-    remedy = "Give validation rows whose labels differ (for gauc: within a user), another utility, or a smaller learning_rate."
-    found = f"NaN ({', '.join(undefined) or 'a task without such labels'})"
+    remedy = "Use validation rows with different labels (for gauc: within a user), another utility or a smaller learning_rate."
+    found = f"NaN ({', '.join(undefined) or 'a task without validation labels'})"
     return UserError("the utility on validation", expected="a number", found=found, remedy=remedy)
 
 
 def _is_stale(state: checkpoint.Progress, training: Training) -> bool:
-    waited = len(state.curves) - state.best_epoch
-    return training.patience is not None and state.best_epoch > 0 and waited >= training.patience
+    epochs_since_best = len(state.curves) - state.best_epoch
+    return training.patience is not None and state.best_epoch > 0 and epochs_since_best >= training.patience
 
 
 def _copy(model: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in model.state_dict().items()}
-
-
-def _bar(shown: bool) -> Progress:
-    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("epochs")]
-    times = [TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}")]
-    return Progress(*columns, *times, console=Console(file=sys.stderr), disable=not shown)

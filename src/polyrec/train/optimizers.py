@@ -1,4 +1,4 @@
-"""The optimisers by name, and the step size over time."""
+"""The optimisers by name, gradient clipping and the learning rate schedule."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def build_optimizers(
     training: Training,
     rates: Rates | None = None,
 ) -> list[optim.Optimizer]:
-    """Return the optimiser that a training asks for, fused where torch has it so, and one for tables updated by rows.
+    """Return the optimiser named by the training settings, and a second one if tables are updated by rows.
 
-    The `free` parameters, those of the balance, have no weight decay. `rates` names weights with a highest step size of their
-    own, which their group holds as `highest`.
+    Fused kernels are used if torch has them. The `free` parameters, those of the balance, have no weight decay. `rates` lists
+    parameters with a separate peak learning rate, stored as `highest` in their parameter group.
     """
     rate, decay, fused = training.learning_rate, training.weight_decay, True
     is_table = {id(table) for table in tables} if training.updates_rows else set()
-    apart = is_table.union(id(weight) for _, own in rates or () for weight in own)
-    groups: list[dict[str, Any]] = [{"params": [weight for weight in weights if id(weight) not in apart]}]
-    groups += [{"params": own, "lr": highest, "highest": highest} for highest, own in rates or ()]
-    groups += [{"params": own, "weight_decay": 0.0} for own in [list(free)] if own]
+    separate = is_table.union(id(weight) for _, group in rates or () for weight in group)
+    groups: list[dict[str, Any]] = [{"params": [weight for weight in weights if id(weight) not in separate]}]
+    groups += [{"params": group, "lr": highest, "highest": highest} for highest, group in rates or ()]
+    groups += [{"params": group, "weight_decay": 0.0} for group in [list(free)] if group]
     optimizers: list[optim.Optimizer] = []
     match training.optimizer:
         case "sgd":
@@ -66,7 +66,7 @@ def _for_rows(tables: Sequence[nn.Parameter], training: Training) -> optim.Optim
 
 
 def clip_gradients(parameters: Iterable[nn.Parameter], longest: float) -> None:
-    """Scale all gradients, dense and sparse, so that their norm together is at most `longest`."""
+    """Scale all gradients, dense and sparse, so that their joint norm is at most `longest`."""
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     values = []
     for gradient in gradients:
@@ -83,15 +83,15 @@ def clip_gradients(parameters: Iterable[nn.Parameter], longest: float) -> None:
 
 
 def step_size(step: int, steps: int, schedule: ScheduleName, warmup: float) -> float:
-    """Return the share of the highest step size at a step, 0 to `steps` - 1.
+    """Return the factor on the peak learning rate at a step, 0 to `steps` - 1.
 
-    Over the first `warmup * steps` steps it rises linearly to 1. Then it stays (`constant`), falls linearly, or follows half a
-    cosine (Loshchilov and Hutter, 2017), reaching 0 after the last step.
+    Over the first `warmup * steps` steps it rises linearly to 1. Then it stays at 1 (`constant`), falls linearly (`linear`), or
+    follows half a cosine (`cosine`; Loshchilov and Hutter, 2017); the latter two reach 0 after the last step.
     """
-    rising = round(warmup * steps)
-    if step < rising:
-        return (step + 1) / rising
-    passed = (step - rising) / max(steps - rising, 1)
+    warmup_steps = round(warmup * steps)
+    if step < warmup_steps:
+        return (step + 1) / warmup_steps
+    passed = (step - warmup_steps) / max(steps - warmup_steps, 1)
     match schedule:
         case "constant":
             return 1.0

@@ -1,4 +1,4 @@
-"""Faster matrix products of the same exactness, where the machine has them."""
+"""Faster matrix products without a loss of precision, on processors where oneDNN provides them."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from functools import cache
 import torch
 
 LARGE = 2**23
-"""Multiplications of a step from which on oneDNN is the faster."""
+"""Multiplications per step from which oneDNN is faster than MKL."""
 
 
 @contextmanager
 def fastest_products(size: int) -> Iterator[None]:
-    """Let torch multiply float32 matrices on the CPU by oneDNN for the time being, where that loses nothing.
+    """Multiply float32 matrices on the CPU with oneDNN inside the context, if the products stay exact.
 
-    `size` is the number of multiplications of a step: in few, oneDNN's calls cost more than they gain.
+    `size` is the number of multiplications per step; in small steps the overhead of oneDNN's calls exceeds the gain.
 
-    Torch multiplies by MKL, which leaves half the width of the vector units unused on some processors that are not Intel's.
-    It takes oneDNN instead where factors may be rounded to bfloat16 (`torch.backends.mkldnn.matmul.fp32_precision`); but
-    oneDNN rounds them only on processors with units for that (AMX). Whether this one rounds is tried once, and where it does
-    everything stays as it was.
+    Torch uses MKL, which leaves half of the vector width unused on some processors of other makers than Intel. Torch switches
+    to oneDNN if factors may be rounded to bfloat16 (`torch.backends.mkldnn.matmul.fp32_precision`), but oneDNN rounds only on
+    processors with bfloat16 units (AMX). One test product per process shows whether this processor rounds; if it does, the
+    setting is left unchanged.
     """
     setting = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]  # set on the module as an object
     before = setting.fp32_precision
@@ -35,7 +35,7 @@ def fastest_products(size: int) -> Iterator[None]:
 
 @cache
 def _are_exact() -> bool:
-    """Whether products that may round are products that do not: 1 + 2^-10 is no bfloat16."""
+    """Whether products stay exact although rounding is allowed; 1 + 2^-10 has no bfloat16 representation."""
     setting = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]  # set on the module as an object
     before = setting.fp32_precision
     setting.fp32_precision = "bf16"

@@ -1,4 +1,4 @@
-"""Adam for the weights that every step moves, with little of the cost of calling it."""
+"""Adam for dense weights with less overhead per call."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch import Tensor, optim
 
 
 class QuickAdam(optim.Adam):
-    """`torch.optim.Adam(fused=True)`, or AdamW, which gathers weights and moments into lists once and not at every step.
+    """`torch.optim.Adam(fused=True)`, or AdamW, that collects weights and moments into lists once instead of at every step.
 
-    On a model of a few small layers that gathering, and the hooks that torch wraps around `step`, cost several times the
-    update itself. Updates and state are torch's own; a step at which a weight has no gradient is left to torch.
+    On a model of a few small layers, collecting them and the hooks around `step` cost several times the update itself. Update
+    kernels and state are those of torch; a step at which a weight has no gradient is delegated to torch.
     """
 
     def __init__(self, groups: list[dict[str, Any]], lr: float, weight_decay: float, decoupled: bool) -> None:
@@ -23,20 +23,20 @@ class QuickAdam(optim.Adam):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Take a step of every weight that has a gradient."""
+        """Update every weight that has a gradient."""
         gradients = [[weight.grad for weight in group["params"]] for group in self.param_groups if group["params"]]
         if not gradients:
             return None if closure is None else super().step(closure)
-        if not self._lists or closure is not None or any(gradient is None for own in gradients for gradient in own):
+        if not self._lists or closure is not None or any(gradient is None for group in gradients for gradient in group):
             loss = super().step(closure)
             self._gather()
             return loss
-        for (group, weights, averages, squares, steps), own in zip(self._lists, gradients, strict=True):
+        for (group, weights, averages, squares, steps), group_gradients in zip(self._lists, gradients, strict=True):
             beta1, beta2 = group["betas"]
             torch._foreach_add_(steps, 1)
             self._update(
                 weights,
-                own,
+                group_gradients,
                 averages,
                 squares,
                 [],
@@ -51,10 +51,10 @@ class QuickAdam(optim.Adam):
             )
         return None
 
-    step.hooked = True  # type: ignore[attr-defined]  # torch then leaves it without its profiling hooks
+    step.hooked = True  # type: ignore[attr-defined]  # keeps torch from adding its profiling hooks
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over a state; the lists are gathered anew at the next step."""
+        """Load a state; the next step collects the lists again."""
         self._lists = []
         super().load_state_dict(state_dict)
 

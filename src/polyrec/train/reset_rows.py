@@ -1,4 +1,4 @@
-"""Forgetting what an optimiser knows of rows of a table that were given to other ids."""
+"""Reset of an optimiser's state for embedding rows that were reassigned to other ids."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import torch
 from torch import Tensor, nn, optim
 
 _BY_STEP = ("log_decay", "drift")
-"""State by step, which a table of as many rows would be mistaken for."""
+"""Entries of the state that have one value per step, not per row, whatever their length."""
 _LAST = "last"
-"""State by row: the step that reached the row last."""
+"""Entry of the state with the last step that reached each row."""
 
 
 @torch.no_grad()
 def reset_rows(optimizer: optim.Optimizer, parameter: nn.Parameter, rows: Tensor) -> None:
-    """Set the optimiser's state of some rows of a table to that of rows never reached, as after `StreamedEncoder.recycle`.
+    """Reset the optimiser's state of some rows of a table to that of untouched rows, as after `StreamedEncoder.recycle`.
 
-    That is zero in every tensor of the state that has one entry, or one vector, for each row: momentum, moments, sums of
-    squares. Where an optimiser notes the step that reached a row last, to make good later what the row missed since, the row
-    is up to date: fresh weights have missed nothing.
+    Every tensor of the state with one entry or one vector per row is set to zero there: momentum, moments, sums of squares. If
+    the optimiser records the last step that reached each row, in order to apply missed updates later, the rows are marked as
+    up to date: new weights have missed no update.
     """
     state = optimizer.state.get(parameter, {})
     for name, value in state.items():

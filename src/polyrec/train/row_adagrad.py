@@ -1,4 +1,4 @@
-"""Adagrad on the rows that a step reaches.
+"""Adagrad on the rows that a gradient reaches.
 
 Shape letters: U distinct rows reached, R rows of the table, W width.
 """
@@ -15,12 +15,12 @@ from polyrec.train.row_optimizer import RowOptimizer
 
 
 class RowAdagrad(RowOptimizer):
-    """Adagrad (Duchi, Hazan and Singer, JMLR 2011) that touches only the rows a gradient reaches.
+    """Adagrad (Duchi, Hazan and Singer, JMLR 2011) that reads and writes only the rows that a gradient reaches.
 
     Each weight has the sum of its squared gradients, `a = a + g^2`, and moves by `lr g / (sqrt(a) + eps)`. A weight without a
-    gradient stays where it is, so that the result is that of dense Adagrad whatever rows are reached when; with `weight_decay`,
-    which here is decoupled, once the rows are caught up. `torch.optim.Adagrad`, which takes sparse gradients too, has no
-    weight decay for them and sorts rows and looks them up several times a step.
+    gradient does not move, so the result equals dense Adagrad for any sequence of rows; with `weight_decay`, which is decoupled
+    here, it does so after `catch_up`. `torch.optim.Adagrad` also accepts sparse gradients, but without weight decay, and it
+    sorts and indexes the rows several times per step.
     """
 
     def __init__(self, params: Iterable[nn.Parameter], lr: float = 1e-2, eps: float = 1e-10, weight_decay: float = 0.0) -> None:

@@ -1,6 +1,6 @@
-"""Adam on the rows that a step reaches.
+"""Adam on the rows that a gradient reaches.
 
-Shape letters: U distinct rows reached, R rows of the table, W width, T steps, N steps over which momentum fades.
+Shape letters: U distinct rows reached, R rows of the table, W width, T steps, N steps until momentum has faded.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from torch import Tensor, nn
 from polyrec.train.row_optimizer import RowOptimizer, series
 
 FADED = 1e-9
-"""Share of a row's first drift below which what follows is left out."""
+"""Fraction of a row's first drift below which later drift is neglected."""
 
 
 class RowAdam(RowOptimizer):
-    """Adam (Kingma and Ba, ICLR 2015), with decoupled weight decay AdamW, that touches only the rows a gradient reaches.
+    """Adam (Kingma and Ba, ICLR 2015), or AdamW with weight decay, that reads and writes only the rows that a gradient reaches.
 
-    A row reached at step t, last at step s, has its moments decayed as by t - s steps of dense Adam, all but the last without a
-    gradient: `m = beta1^(t-s) m + (1-beta1) g` and `v = beta2^(t-s) v + (1-beta2) g^2`. After the weight decay of all t - s
-    steps, `w = w - lr_t m' / (sqrt(v') + eps)` with `m' = m / (1-beta1^t)` and `v' = v / (1-beta2^t)`. So moments, once caught
-    up, are those of dense Adam whatever rows are reached when; so are the weights with `beta1 = 0`, or where every step
-    reaches every row.
+    If a gradient reaches a row at step t and last did so at step s, its moments decay as in t - s steps of dense Adam, all but
+    the last without a gradient: `m = beta1^(t-s) m + (1-beta1) g` and `v = beta2^(t-s) v + (1-beta2) g^2`. After the weight
+    decay of all t - s steps, `w = w - lr_t m' / (sqrt(v') + eps)` with `m' = m / (1-beta1^t)` and `v' = v / (1-beta2^t)`. After
+    `catch_up`, the moments equal those of dense Adam for any sequence of rows; so do the weights if `beta1 = 0` or if every
+    step reaches every row.
 
-    With `beta1 > 0` dense Adam moves a row also in the steps that miss it, by its old momentum; without `drift` a row seldom
-    reached therefore moves by about `(1-beta1)` of what dense Adam moves it in all. `drift` makes up for these moves when the
-    row is next reached: with `q = beta1 / sqrt(beta2)` they add up to `m / sqrt(v)` times
-    `sum_(i>s) lr_i q^(i-s) sqrt(1-beta2^i) / (1-beta1^i)`. This factor depends on s alone and is kept for every past step,
-    so that the sum is exact under any schedule, but for eps. As the forward pass has by then read the row as it stood, the
-    result is dense Adam's only where `catch_up(table, rows)` comes before rows are read; else it is close to it.
+    With `beta1 > 0` dense Adam also moves a row by its momentum in steps without a gradient. Without `drift`, a rare row
+    therefore moves by only about `(1-beta1)` of the distance that dense Adam moves it. Set `drift` to apply these moves when a
+    gradient next reaches the row: with `q = beta1 / sqrt(beta2)` they add up to `m / sqrt(v)` times
+    `sum_(i>s) lr_i q^(i-s) sqrt(1-beta2^i) / (1-beta1^i)`. This factor depends only on s and is stored for every past step, so
+    the sum is exact for any schedule, except for eps. By then the forward pass has read the row without these moves: the
+    result equals dense Adam only if `catch_up(table, rows)` runs before rows are read, and is close to it otherwise.
 
-    `torch.optim.SparseAdam` differs: there moments stand still while a row is missed, so that an old gradient of a rare row
-    weighs as much as one of the step before, and there is no weight decay.
+    `torch.optim.SparseAdam` differs: its moments do not decay in steps without a gradient, so an old gradient of a rare row
+    has the same weight as one of the previous step, and it has no weight decay.
     """
 
     def __init__(
@@ -49,10 +49,10 @@ class RowAdam(RowOptimizer):
     ) -> None:
         q = betas[0] / math.sqrt(betas[1])
         if drift and q >= 1:
-            raise ValueError(f"drift without end: beta1^2 = {betas[0] ** 2} is not below beta2 = {betas[1]}.")
+            raise ValueError(f"drift without end: beta1^2 = {betas[0] ** 2} is not below beta2 = {betas[1]}. Lower beta1.")
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
-        fading = math.ceil(math.log(FADED) / math.log(q)) if drift and q > 0 else 0
-        self.fading_N = q ** torch.arange(fading, 0, -1, dtype=torch.float64)
+        steps = math.ceil(math.log(FADED) / math.log(q)) if drift and q > 0 else 0
+        self.fading_N = q ** torch.arange(steps, 0, -1, dtype=torch.float64)
 
     def _first_state(self, table: nn.Parameter) -> dict[str, Any]:
         return {"exp_avg": torch.zeros_like(table), "exp_avg_sq": torch.zeros_like(table), "last": table.new_zeros(len(table))}
@@ -79,7 +79,7 @@ class RowAdam(RowOptimizer):
     def _settled(
         self, table: nn.Parameter, state: dict[str, Any], group: dict[str, Any], rows_U: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return weights, first and second moments of rows, with the drift and decay of the steps since they were reached."""
+        """Return weights, first and second moments of rows after the drift and decay of the steps that they missed."""
         beta1, beta2 = group["betas"]
         weight_UW = table.index_select(0, rows_U)
         m_UW, v_UW = state["exp_avg"].index_select(0, rows_U), state["exp_avg_sq"].index_select(0, rows_U)
@@ -96,7 +96,7 @@ class RowAdam(RowOptimizer):
         return weight_UW, m_UW.mul_(torch.pow(beta1, since_U1)), v_UW.mul_(torch.pow(beta2, since_U1))
 
     def _end(self, state: dict[str, Any], group: dict[str, Any]) -> None:
-        """Add the drift of this step, less the weight decay up to it, to that of rows last reached at each step before."""
+        """Add this step's drift, reduced by the weight decay until now, to the sum of each earlier step."""
         if not len(self.fading_N):
             return
         step, (beta1, beta2) = state["step"], group["betas"]

@@ -1,4 +1,4 @@
-"""The gradient of a table as distinct rows and their sums.
+"""The gradient of an embedding table as distinct rows and their sums.
 
 Shape letters: N indices, U distinct rows, R rows of the table, W width.
 """
@@ -11,21 +11,20 @@ from torch import Tensor
 from torch.nn import functional
 
 FEW = 1024
-"""Indices up to which torch's own coalescing is the faster: below, the cost is that of calling, not of sorting."""
+"""Number of indices up to which torch's `coalesce` is faster: call overhead, not sorting, dominates there."""
 
 
 def distinct_rows(index_N: Tensor) -> Tensor:
-    """Return the distinct rows (U,), ascending, among indices."""
+    """Return the distinct indices (U,) in ascending order."""
     return torch.unique_consecutive(torch.from_numpy(np.sort(index_N.numpy(force=True)))).to(index_N.device)
 
 
 def coalesce_rows(gradient: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the distinct rows (U,), ascending, that a gradient (R, W) reaches and the sum of its parts in each, (U, W).
+    """Return the distinct rows (U,) of a gradient (R, W) in ascending order, and the sum of its parts for each row, (U, W).
 
-    A sparse gradient, as `nn.Embedding(sparse=True)` leaves it, has one part for each time that a row was read. Row and
-    position are packed into one number each, so that the sort moves eight bytes an index and compares them by vector
-    instructions, and the parts of a row are added up in the order in which they came: results are the same in every run. A
-    dense gradient reaches all rows.
+    A sparse gradient of `nn.Embedding(sparse=True)` has one part per lookup of a row. Row and position are packed into one
+    integer, so the sort moves eight bytes per index and compares with vector instructions. The parts of a row are added in
+    lookup order, so results are the same in every run. A dense gradient reaches all rows.
     """
     if not gradient.is_sparse:
         return torch.arange(len(gradient), device=gradient.device), gradient

@@ -1,4 +1,4 @@
-"""Adagrad with one accumulator a row.
+"""Adagrad with one accumulator per row.
 
 Shape letters: U distinct rows reached, R rows of the table, W width.
 """
@@ -15,12 +15,12 @@ from polyrec.train.row_optimizer import RowOptimizer
 
 
 class RowWiseAdagrad(RowOptimizer):
-    """Adagrad (Duchi, Hazan and Singer, JMLR 2011) with one accumulator a row, on the rows that a gradient reaches.
+    """Adagrad (Duchi, Hazan and Singer, JMLR 2011) with one accumulator per row, on the rows that a gradient reaches.
 
-    The row's sum grows by the mean of its squared gradients over the width, `a = a + mean(g^2)`, and the row moves by
-    `lr g / (sqrt(a) + eps)` (Mudigere et al., ISCA 2022). State is one number a row, 1 / W of Adagrad's and 1 / 2W of Adam's.
-    It is FBGEMM's `EXACT_ROWWISE_ADAGRAD`, whose weight decay is an L2 penalty or decays the rows reached only; here
-    `weight_decay` is decoupled and reaches every row at every step, late but in full.
+    The accumulator adds the mean of the squared gradients over the width, `a = a + mean(g^2)`, and the row moves by
+    `lr g / (sqrt(a) + eps)` (Mudigere et al., ISCA 2022). The state is one number per row, 1 / W of Adagrad's and 1 / 2W of
+    Adam's. This is FBGEMM's `EXACT_ROWWISE_ADAGRAD` except for weight decay: FBGEMM has an L2 penalty or decays only the rows
+    that a gradient reaches, while `weight_decay` here is decoupled and applies to every row and every step, with a delay.
     """
 
     def __init__(self, params: Iterable[nn.Parameter], lr: float = 1e-2, eps: float = 1e-8, weight_decay: float = 0.0) -> None:

@@ -1,6 +1,6 @@
-"""One step of training: from a batch to an update of the weights.
+"""One training step: from a batch to an update of the weights.
 
-Shape letters: B rows, M items drawn, T tasks, D width of all features together.
+Shape letters: B rows, T tasks, D width of all features together.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from itertools import combinations
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -21,113 +20,115 @@ from polyrec.data.prepared import Prepared
 from polyrec.declaration.training import Training
 from polyrec.model.model import Model
 from polyrec.model.objective import Objective, counted
+from polyrec.train.compiled import CompiledGradients
 from polyrec.train.gradients import StepGradients
 from polyrec.train.optimizers import build_optimizers, clip_gradients, step_size
 from polyrec.train.ranks import Ranks
 from polyrec.train.row_optimizer import RowOptimizer
 
-if TYPE_CHECKING:
-    from polyrec.train.compiled import CompiledGradients
-
 PIECE = 4 * 2**20
-"""Numbers that the layers of a model leave for the backward pass at a time: few enough for the processor's caches, and for
-blocks of memory that the allocator hands out again instead of fetching them from the system at every step. A layer leaves about
-as many a row as it has biases."""
+"""Number of activations per piece of a batch that layers save for the backward pass: few enough for the processor's caches, and
+for memory blocks that the allocator reuses instead of requesting them from the system at every step. A layer saves about as
+many activations per row as it has biases."""
 
 _FEWEST = 256
-"""Rows that are never cut into pieces."""
+"""Minimum number of rows per piece."""
 
 
 class Step:
-    """Model, objective, balance and optimisers together.
+    """A training step of a model, its objective, its balance and their optimisers.
 
-    Where the tasks' weights depend on their losses, the balance sees the losses of the whole batch as leaves; the derivatives
-    of its total by them are the tasks' weights, and the weighted sum is differentiated once. This is ordinary backpropagation
-    of the total, in two pieces, so that losses can be added up over processes in between.
+    If the tasks' weights depend on their losses, the balance computes a total from the losses of the entire batch, which are
+    leaves of the graph. The derivatives of the total with respect to the losses are the tasks' weights, and the weighted sum is
+    differentiated once. This is backpropagation of the total in two parts; in between, losses are summed over processes.
 
-    Where the weights are known beforehand and no row's loss depends on other rows, a batch of many rows goes through
-    the model in pieces whose gradients are added up: the same step, up to rounding and to the dropout drawn. `whole` says that
-    every label of every row counts, which saves looking at every step.
+    If the weights are fixed and no row's loss depends on other rows, a large batch passes through the model in pieces whose
+    gradients are summed. The step is the same up to rounding and the dropout drawn. Set `fully_observed` if every label of
+    every row is observed; masks are then not inspected.
     """
 
     def __init__(
-        self, model: Model, objective: Objective, balance: Balance, training: Training, ranks: Ranks, whole: bool = False
+        self,
+        model: Model,
+        objective: Objective,
+        balance: Balance,
+        training: Training,
+        ranks: Ranks,
+        fully_observed: bool = False,
     ) -> None:
         self.model, self.objective, self.balance = model, objective, balance
         self.training, self.ranks = training, ranks
         tables = model.tables_by_rows()
         for table in tables:
             table.sparse = training.updates_rows
-        rows = [parameter for table in tables for parameter in table.parameters()]
+        table_parameters = [parameter for table in tables for parameter in table.parameters()]
         self.parameters = list(model.parameters())
-        self.optimizers = build_optimizers(self.parameters, rows, list(balance.parameters()), training, model.rates())
-        self.share = 1.0
+        self.optimizers = build_optimizers(
+            self.parameters, table_parameters, list(balance.parameters()), training, model.rates()
+        )
+        self.rate_factor = 1.0
         self.negatives = max(task.uniform_negatives for task in objective.tasks)
-        self.free = [*self.parameters, *balance.parameters()]
-        every_table = {id(table.weight) for table in model.tables()}
-        self.above = [own for own in self.parameters if id(own) not in every_table]
-        self.piece = self._piece()
-        self.whole, self.ones_T = whole, torch.ones(len(objective.tasks))
-        self.compiled: CompiledGradients | None = None
-        if training.compile:
-            from polyrec.train.compiled import CompiledGradients
-
-            self.compiled = CompiledGradients(model, objective, whole)
-        self.places = {task.name: place for place, task in enumerate(objective.tasks)}
-        known = balance.known_weights()
-        self.weights_T = None if known is None else torch.tensor([known[task.name] for task in objective.tasks])
-        lower = training.precision == "bfloat16"
-        self.precision = partial(torch.autocast, "cpu", torch.bfloat16) if lower else nullcontext
+        self.all_parameters = [*self.parameters, *balance.parameters()]
+        table_ids = {id(table.weight) for table in model.tables()}
+        self.dense_parameters = [parameter for parameter in self.parameters if id(parameter) not in table_ids]
+        self.rows_per_piece = self._rows_per_piece()
+        self.fully_observed, self.ones_T = fully_observed, torch.ones(len(objective.tasks))
+        self.compiled = CompiledGradients(model, objective, fully_observed) if training.compile else None
+        self.positions = {task.name: position for position, task in enumerate(objective.tasks)}
+        weights = balance.known_weights()
+        self.weights_T = None if weights is None else torch.tensor([weights[task.name] for task in objective.tasks])
+        is_lower = training.precision == "bfloat16"
+        self.precision = partial(torch.autocast, "cpu", torch.bfloat16) if is_lower else nullcontext
         self.random = torch.get_rng_state()
-        """Where torch's generator stood when a checkpoint was last written within an epoch."""
+        """State of torch's generator at the latest checkpoint within an epoch."""
         self.begin()
 
     def begin(self) -> None:
-        """Forget the losses and gradients seen."""
+        """Reset the sums of losses and the probed gradients."""
         self.sums_2T = torch.zeros(2, len(self.objective.tasks), dtype=torch.float64)
         self.sum_T, self.count_T = self.sums_2T.unbind()
         self.gradients: dict[str, list[float]] = {}
 
     def __call__(self, data: Prepared, rows_B: Tensor, number: int, steps: int, probe: bool) -> None:
-        """Take step `number` of `steps` on some rows; a batch without any label, or with too few rows to share, is skipped."""
+        """Take step `number` of `steps` on a batch; skip batches without any label or with fewer rows than ranks."""
         if len(rows_B) < self.ranks.count:
             return
         self._set_rate(number, steps)
-        for parameter in self.free:
+        for parameter in self.all_parameters:
             parameter.grad = None
         rows_B = self.ranks.share(rows_B)
         if self.weights_T is None or probe or self.negatives:
             self._balanced(self._gather(data, rows_B), number, probe)
-        elif self._weighted(data.batch(rows_B).split(self.piece), self.weights_T):
+        elif self._weighted(data.batch(rows_B).split(self.rows_per_piece), self.weights_T):
             self._update()
 
     @property
     def size(self) -> int:
-        """Multiplications of a step's forward pass, about: rows times weights outside tables."""
-        return self.training.batch_size * sum(own.numel() for own in self.above)
+        """Approximate multiplications of a step's forward pass: rows times weights outside embedding tables."""
+        return self.training.batch_size * sum(parameter.numel() for parameter in self.dense_parameters)
 
-    def _piece(self) -> int:
-        """Return how many rows go through the model at a time."""
+    def _rows_per_piece(self) -> int:
+        """Return how many rows pass through the model at a time."""
         relates_rows = any(task.relates_rows for task in self.objective.tasks)
         normalises = any(isinstance(module, nn.modules.batchnorm._NormBase) for module in self.model.modules())
         if relates_rows or normalises:
             return sys.maxsize
-        biases = [own for own in self.above if own.dim() == 1 or own.shape[-2] == 1]
-        return max(PIECE // max(sum(own.numel() for own in biases), 1), _FEWEST)
+        biases = [parameter for parameter in self.dense_parameters if parameter.dim() == 1 or parameter.shape[-2] == 1]
+        return max(PIECE // max(sum(bias.numel() for bias in biases), 1), _FEWEST)
 
     def _set_rate(self, number: int, steps: int) -> None:
-        share = step_size(number, steps, self.training.schedule, self.training.warmup)
-        if share == self.share:
+        factor = step_size(number, steps, self.training.schedule, self.training.warmup)
+        if factor == self.rate_factor:
             return
-        self.share = share
+        self.rate_factor = factor
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = group.get("highest", optimizer.defaults["lr"]) * share
+                group["lr"] = group.get("highest", optimizer.defaults["lr"]) * factor
 
     def _weighted(self, pieces: Sequence[Batch], weights_T: Tensor) -> bool:
-        """Add up the gradients of the weighted sum of mean losses over pieces of a batch; return whether it has any label."""
+        """Sum the gradients of the weighted mean losses over pieces of a batch; return whether the batch has any label."""
         counts_T = self._counts(pieces)
-        if not self.whole and not counts_T.any():
+        if not self.fully_observed and not counts_T.any():
             return False
         share_T = weights_T / counts_T.clamp(min=1)
         for piece in pieces:
@@ -136,26 +137,26 @@ class Step:
         return True
 
     def _differentiate(self, batch: Batch, share_T: Tensor) -> Tensor:
-        """Add the gradients of the sum of losses, each times its share; return the sums of the losses, (T,)."""
-        if self.compiled is not None and batch.size == min(self.piece, self.training.batch_size):
+        """Add the gradients of all losses, weighted by `share_T`, to the gradients of the weights; return loss sums (T,)."""
+        if self.compiled is not None and batch.size == min(self.rows_per_piece, self.training.batch_size):
             return self.compiled(batch, share_T)
         x_BD = self._encode(batch)
-        losses = self.objective.losses(self._raw(x_BD), batch.targets, batch.masks, self.whole)
+        losses = self.objective.losses(self._raw(x_BD), batch.targets, batch.masks, self.fully_observed)
         rows = [loss_B for loss_B, _ in losses.values()]
         torch.autograd.backward(rows, [share.expand(batch.size) for share in share_T.unbind()])
         return torch.stack([loss_B.detach().sum() for loss_B in rows])
 
     def _counts(self, pieces: Sequence[Batch]) -> Tensor:
-        """Return how many rows of a batch, over all ranks, each task's mean loss is over, (T,)."""
-        if self.whole and self.ranks.count == 1:
+        """Return the number of rows with a loss of each task in a batch, over all ranks, (T,)."""
+        if self.fully_observed and self.ranks.count == 1:
             return self.ones_T * sum(piece.size for piece in pieces)
         tasks = self.objective.tasks
-        counts = [counted(task, own.targets[task.name], own.masks[task.name]).sum() for own in pieces for task in tasks]
+        counts = [counted(task, piece.targets[task.name], piece.masks[task.name]).sum() for piece in pieces for task in tasks]
         return self.ranks.sum(torch.stack(counts).view(len(pieces), len(tasks)).sum(0).float())
 
     def _balanced(self, batch: Batch, number: int, probe: bool) -> None:
-        """Take a step whose weights the balance finds from the losses."""
-        before = torch.get_rng_state() if self.balance.looks_back else None
+        """Take a step with task weights that the balance computes from the losses."""
+        state_before = torch.get_rng_state() if self.balance.looks_back else None
         x_BD, losses, counts = self._losses(batch)
         if not losses:
             return
@@ -164,7 +165,7 @@ class Step:
             self._probe(gradients, list(losses))
         values = self.ranks.sum(torch.stack([loss.detach() for loss in losses.values()]))
         for name, value, total in zip(losses, values.double(), counts, strict=True):
-            self.sums_2T[:, self.places[name]] += torch.stack([value * total, total])
+            self.sums_2T[:, self.positions[name]] += torch.stack([value * total, total])
         leaves = {name: value.clone().requires_grad_() for name, value in zip(losses, values, strict=True)}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.training.seed * 1_000_003 + number)
@@ -172,8 +173,8 @@ class Step:
         weighted = [leaf.grad * losses[name] for name, leaf in leaves.items() if leaf.grad is not None]
         torch.stack(weighted).sum().backward()
         self._update()
-        if before is not None:
-            self._look_back(batch, before)
+        if state_before is not None:
+            self._look_back(batch, state_before)
 
     def _update(self) -> None:
         self.ranks.add_up_gradients(self.parameters)
@@ -182,19 +183,19 @@ class Step:
         for optimizer in self.optimizers:
             optimizer.step()
 
-    def settle(self) -> None:
-        """Bring rows of tables that no recent batch read to where all steps so far would have brought them."""
+    def catch_up(self) -> None:
+        """Apply pending updates to embedding rows that recent batches did not touch."""
         for optimizer in self.optimizers:
             if isinstance(optimizer, RowOptimizer):
                 optimizer.catch_up()
 
     def mean_losses(self) -> dict[str, float]:
-        """Return each task's mean loss over the rows that counted since `begin`; a task without any is absent."""
+        """Return each task's mean loss over its rows since `begin`; a task without rows is absent."""
         totals = zip(self.objective.tasks, *self.sums_2T.tolist(), strict=True)
         return {task.name: total / count for task, total, count in totals if count > 0}
 
     def probed(self) -> dict[str, float]:
-        """Return the mean cosines and norms of the tasks' gradients over the steps probed since `begin`."""
+        """Return the mean cosines and norms of the tasks' gradients over the probed steps since `begin`."""
         return {name: sum(values) / len(values) for name, values in self.gradients.items()}
 
     def _gather(self, data: Prepared, rows_B: Tensor) -> Batch:
@@ -211,8 +212,10 @@ class Step:
             return {name: value.float() for name, value in self.model.decode(x_BD).items()}
 
     def _losses(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor], Tensor]:
-        """Return the features side by side, this process's part of each present task's mean loss over the batch, and how many
-        rows of the batch each counts."""
+        """Return the concatenated features, the mean loss of each task with labels, and its number of rows in the batch.
+
+        Means are over the rows of all ranks; the losses are this rank's part of them.
+        """
         x_BD = self._encode(batch)
         raw = self._raw(x_BD)
         rows = self.objective.losses(raw, batch.targets, batch.masks)
@@ -225,18 +228,18 @@ class Step:
     def _probe(self, gradients: StepGradients, tasks: list[str]) -> None:
         gramian_TT = gradients.gramian(tasks)
         norm_T = gramian_TT.diagonal().sqrt()
-        found = {f"{task}.gradient_norm": float(norm) for task, norm in zip(tasks, norm_T, strict=True)}
+        values = {f"{task}.gradient_norm": float(norm) for task, norm in zip(tasks, norm_T, strict=True)}
         for (a, first), (b, second) in combinations(enumerate(tasks), 2):
             product = float(norm_T[a] * norm_T[b])
             if product > 0:
-                found[f"{first}|{second}.cosine"] = float(gramian_TT[a, b]) / product
-        for name, value in found.items():
+                values[f"{first}|{second}.cosine"] = float(gramian_TT[a, b]) / product
+        for name, value in values.items():
             self.gradients.setdefault(name, []).append(value)
 
-    def _look_back(self, batch: Batch, before: Tensor) -> None:
-        """Tell the balance the losses after the step, with the dropout that was drawn before it."""
+    def _look_back(self, batch: Batch, state_before: Tensor) -> None:
+        """Pass the losses after the step, with the same dropout as before it, to the balance."""
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            torch.set_rng_state(before)
+            torch.set_rng_state(state_before)
             _, losses, _ = self._losses(batch)
         values: Mapping[str, Tensor] = {name: self.ranks.sum(loss) for name, loss in losses.items()}
         self.balance.look_back(values)

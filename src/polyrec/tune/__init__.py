@@ -1,1 +1,1 @@
-"""Floor 6: a search for the settings of a declaration that do best on validation rows."""
+"""Floor 6: hyperparameter search over the settings of a declaration, judged on validation rows."""

@@ -1,4 +1,4 @@
-"""Objectives: what the trials are compared by, as validation tells it."""
+"""Objectives: the validation metrics by which trials are compared."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from polyrec.recommender import Recommender
 
 UTILITY = "utility"
 MOST = 3
-"""Objectives at most: of more, nearly every trial is best at something."""
+"""Maximum number of objectives; with more, nearly every trial is on the Pareto front."""
 
 
 @dataclass(frozen=True)
 class Objective:
-    """One figure of the validation entry of an epoch, and which way is better."""
+    """A metric of an epoch's validation entry, and its direction."""
 
     name: str
     """`utility`, `task.skill` or `task.metric`."""
     higher_is_better: bool
 
     def of(self, entry: Mapping[str, float]) -> float:
-        """Return the figure, NaN where validation does not tell it."""
+        """Return the metric, NaN if the entry does not contain it."""
         return float(entry.get(self.name, math.nan))
 
 
 def read_objectives(spec: Recommender, names: Sequence[str]) -> tuple[Objective, ...]:
-    """Return the objectives of these names, the utility where there is none; at most three, each once."""
+    """Return the objectives with these names, by default the utility; at most three different ones are allowed."""
     rows = Rows(spec.tasks)
     known = [UTILITY, *(f"{task.name}.{name}" for task in spec.tasks for name in (SKILL, *metric_names(rows, task)))]
     for name in names:
@@ -40,14 +40,14 @@ def read_objectives(spec: Recommender, names: Sequence[str]) -> tuple[Objective,
             remedy = nearest(name, known)
             raise UserError(f"objective {name!r}", expected="utility or task.metric", found="none of that name", remedy=remedy)
     if len(names) > MOST or len(set(names)) < len(names):
-        found, remedy = ", ".join(names), "Give one, two or three different ones."
+        found, remedy = ", ".join(names), "Name one, two or three different ones."
         raise UserError("the objectives", expected="three at most, each once", found=found, remedy=remedy)
     return tuple(Objective(name, _higher(name)) for name in names or (UTILITY,))
 
 
 def judged_by(spec: Recommender, objectives: Sequence[Objective]) -> Recommender:
-    """Return the spec with validation told to watch every objective."""
-    watch = dict.fromkeys([*spec.training.watch, *(own.name for own in objectives if own.name != UTILITY)])
+    """Return the spec with every objective among the metrics that validation computes."""
+    watch = dict.fromkeys([*spec.training.watch, *(objective.name for objective in objectives if objective.name != UTILITY)])
     return spec.replace(training=spec.training.replace(watch=tuple(watch)))
 
 

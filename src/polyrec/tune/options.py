@@ -1,4 +1,4 @@
-"""Ranges and objectives as they are written on the command line."""
+"""Ranges in the syntax of the command line."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from polyrec.ranges.uniform import Uniform
 def read_ranges(spec: Spec, options: Sequence[str]) -> dict[str, Range]:
     """Read `PATH=LOW..HIGH`, `PATH=LOW..HIGH:log` and `PATH=A,B,C`.
 
-    Two whole numbers make a range of whole numbers, unless the setting holds a broken one now. The options of a choice are
-    read as the elements of a YAML list: `network=MMoE,PLE`, `tasks.like.tower=[64],[128,64]`.
+    Two integers make a range of integers, unless the setting is currently a float. The options of a choice are parsed as the
+    elements of a YAML list: `network=MMoE,PLE`, `tasks.like.tower=[64],[128,64]`.
     """
     return dict(_read(spec, option) for option in options)
 
@@ -41,14 +41,14 @@ def _interval(spec: Spec, option: str, path: str, text: str) -> Range:
     if colon and ending != "log":
         raise _wrong(option, f"the ending {ending!r}")
     low, high = (_number(option, bound.strip()) for bound in bounds.split("..", 1))
-    is_broken = has_path(spec, path) and isinstance(_now(spec, path), float)
-    if isinstance(low, int) and isinstance(high, int) and not is_broken:
+    is_float = has_path(spec, path) and isinstance(_current(spec, path), float)
+    if isinstance(low, int) and isinstance(high, int) and not is_float:
         return Integers(low=low, high=high, log=bool(colon))
     return Uniform(low=low, high=high, log=bool(colon))
 
 
-def _now(spec: Spec, path: str) -> Any:
-    """Return what stands at a path; what a mapping of weights does not name yet is as its other numbers are: broken."""
+def _current(spec: Spec, path: str) -> Any:
+    """Return the value at a path; a weight that a mapping does not list yet is a float like the others."""
     try:
         return get_path(spec, path)
     except UserError:
@@ -66,14 +66,14 @@ def _number(option: str, text: str) -> int | float:
 
 def _options(option: str, text: str) -> list[Any]:
     try:
-        read = yaml.safe_load(f"[{text}]")
+        values = yaml.safe_load(f"[{text}]")
     except yaml.YAMLError as error:
         raise _wrong(option, str(error).splitlines()[0]) from error
-    return [_plain(value) for value in read]
+    return [_plain(value) for value in values]
 
 
 def _plain(value: Any) -> Any:
-    """Read `1e-3` as the number that it is; YAML 1.1 takes it for a string."""
+    """Return `1e-3` as a number; YAML 1.1 parses it as a string."""
     if isinstance(value, str):
         try:
             return float(value)

@@ -1,4 +1,4 @@
-"""`Tuned`: what a search found, for people and for programs."""
+"""`Tuned`: the result of a search, for people and for programs."""
 
 from __future__ import annotations
 
@@ -20,21 +20,22 @@ from polyrec.tune.objective import Objective
 TrialState = Literal["complete", "pruned", "failed", "interrupted"]
 
 _SHOWN = 10
+"""Number of trials printed in a terminal, besides the declaration itself."""
 
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """One trial, as it ended."""
+    """A finished trial."""
 
     number: int
     state: TrialState
-    """`complete`; `pruned` as hopeless; `failed`, where fitting raised an error; `interrupted`, which is not counted."""
+    """`complete`; `pruned`, stopped early; `failed`, if fitting raised an error; `interrupted`, which does not count."""
     parameters: Mapping[str, Any]
-    """The settings by path; empty for the declaration as it stands."""
+    """Values of the searched settings by path; empty for the unchanged declaration."""
     values: Sequence[float] | None
-    """The objectives, where the trial was completed."""
+    """Values of the objectives if the trial is complete."""
     curve: Sequence[float]
-    """The objective after every epoch, where there is one objective only."""
+    """Objective after every epoch, if there is only one objective."""
     epochs: int
     best_epoch: int | None
     seconds: float
@@ -53,7 +54,7 @@ class Tuned(Printed):
 
     objectives: Sequence[Objective]
     trials: Sequence[TrialRecord]
-    """All, in the order in which they were begun; at least one is complete."""
+    """All trials in the order of their start; at least one is complete."""
 
     @property
     def complete(self) -> list[TrialRecord]:
@@ -62,18 +63,18 @@ class Tuned(Printed):
 
     @property
     def front(self) -> list[TrialRecord]:
-        """The trials that none beats in every objective; with one objective, those of its best value."""
-        kept = pareto_front(self._signed())
-        return [trial for trial, own in zip(self.complete, kept, strict=True) if own]
+        """The Pareto front: trials that no other trial dominates; with one objective, those with its best value."""
+        is_on_front = pareto_front(self._signed())
+        return [trial for trial, keep in zip(self.complete, is_on_front, strict=True) if keep]
 
     @property
     def best(self) -> TrialRecord:
-        """The trial with the best objective; of several objectives, the one of the front nearest to the best of each."""
+        """The trial with the best objective; with several objectives, the trial of the front nearest to the best of each."""
         return self.complete[compromise(self._signed())]
 
     @property
     def declared(self) -> TrialRecord | None:
-        """The trial of the declaration as it stands, where it is complete."""
+        """The trial of the unchanged declaration, if it is complete."""
         return next((trial for trial in self.complete if not trial.parameters), None)
 
     def count(self, state: TrialState) -> int:
@@ -81,7 +82,7 @@ class Tuned(Printed):
         return sum(trial.state == state for trial in self.trials)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the outcome as JSON values."""
+        """Return the result as JSON values."""
         return {
             "objectives": [{"name": o.name, "higher_is_better": o.higher_is_better} for o in self.objectives],
             "trials": {state: self.count(state) for state in ("complete", "pruned", "failed", "interrupted")},
@@ -104,13 +105,13 @@ class Tuned(Printed):
         yield table
 
     def mark(self, trial: TrialRecord) -> str:
-        """Return what is to be said of a complete trial: whether it is the best, on the front, or the declaration itself."""
+        """Return the mark of a complete trial: `best`, `front`, `declared`, or empty."""
         on_front = len(self.objectives) > 1 and trial in self.front
-        place = "best" if trial is self.best else "front" if on_front else ""
-        return place if trial.parameters else f"{place} declared".strip()
+        rank = "best" if trial is self.best else "front" if on_front else ""
+        return rank if trial.parameters else f"{rank} declared".strip()
 
     def ranked(self) -> list[TrialRecord]:
-        """Return the complete trials: the best one, the rest of the front, then by the first objective."""
+        """Return the complete trials: the best one, the rest of the front, then the others by the first objective."""
         front = {trial.number for trial in self.front}
         sign = 1 if self.objectives[0].higher_is_better else -1
         best = self.best
@@ -127,10 +128,10 @@ class Tuned(Printed):
 
 
 def show(value: Any) -> str:
-    """Return a setting's value as a person reads it."""
+    """Return a setting's value as readable text."""
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, Mapping) and "kind" in value:
-        inside = ", ".join(f"{name}={show(own)}" for name, own in value.items() if name != "kind")
+        inside = ", ".join(f"{name}={show(field)}" for name, field in value.items() if name != "kind")
         return f"{value['kind']}({inside})" if inside else str(value["kind"])
     return value if isinstance(value, str) else json.dumps(value)

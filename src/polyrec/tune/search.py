@@ -1,4 +1,4 @@
-"""The search: trials one after another, or several at a time, until as many as were asked for are counted."""
+"""The search: run trials, one at a time or in several processes, until the requested number is reached."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from polyrec.ranges.range import Range
 from polyrec.recommender import Recommender
 from polyrec.tune.objective import Objective
 from polyrec.tune.outcome import Tuned
-from polyrec.tune.storage import counted, fingerprint, held, opened, records, take_up
+from polyrec.tune.storage import counted, fingerprint, locked, opened, records, resume_study
 from polyrec.tune.trial import propose, run_trial
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
 
 _FAILURES = 3
-"""Failed trials, with none complete, after which the fault must be of the data or the declaration."""
+"""Number of failed trials, without a complete one, after which the search stops: the data or the declaration is at fault."""
 
 OnProgress = Callable[[int, str], None]
-"""Is told how many trials have ended and what the current one is at."""
+"""Receives the number of finished trials and a note on the current one."""
 
 
 @dataclass(frozen=True)
 class Search:
-    """What is searched, where, by what measure and for how long."""
+    """A search: declaration, ranges, objectives, data and budget."""
 
     spec: Recommender
     ranges: Mapping[str, Range]
@@ -44,47 +44,48 @@ class Search:
     data: Source | Tables
     validation: Source | None
     trials: int
-    """Trials that count, those of earlier runs on the same storage among them."""
+    """Number of trials to reach, including those of earlier runs on the same storage."""
     storage: Path
     """File of the study."""
     seed: int = 0
-    """Seed of the proposals. The seed of the trainings is the declaration's for every trial: they differ in settings alone."""
+    """Seed of the proposals. Every trial trains with the seed of the declaration, so trials differ only in their settings."""
     prune: bool = True
+    """Whether to stop trials whose objective falls behind the median of earlier trials."""
     jobs: int = 1
-    """Processes that run trials."""
+    """Number of processes that run trials."""
 
 
 def search(job: Search, on_progress: OnProgress = lambda done, note: None) -> Tuned:
-    """Run trials until `job.trials` are counted and return all that the storage holds.
+    """Run trials until the storage has `job.trials`, and return all of them.
 
-    The first trial is the declaration as it stands. Each trial's proposals are seeded by `seed` and the number of trials
-    counted before it, so that a search in one process that was killed and taken up again goes on as an uninterrupted one
-    would have. With several processes, proposals depend on which trial ends first.
+    The first trial is the unchanged declaration. Each trial's proposals are seeded by `seed` and the number of earlier trials:
+    a search in one process that is killed and resumed proposes the same settings as an uninterrupted one. With several
+    processes, proposals depend on the order in which trials end.
 
-    Raises `UserError` where there is nothing to search, a range does not fit, the storage holds another search, or fitting
-    fails in every trial.
+    Raises `UserError` if there is no range, a range does not fit the declaration, the storage belongs to another search, or no
+    trial succeeds.
     """
     if not job.ranges:
-        remedy = "Declare `search` in the spec, or say --range training.learning_rate=1e-4..1e-2:log."
-        raise UserError("the search", expected="a range or more", found="none", remedy=remedy)
+        remedy = "Declare `search` in the spec, or add --range training.learning_rate=1e-4..1e-2:log."
+        raise UserError("the search", expected="one range or more", found="none", remedy=remedy)
     plain = job.spec.replace(search={})
     check_ranges(plain, job.ranges)
-    with held(job.storage), opened(job.storage, job.objectives, job.prune) as study:
-        take_up(study, fingerprint(job.spec, job.ranges, job.objectives, job.seed), job.storage)
+    with locked(job.storage), opened(job.storage, job.objectives, job.prune) as study:
+        resume_study(study, fingerprint(job.spec, job.ranges, job.objectives, job.seed), job.storage)
         if job.jobs == 1:
             work(job, study, nullcontext(), on_progress)
         else:
             _share(job, study, on_progress)
-        found = records(study)
-    if not any(record.values is not None for record in found):
-        errors = [record.error for record in found if record.error] or ["every trial was pruned"]
-        remedy = "Mend the data or the declaration, or narrow the ranges."
+        trials = records(study)
+    if not any(trial.values is not None for trial in trials):
+        errors = [trial.error for trial in trials if trial.error] or ["every trial was pruned"]
+        remedy = "Fix the data or the declaration, or narrow the ranges."
         raise UserError("the search", expected="a trial that ends with a value", found=errors[-1].rstrip("."), remedy=remedy)
-    return Tuned(job.objectives, found)
+    return Tuned(job.objectives, trials)
 
 
 def work(job: Search, study: Study, lock: AbstractContextManager[Any], on_progress: OnProgress) -> None:
-    """Run trials, each claimed under the lock, until enough are counted or none can succeed."""
+    """Run trials, each claimed under the lock, until the requested number is reached or no trial can succeed."""
     from optuna import TrialPruned
     from optuna.samplers import TPESampler
     from optuna.trial import TrialState
@@ -116,22 +117,22 @@ def work(job: Search, study: Study, lock: AbstractContextManager[Any], on_progre
 
 
 def _require_same_data(study: Study, trial: Trial, storage: Path) -> None:
-    """Refuse to compare trials on one table with trials on another."""
-    found = trial.user_attrs["data"]
-    if study.user_attrs.get("data", found) != found:
-        remedy = "Choose another --out, or go back to the table that it was begun with."
+    """Raise `UserError` if earlier trials were run on another table."""
+    data_hash = trial.user_attrs["data"]
+    if study.user_attrs.get("data", data_hash) != data_hash:
+        remedy = "Choose another --out, or use the table of the earlier trials."
         raise UserError(f"study '{storage}'", expected="trials on one table", found="another table", remedy=remedy)
-    study.set_user_attr("data", found)
+    study.set_user_attr("data", data_hash)
 
 
 def _is_hopeless(study: Study) -> bool:
-    ended = records(study)
-    failed = sum(record.state == "failed" for record in ended)
-    return failed >= _FAILURES and all(record.values is None for record in ended)
+    trials = records(study)
+    failed = sum(trial.state == "failed" for trial in trials)
+    return failed >= _FAILURES and all(trial.values is None for trial in trials)
 
 
 def _share(job: Search, study: Study, on_progress: OnProgress) -> None:
-    """Run trials in processes of their own, since torch's generator is one for all threads of a process."""
+    """Run trials in separate processes, since all threads of a process share torch's generator."""
     context = multiprocessing.get_context("spawn")
     lock = context.Lock()
     workers = [context.Process(target=_work_apart, args=(job, lock), daemon=True) for _ in range(job.jobs)]
@@ -140,11 +141,11 @@ def _share(job: Search, study: Study, on_progress: OnProgress) -> None:
     while any(worker.is_alive() for worker in workers):
         for worker in workers:
             worker.join(0.5)
-        ended = [trial for trial in counted(study) if trial.state.is_finished()]
-        on_progress(len(ended), f"{job.jobs} at a time")
-    broken = [worker.exitcode for worker in workers if worker.exitcode]
-    if broken:
-        raise RuntimeError(f"{len(broken)} of {job.jobs} processes ended with the exit codes {broken}; see their output above")
+        finished = [trial for trial in counted(study) if trial.state.is_finished()]
+        on_progress(len(finished), f"{job.jobs} at a time")
+    codes = [worker.exitcode for worker in workers if worker.exitcode]
+    if codes:
+        raise RuntimeError(f"{len(codes)} of {job.jobs} processes ended with the exit codes {codes}; see their output above")
 
 
 def _work_apart(job: Search, lock: Any) -> None:

@@ -1,4 +1,4 @@
-"""The study on disk: trials in a SQLite file, kept by Optuna, that a search can be taken up from."""
+"""The study on disk: a SQLite file of Optuna with all trials, from which a search can be resumed."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 _NAME = "polyrec"
 _STARTUP = 4
-"""Complete trials before one is pruned."""
+"""Number of complete trials before pruning starts."""
 _WARMUP = 1
-"""Epochs of a trial before it is pruned."""
+"""Number of epochs before a trial can be pruned."""
 
 
 @contextmanager
-def held(storage: Path) -> Iterator[None]:
-    """Hold the study for this process alone: a running trial that is found in it must then be one that was cut short.
+def locked(storage: Path) -> Iterator[None]:
+    """Lock the study for this process; a trial that the study lists as running was then interrupted.
 
-    The lock is a transaction on a file beside the study; it ends with the process, however that ends.
+    The lock is a transaction on a file next to the study. It ends with the process, even if that is killed.
     """
     storage.parent.mkdir(parents=True, exist_ok=True)
     connection = sqlite3.connect(storage.with_name(storage.name + ".lock"), timeout=0, isolation_level=None)
@@ -41,7 +41,7 @@ def held(storage: Path) -> Iterator[None]:
         connection.close()
         remedy = "Wait for it to end, or choose another --out."
         raise UserError(
-            f"study '{storage}'", expected="one that nobody uses", found="a search at work", remedy=remedy
+            f"study '{storage}'", expected="one without a running search", found="a running search", remedy=remedy
         ) from error
     try:
         yield
@@ -51,38 +51,38 @@ def held(storage: Path) -> Iterator[None]:
 
 @contextmanager
 def opened(storage: Path, objectives: Sequence[Objective], prune: bool) -> Iterator[Study]:
-    """Open the study, making it where there is none; Optuna keeps quiet meanwhile."""
+    """Open or create the study; inside the context Optuna logs only errors."""
     try:
         import optuna
     except ImportError as error:
         raise missing_extra("optuna", "tune", "a search") from error
-    before = optuna.logging.get_verbosity()
+    verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    kept = None
+    database = None
     try:
-        kept = optuna.storages.RDBStorage(f"sqlite:///{storage}", engine_kwargs={"connect_args": {"timeout": 60}})
+        database = optuna.storages.RDBStorage(f"sqlite:///{storage}", engine_kwargs={"connect_args": {"timeout": 60}})
         yield optuna.create_study(
             study_name=_NAME,
-            storage=kept,
+            storage=database,
             load_if_exists=True,
             directions=["maximize" if objective.higher_is_better else "minimize" for objective in objectives],
             pruner=optuna.pruners.MedianPruner(_STARTUP, _WARMUP) if prune else optuna.pruners.NopPruner(),
         )
     finally:
-        optuna.logging.set_verbosity(before)
-        if kept is not None:
-            kept.remove_session()
-            kept.engine.dispose()
+        optuna.logging.set_verbosity(verbosity)
+        if database is not None:
+            database.remove_session()
+            database.engine.dispose()
 
 
-def take_up(study: Study, fingerprint: str, storage: Path) -> None:
-    """Refuse a study of another search, and mark the trials that were cut short as failed."""
+def resume_study(study: Study, fingerprint: str, storage: Path) -> None:
+    """Raise `UserError` if the study belongs to another search; mark interrupted trials as failed."""
     from optuna.trial import TrialState as State
 
-    known = study.user_attrs.get("fingerprint")
-    if known not in (None, fingerprint):
-        expected, found = "one of this declaration, these ranges, objectives and seed", "one of others"
-        remedy = "Choose another --out, or go back to what it was begun with."
+    stored = study.user_attrs.get("fingerprint")
+    if stored not in (None, fingerprint):
+        expected, found = "one of this declaration, these ranges, objectives and seed", "one of another search"
+        remedy = "Choose another --out, or use the settings that it was started with."
         raise UserError(f"study '{storage}'", expected=expected, found=found, remedy=remedy)
     study.set_user_attr("fingerprint", fingerprint)
     for trial in study.get_trials(deepcopy=False, states=(State.RUNNING,)):
@@ -90,39 +90,39 @@ def take_up(study: Study, fingerprint: str, storage: Path) -> None:
 
 
 def fingerprint(spec: Recommender, ranges: Mapping[str, Range], objectives: Sequence[Objective], seed: int) -> str:
-    """Return the hash of what a study is about."""
-    told: list[Any] = [spec.replace(search={}).model_dump(mode="json")]
-    told += [{path: own.model_dump(mode="json") for path, own in sorted(ranges.items())}, [o.name for o in objectives], seed]
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    """Return the hash of everything that defines a study: declaration, ranges, objectives and seed."""
+    declared = {path: values.model_dump(mode="json") for path, values in sorted(ranges.items())}
+    parts: list[Any] = [spec.replace(search={}).model_dump(mode="json"), declared, [o.name for o in objectives], seed]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def counted(study: Study) -> list[FrozenTrial]:
-    """Return the trials that count: all but those that were cut short."""
+    """Return all trials except interrupted ones."""
     return [trial for trial in study.get_trials(deepcopy=False) if _state(trial) != "interrupted"]
 
 
 def records(study: Study) -> list[TrialRecord]:
-    """Return the trials that ended, in the order in which they were begun."""
+    """Return the finished trials in the order of their start."""
     return [_record(trial) for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
 
 
 def _record(trial: FrozenTrial) -> TrialRecord:
-    state, told = _state(trial), trial.user_attrs
+    state, attributes = _state(trial), trial.user_attrs
     return TrialRecord(
         number=trial.number,
         state=state,
-        parameters=told.get("parameters", {}),
+        parameters=attributes.get("parameters", {}),
         values=list(trial.values) if state == "complete" else None,
         curve=[value for _, value in sorted(trial.intermediate_values.items())],
-        epochs=told.get("epochs", 0),
-        best_epoch=told.get("best_epoch"),
-        seconds=told.get("seconds", 0.0),
-        error=told.get("error"),
+        epochs=attributes.get("epochs", 0),
+        best_epoch=attributes.get("best_epoch"),
+        seconds=attributes.get("seconds", 0.0),
+        error=attributes.get("error"),
     )
 
 
 def _state(trial: FrozenTrial) -> TrialState:
-    """Return how a trial ended; one that still runs counts as complete."""
+    """Return the state of a trial; a running one counts as complete."""
     if trial.state.name == "FAIL":
         return "failed" if "error" in trial.user_attrs else "interrupted"
     return "pruned" if trial.state.name == "PRUNED" else "complete"

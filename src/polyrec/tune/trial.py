@@ -1,4 +1,4 @@
-"""One trial: settings are proposed, a recommender is fitted with them, and validation says how good it is."""
+"""One trial: propose settings, fit a recommender with them and return its validation metrics."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def propose(spec: Recommender, ranges: Mapping[str, Range], sampler: Sampler) -> dict[str, Any]:
-    """Return a value for every range that leads somewhere, given the values of the parts above it."""
+    """Return a value for every range whose path exists, given the values proposed for the parts above it."""
     parameters: dict[str, Any] = {}
     for path in in_order(ranges):
         if has_path(spec, path):
@@ -31,7 +31,7 @@ def propose(spec: Recommender, ranges: Mapping[str, Range], sampler: Sampler) ->
 
 
 def apply(spec: Recommender, parameters: Mapping[str, Any]) -> Recommender:
-    """Return the spec with these settings, and without ranges."""
+    """Return the spec with these settings and without ranges."""
     spec = spec.replace(search={})
     for path, value in parameters.items():
         spec = with_path(spec, path, value)
@@ -49,20 +49,20 @@ def run_trial(
 ) -> list[float]:
     """Fit with these settings and return the objectives at the epoch with the best utility.
 
-    A trial with one objective reports it after every epoch and is pruned where the study's pruner finds it hopeless. So is,
-    with any number of objectives, one whose objectives are no numbers. Raises what `Recommender.fit` raises.
+    With a single objective, the trial reports it after every epoch, and the study's pruner may stop the trial. A trial with an
+    objective that is not finite is pruned as well. Raises the errors of `Recommender.fit`.
     """
     from optuna import TrialPruned
 
     applied = judged_by(apply(spec, parameters), objectives)
     applied = applied.replace(training=applied.training.replace(refit=False))
-    began, parent = time.monotonic(), multiprocessing.parent_process()
+    start, parent = time.monotonic(), multiprocessing.parent_process()
 
     def judge_epoch(epoch: int, entry: Mapping[str, float]) -> None:
         if parent is not None and not parent.is_alive():
             raise SystemExit("the search that started this trial has ended")
         trial.set_user_attr("epochs", epoch)
-        trial.set_user_attr("seconds", round(time.monotonic() - began, 2))
+        trial.set_user_attr("seconds", round(time.monotonic() - start, 2))
         on_note(f"trial {trial.number}, epoch {epoch} of {applied.training.epochs}")
         if len(objectives) == 1:
             trial.report(objectives[0].of(entry), epoch)

@@ -1,4 +1,4 @@
-"""What a search leaves in its folder: the best declaration, all trials, plots and a page."""
+"""The files of a search: the best declaration, all trials, plots and a page."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from polyrec.tune.trial import apply
 
 
 def write(out: Path, spec: Recommender, tuned: Tuned) -> None:
-    """Write best.yaml, trials.json, tuning.html and, of several objectives, front.svg and front.png."""
+    """Write best.yaml, trials.json and tuning.html; with several objectives also front.svg and front.png."""
     apply(spec, tuned.best.parameters).to_yaml(out / "best.yaml")
-    told = {**tuned.to_dict(), "all": [trial.to_dict(tuned.objectives) for trial in tuned.trials]}
-    write_text(out / "trials.json", json.dumps(told, indent=1, ensure_ascii=False))
+    document = {**tuned.to_dict(), "all": [trial.to_dict(tuned.objectives) for trial in tuned.trials]}
+    write_text(out / "trials.json", json.dumps(document, indent=1, ensure_ascii=False))
     sections = [*_front(out, tuned), *_histories(tuned), *_slices(tuned), _table(tuned)]
     counts = ", ".join(f"{tuned.count(state)} {state}" for state in ("complete", "pruned", "failed", "interrupted"))
     lead = (
-        f"{len(tuned.trials)} trials: {counts}. Trial {tuned.best.number} is written to best.yaml. All figures are those of "
-        "the validation rows that chose it, and flatter it the more, the more trials there were: judge the recommender that is "
-        "fitted from best.yaml on rows never used."
+        f"{len(tuned.trials)} trials: {counts}. best.yaml has the settings of trial {tuned.best.number}. All figures are from "
+        "the validation rows that selected it, and the more trials there are, the more optimistic they are: evaluate the "
+        "recommender that is fitted from best.yaml on unused rows."
     )
     write_page(out / "tuning.html", "Search", lead, sections)
 
@@ -45,38 +45,39 @@ def _front(out: Path, tuned: Tuned) -> list[Section]:
     )
     write_text(out / "front.svg", svg)
     text = (
-        "No trial is better than a coloured one in every objective. The star is nearest to the best value of each at once, "
-        "distances measured in units of the front's range; any other point may be right for you, and its settings are below."
+        "The coloured trials are the Pareto front: no other trial is better in every objective. The star marks the trial "
+        "nearest to the best value of each objective, with distances in units of the front's range. Another trial of the front "
+        "may suit you better; its settings are listed below."
     )
-    return [Section("What can be had together", text, svg)]
+    return [Section("Trade-off between the objectives", text, svg)]
 
 
 def _histories(tuned: Tuned) -> list[Section]:
-    found = []
+    sections = []
     for position, objective in enumerate(tuned.objectives):
         points = [(trial.number, trial.values[position]) for trial in tuned.complete if trial.values is not None]
         pruned = [(t.number, t.curve[-1]) for t in tuned.trials if t.state == "pruned" and t.curve]
         svg = history(objective.name, objective.higher_is_better, points, pruned)
-        found.append(Section(f"{objective.name} by trial", "The line is the best so far.", svg))
-    return found
+        sections.append(Section(f"{objective.name} by trial", "The line is the best value so far.", svg))
+    return sections
 
 
 def _slices(tuned: Tuned) -> list[Section]:
-    found = []
+    sections = []
     paths = dict.fromkeys(path for trial in tuned.complete for path in trial.parameters)
     for position, objective in enumerate(tuned.objectives):
         panels = {}
         for path in paths:
-            own = [trial for trial in tuned.complete if path in trial.parameters]
-            settings = [trial.parameters[path] for trial in own]
+            trials = [trial for trial in tuned.complete if path in trial.parameters]
+            settings = [trial.parameters[path] for trial in trials]
             is_number = all(isinstance(value, int | float) and not isinstance(value, bool) for value in settings)
-            values = [trial.values[position] for trial in own if trial.values is not None]
-            best = next((place for place, trial in enumerate(own) if trial is tuned.best), None)
+            values = [trial.values[position] for trial in trials if trial.values is not None]
+            best = next((place for place, trial in enumerate(trials) if trial is tuned.best), None)
             panels[path] = (settings if is_number else [show(value) for value in settings], values, best)
         if panels:
-            text = "One panel a setting, one point a complete trial; the best trial is marked. Other settings vary along."
-            found.append(Section(f"{objective.name} by setting", text, slices(objective.name, panels)))
-    return found
+            text = "One panel per setting, one point per complete trial, the best one marked. The other settings vary too."
+            sections.append(Section(f"{objective.name} by setting", text, slices(objective.name, panels)))
+    return sections
 
 
 def _table(tuned: Tuned) -> Section:

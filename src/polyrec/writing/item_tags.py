@@ -1,4 +1,4 @@
-"""ItemTags: tags and a description of each item, from its own columns."""
+"""ItemTags: tags and a description of each item, written from its columns."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from pydantic import Field, JsonValue
 from polyrec.data.conditions.expressions import require_columns
 from polyrec.data.read.sources import Source
 from polyrec.data.tables import Tables, join
-from polyrec.writing.declaration import Declaration
-from polyrec.writing.template import Template
-from polyrec.writing.writing import Subjects, Writing, require_one_row
+from polyrec.declaration.declaration import Declaration
+from polyrec.writing.template import Subjects, Template
+from polyrec.writing.writing import Writing, require_one_row
 
 _CHAT: dict[str, Any] = {"url": "http://localhost:11434/v1", "model": "llama3.2"}
 _TEMPLATE = "{{ title }} ({{ year }}). {{ genres }}"
 
 
 class ItemTags(Writing):
-    """What a language model knows of each item: tags, and a description in one sentence.
+    """Tags and a description in one sentence that a language model writes for each item.
 
-    The table has one row an item, or one an interaction that repeats its item's columns; a column that differs within an item
-    is refused, as one that a label reads is.
+    The input table has one row an item, or one row an interaction that repeats its item's columns. The template may not name a
+    column whose value differs within an item, or a column that a label reads.
     """
 
     examples = (
@@ -41,7 +41,7 @@ class ItemTags(Writing):
         "You describe items for a recommender system. Write up to eight short tags (theme, style, mood, audience) and one "
         "sentence that says what the item is. Where you do not know an item, go by what its data says."
     )
-    """What to write. It is the system's message; nothing from a table enters it."""
+    """Instruction to the model. It is the system message and contains no data from tables."""
     answer: dict[str, dict[str, JsonValue]] = Field(
         default={
             "tags": {"type": "array", "items": {"type": "string", "maxLength": 40}, "maxItems": 8},

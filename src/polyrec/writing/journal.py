@@ -1,4 +1,4 @@
-"""The journal of answers: one SQLite file, keyed by everything that an answer depends on. What is in it is never paid twice."""
+"""The journal of answers: one SQLite file, keyed by everything that an answer depends on. No answer is paid for twice."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from polyrec.core.database import open_database, telling
 from polyrec.language.endpoint.chat import Chat, Messages
 
 FORMAT = 1
-"""Part of every key: raised when requests are made in another way."""
-
+"""Part of every key; increase it when the form of requests changes."""
 
 _TABLE = "CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, answer TEXT NOT NULL) WITHOUT ROWID"
 
@@ -32,14 +31,14 @@ def digest(chat: Chat, messages: Messages, schema: Mapping[str, Any]) -> bytes:
 
 
 class Journal:
-    """Answers by the key of their request. Each is committed on its own, so that a crash costs those in flight at most.
+    """Answers by the key of their request. Each is committed separately, so that a crash loses only the answers in flight.
 
     Runs and processes share one journal.
     """
 
     def __init__(self) -> None:
         path = journal_path()
-        remedy = "Remove the file (its answers are then asked for again), or move the cache with POLYREC_CACHE."
+        remedy = "Remove the file (its answers are then requested again), or move the cache with POLYREC_CACHE."
         with telling(f"journal of answers '{path}'", remedy):
             self._database = open_database(path, [_TABLE], is_durable=True)
 
@@ -49,8 +48,8 @@ class Journal:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._database.close()
 
-    def found(self, keys: Iterable[bytes]) -> dict[bytes, dict[str, Any]]:
-        """Return the answers that are known."""
+    def answers(self, keys: Iterable[bytes]) -> dict[bytes, dict[str, Any]]:
+        """Return the stored answers by key; keys without an answer are absent."""
         answers = {}
         for key in keys:
             row = self._database.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone()

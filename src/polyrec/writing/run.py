@@ -1,84 +1,89 @@
-"""Writing, for real and as an estimate: what is known is read, what is missing is asked for, within the budget."""
+"""Run a writing, or estimate its cost: read answers from the journal, request the missing ones within the budget."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from polyrec.core.errors import UserError, missing_extra
-from polyrec.data.read.sources import Source
-from polyrec.data.tables import Tables
-from polyrec.language.endpoint.chat import Messages, Reply, Usage, check_schema
+from polyrec.core.progress import progress_bar
+from polyrec.language.endpoint.chat import Chat, Messages, Reply, Usage, check_schema
 from polyrec.language.endpoint.endpoint import Endpoint
 from polyrec.writing.budget import Budget
 from polyrec.writing.data_block import messages, printable
-from polyrec.writing.declaration import Declaration
 from polyrec.writing.journal import Journal, digest
-from polyrec.writing.writing import Subjects, Writing
+from polyrec.writing.template import Subjects
 
 HOPELESS = 20
-"""Answers without a single good one after which a model is given up."""
+"""Number of invalid answers, with no valid one among them, after which the run stops."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a run would send."""
+    """Requests, tokens and cost of a run that is not sent."""
 
     rows: int
-    """Rows that something would be written of."""
+    """Number of rows with data to write about."""
     known: int
-    """Rows whose answer the journal holds."""
+    """Number of rows whose answer is in the journal."""
     requests: int
-    """Requests to send; rows with the same data share one."""
+    """Number of requests to send; rows with the same data share one."""
     input_tokens: int
-    """Tokens to read, estimated; a repaired answer takes about twice as many."""
+    """Estimated number of input tokens; a repaired answer takes about twice as many."""
     output_tokens: int
-    """Tokens to write, at most."""
+    """Largest number of output tokens."""
     cost: float | None
-    """What that costs, at most; None without prices."""
+    """Largest cost; None without prices."""
     counted: str
-    """How the tokens to read were counted."""
+    """How the input tokens were counted."""
     first: Messages
-    """The first request, whether or not its answer is known."""
+    """The first request, whether or not its answer is in the journal."""
 
 
 @dataclass(frozen=True)
 class Written:
-    """What a run wrote."""
+    """The table that a run wrote, and what the run took."""
 
     table: pl.DataFrame
-    """One row for each key with an answer: the key, then the columns written."""
+    """One row for each key with an answer: the key, then the written columns."""
     rows: int
-    """Rows that something was to be written of."""
+    """Number of rows with data to write about."""
     requests: int
-    """Requests that this run sent, repairs counted with the request that they repair."""
+    """Number of requests sent; a repair counts with the request that it repairs."""
     usage: Usage
     """Tokens of this run."""
     cost: float | None
-    """What they cost; None without prices."""
+    """Cost of these tokens; None without prices."""
     failed: int
-    """Rows whose answer did not fit the schema. They are asked for again by the next run."""
+    """Number of rows whose answer did not fit the schema. The next run requests them again."""
     problem: str
-    """What was wrong with the last of those."""
+    """Why the last of these answers did not fit."""
     stopped: str
-    """Which budget ended the run; empty where it came to its end."""
+    """Which budget ended the run; empty if it completed."""
 
 
-class _Plan:
-    """The requests of a run by row, made anew whenever they are needed: a million prompts are not kept in memory."""
+class Plan:
+    """The requests of a run by row. Prompts are rendered when needed, because a million of them would fill the memory.
 
-    def __init__(self, writing: Writing, subjects: Subjects) -> None:
-        self.writing, self.subjects, self.schema = writing, subjects, writing.schema_of_answers()
-        check_schema(self.schema)
+    `schema` is the JSON Schema of an answer, `types` holds the type of each column to write.
+    """
+
+    def __init__(
+        self,
+        chat: Chat,
+        instruction: str,
+        schema: Mapping[str, Any],
+        types: Mapping[str, pl.DataType],
+        subjects: Subjects,
+    ) -> None:
+        self.chat, self.instruction, self.schema, self.types, self.subjects = chat, instruction, schema, types, subjects
+        check_schema(schema)
         for name in subjects.kept.columns:
-            if name in writing.answer:
+            if name in types:
                 remedy = "Give the answer another name."
                 raise UserError(f"answer {name!r}", expected="a new column", found="one of the table", remedy=remedy)
         self.keys: dict[int, bytes] = {}
@@ -86,7 +91,7 @@ class _Plan:
         for row in range(subjects.frame.height):
             data = subjects.data(row)
             if data:
-                key = digest(writing.chat, messages(writing.instruction, data), self.schema)
+                key = digest(chat, messages(instruction, data), schema)
                 self.keys[row] = key
                 self.first_row.setdefault(key, row)
         if not self.keys:
@@ -94,38 +99,36 @@ class _Plan:
             raise UserError("the template", expected="data in the columns that it names", found=found, remedy="Name others.")
 
     def messages(self, key: bytes) -> Messages:
-        return messages(self.writing.instruction, self.subjects.data(self.first_row[key]))
+        """Return the request with a key."""
+        return messages(self.instruction, self.subjects.data(self.first_row[key]))
 
     def table(self, answers: Mapping[bytes, Mapping[str, Any]]) -> pl.DataFrame:
         """Return the table of the rows that have an answer."""
         rows = [row for row, key in self.keys.items() if key in answers]
         columns = [
             pl.Series(name, [_plain(answers[self.keys[row]][name]) for row in rows], dtype=kind, strict=False)
-            for name, kind in self.writing.types().items()
+            for name, kind in self.types.items()
         ]
         return self.subjects.kept[rows].hstack(columns)
 
 
-def estimate(writing: Writing, data: Source | Tables, recommender: Declaration | None) -> Estimate:
+def estimate(plan: Plan, tokenizer: str | None) -> Estimate:
     """Return what `write` would send, without a connection."""
-    plan = _Plan(writing, writing.subjects(data, recommender))
     with Journal() as journal:
-        known = journal.found(plan.first_row)
-    count, counted = _counter(writing)
-    missing = [key for key in plan.first_row if key not in known]
-    read = sum(count(message["content"]) for key in missing for message in plan.messages(key))
-    usage = Usage(read, writing.chat.max_tokens * len(missing))
-    held = sum(key in known for key in plan.keys.values())
+        answers = journal.answers(plan.first_row)
+    count, counted = _counter(tokenizer)
+    missing = [key for key in plan.first_row if key not in answers]
+    input_tokens = sum(count(message["content"]) for key in missing for message in plan.messages(key))
+    usage = Usage(input_tokens, plan.chat.max_tokens * len(missing))
+    known = sum(key in answers for key in plan.keys.values())
     first = plan.messages(next(iter(plan.first_row)))
-    return Estimate(len(plan.keys), held, len(missing), usage.input, usage.output, writing.chat.cost(usage), counted, first)
+    return Estimate(len(plan.keys), known, len(missing), usage.input, usage.output, plan.chat.cost(usage), counted, first)
 
 
-def write(writing: Writing, data: Source | Tables, recommender: Declaration | None, progress: bool) -> Written:
-    """Return what the journal holds and the server adds."""
-    plan = _Plan(writing, writing.subjects(data, recommender))
-    budget = Budget(writing)
+def write(plan: Plan, budget: Budget, progress: bool) -> Written:
+    """Return the table of the answers in the journal and those that the server adds."""
     with Journal() as journal:
-        answers = journal.found(plan.first_row)
+        answers = journal.answers(plan.first_row)
         missing = [key for key in plan.first_row if key not in answers]
         replies = _ask_all(plan, missing, budget, progress) if missing else iter(())
         sent, failed, problem = 0, set(), ""
@@ -142,32 +145,23 @@ def write(writing: Writing, data: Source | Tables, recommender: Declaration | No
     if not answers:
         if budget.stopped:
             raise budget.too_small()
-        thing, remedy = f"model {writing.chat.model!r}", "Ask for less in `answer`, or name a model that can answer in JSON."
+        thing, remedy = f"model {plan.chat.model!r}", "Request less in `answer`, or name a model that can answer in JSON."
         raise UserError(thing, expected="answers that fit the schema", found=f"none of {sent}: {problem}", remedy=remedy)
-    lost = sum(key in failed for key in plan.keys.values())
-    cost = writing.chat.cost(budget.spent)
-    return Written(plan.table(answers), len(plan.keys), sent, budget.spent, cost, lost, problem, budget.stopped)
+    failed_rows = sum(key in failed for key in plan.keys.values())
+    cost = plan.chat.cost(budget.spent)
+    return Written(plan.table(answers), len(plan.keys), sent, budget.spent, cost, failed_rows, problem, budget.stopped)
 
 
-def _ask_all(plan: _Plan, keys: list[bytes], budget: Budget, progress: bool) -> Iterator[tuple[bytes, Reply]]:
-    """Yield replies as they come, `in_flight` at a time, until the budget would not bear another.
+def _ask_all(plan: Plan, keys: list[bytes], budget: Budget, progress: bool) -> Iterator[tuple[bytes, Reply]]:
+    """Yield replies as they arrive, `in_flight` at a time, until the budget does not cover another request.
 
-    After a failure of the server those in flight are still yielded, then it is raised.
+    After a server failure the replies in flight are still yielded; then the error is raised.
     """
-    chat = plan.writing.chat
-    columns = (
-        TextColumn("writing"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[note]}"),
-        TimeRemainingColumn(),
-    )
-    bar = Progress(*columns, console=Console(file=sys.stderr), transient=True, disable=not progress)
+    chat = plan.chat
     queue = iter(keys)
     waiting: dict[Future[Reply], tuple[bytes, Usage]] = {}
     failure: UserError | None = None
-    with Endpoint(chat) as endpoint, bar:
-        line = bar.add_task("", total=len(keys), note="")
+    with Endpoint(chat) as endpoint, progress_bar("writing", len(keys), disable=not progress) as bar:
         pool = ThreadPoolExecutor(chat.in_flight)
         try:
             while True:
@@ -189,34 +183,34 @@ def _ask_all(plan: _Plan, keys: list[bytes], budget: Budget, progress: bool) -> 
                         continue
                     reply = done.result()
                     budget.settle(reserved, reply.usage)
-                    bar.update(line, advance=1, note=budget.note())
+                    bar.advance(1, budget.note())
                     yield key, reply
         finally:
             pool.shutdown(cancel_futures=True)
     if failure is not None:
-        remedy = f"{failure.remedy} Answers until now are kept: run the same again to go on."
+        remedy = f"{failure.remedy} The answers so far are kept: run the same again to go on."
         raise UserError(failure.thing, expected=failure.expected, found=failure.found, remedy=remedy) from failure
 
 
-def _counter(writing: Writing) -> tuple[Any, str]:
-    """Return what counts the tokens of a text, and its description."""
-    if writing.tokenizer is None:
+def _counter(name: str | None) -> tuple[Any, str]:
+    """Return a function that counts the tokens of a text by the tokenizer of a name, and its description."""
+    if name is None:
         return (lambda text: -(-len(text) // 4)), "four characters a token"
     try:
         import transformers
     except ImportError as error:
         raise missing_extra("transformers", "language", "a tokenizer") from error
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(writing.tokenizer)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(name)
     except (OSError, ValueError) as error:
         found = str(error).strip().partition("\n")[0]
         remedy = "Name a folder that holds one, or leave `tokenizer` out."
-        raise UserError(f"tokenizer {writing.tokenizer!r}", expected="a tokenizer", found=found, remedy=remedy) from error
-    return (lambda text: len(tokenizer(text, truncation=False)["input_ids"])), f"the tokenizer {writing.tokenizer}"
+        raise UserError(f"tokenizer {name!r}", expected="a tokenizer", found=found, remedy=remedy) from error
+    return (lambda text: len(tokenizer(text, truncation=False)["input_ids"])), f"the tokenizer {name}"
 
 
 def _plain(value: Any) -> Any:
-    """Return what a model wrote without control characters."""
+    """Return a model's answer without control characters."""
     if isinstance(value, list):
         return [_plain(element) for element in value]
     return printable(value).strip() if isinstance(value, str) else value

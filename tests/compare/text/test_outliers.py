@@ -45,8 +45,8 @@ def reported(titles: list[str], poison, count: int) -> tuple[float, float]:
     texts = list(titles)
     for turn, row in enumerate(rows):
         texts[row] = poison(titles[row], turn)
-    found = set(find_outliers(texts, Package())["row"])
-    return len(found & set(rows)) / len(found), len(found & set(rows)) / count
+    suspects = set(find_outliers(texts, Package())["row"])
+    return len(suspects & set(rows)) / len(suspects), len(suspects & set(rows)) / count
 
 
 @pytest.mark.parametrize("poison", POISONS.values(), ids=POISONS.keys())
@@ -63,10 +63,10 @@ def test_of_orders_that_each_stand_in_one_title_more_than_half_are_reported(titl
 
 
 def test_of_clean_titles_a_handful_is_reported(titles: list[str]):
-    found = find_outliers(titles, Package())
-    assert found.height <= 8
-    assert found.columns == ["row", "text", "phrase", "deviation"]
-    assert found["phrase"].drop_nulls().str.contains("once upon a time").all()
+    outliers = find_outliers(titles, Package())
+    assert outliers.height <= 8
+    assert outliers.columns == ["row", "text", "phrase", "deviation"]
+    assert outliers["phrase"].drop_nulls().str.contains("once upon a time").all()
 
 
 def test_the_poison_is_no_sentence_that_the_check_knows():

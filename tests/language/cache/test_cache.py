@@ -158,15 +158,15 @@ def test_of_two_who_encode_one_text_at_once_the_first_to_commit_is_right(monkeyp
         return vectors
 
     monkeypatch.setattr(Package, "encode", overtaken)
-    found = encode_cached(Package(), ["raced"])
-    np.testing.assert_array_equal(found, encode_cached(Package(), ["raced"]))
-    assert (found != plain(Package(), ["raced"])).any()
+    vectors = encode_cached(Package(), ["raced"])
+    np.testing.assert_array_equal(vectors, encode_cached(Package(), ["raced"]))
+    assert (vectors != plain(Package(), ["raced"])).any()
 
 
 class TestCounts:
     def test_a_second_run_encodes_nothing_and_a_further_text_one(self):
         texts = [f"film {number}" for number in range(20)]
-        told = []
+        counts = []
         for encoder, some in [
             (Package(), texts),
             (Package(), texts[::-1]),
@@ -179,8 +179,8 @@ class TestCounts:
         ]:
             with counting() as count:
                 encode_cached(encoder, some)
-            told.append((count.texts, count.encoded))
-        assert told == [(20, 20), (20, 0), (21, 1), (20, 20), (20, 20), (20, 20), (20, 20), (20, 0)]
+            counts.append((count.texts, count.encoded))
+        assert counts == [(20, 20), (20, 0), (21, 1), (20, 20), (20, 20), (20, 20), (20, 20), (20, 0)]
 
     def test_of_one_block_are_those_of_the_blocks_within(self):
         with counting() as outer:
@@ -198,7 +198,7 @@ class TestCounts:
                 encode_cached(encoder, texts)
             assert (count.truncated, count.truncation_rate) == (1, pytest.approx(1 / 3))
             assert len(caplog.records) == logged
-        assert "Package reads 1 of 3 texts (33.3 %) not to their end" in caplog.messages[0]
+        assert "Package truncates 1 of 3 texts (33.3 %)" in caplog.messages[0]
 
     def test_nothing_is_said_where_one_text_in_a_hundred_is_cut(self, caplog: pytest.LogCaptureFixture):
         encode_cached(Package(max_length=8), ["a film of many words indeed it is", *(f"film {number}" for number in range(99))])
@@ -267,13 +267,13 @@ def test_a_process_that_is_killed_loses_at_most_a_chunk():
 class TestMistakes:
     def test_of_an_encoder_reach_no_cache(self, monkeypatch: pytest.MonkeyPatch):
         plain = Package.encode
-        for wrong, told in [
+        for wrong, message in [
             (lambda vectors: vectors[1:], r"expected 2 vectors, found an array of shape \(1, 384\)"),
             (lambda vectors: vectors[:, :0], r"found an array of shape \(2, 0\)"),
             (lambda vectors: np.where([[True], [False]], np.nan, vectors), "NaN or infinity for 1 of 2 texts, such as 'bb'"),
         ]:
             monkeypatch.setattr(Package, "encode", lambda self, texts, on_done, wrong=wrong: wrong(plain(self, texts)))
-            with pytest.raises(UserError, match=told):
+            with pytest.raises(UserError, match=message):
                 encode_cached(Package(), ["a", "bb"])
         monkeypatch.setattr(Package, "encode", plain)
         with counting() as count:

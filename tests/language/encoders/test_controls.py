@@ -30,19 +30,19 @@ def test_shuffled_vectors_are_the_encoders_dealt_to_other_texts(encoder: TextEnc
     plain = Text(name="t", encoder=encoder)
     state = plain.fit(pl.DataFrame({"t": TEXTS}))
     assert state.height == 1
-    found = shuffled.encode_learned(TEXTS, learned)
+    dealt = shuffled.encode_learned(TEXTS, learned)
 
     expected = vectors(encoder, TEXTS, learn(encoder, TEXTS))
-    assert (found != expected).any(1).all()
-    np.testing.assert_allclose(found[np.lexsort(found.T)], expected[np.lexsort(expected.T)], atol=1e-6)
-    np.testing.assert_array_equal(found, shuffled.encode_learned(TEXTS, learned))
+    assert (dealt != expected).any(1).all()
+    np.testing.assert_allclose(dealt[np.lexsort(dealt.T)], expected[np.lexsort(expected.T)], atol=1e-6)
+    np.testing.assert_array_equal(dealt, shuffled.encode_learned(TEXTS, learned))
 
 
 def test_a_text_never_seen_has_some_training_texts_vector():
     shuffled = Shuffled(encoder=RandomVectors(width=8))
     learned = shuffled.learn(TEXTS)
-    (found,) = shuffled.encode_learned(["a film never met"], learned)
-    assert (np.abs(RandomVectors(width=8).encode(TEXTS) - found).sum(1) == 0).sum() == 1
+    (vector,) = shuffled.encode_learned(["a film never met"], learned)
+    assert (np.abs(RandomVectors(width=8).encode(TEXTS) - vector).sum(1) == 0).sum() == 1
 
 
 def test_one_text_alone_keeps_its_vector():

@@ -68,8 +68,8 @@ class TestTiny:
         code = "import sys; from polyrec import Gguf; print('%.4f' % Gguf(path=sys.argv[1]).encode(['a']).sum())"
         command = [sys.executable, "-c", code, str(tiny_gguf)]
         running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-        told = [process.communicate()[0] for process in running]
-        assert told == [f"{Gguf(path=str(tiny_gguf)).encode(['a']).sum():.4f}\n"] * 2
+        outputs = [process.communicate()[0] for process in running]
+        assert outputs == [f"{Gguf(path=str(tiny_gguf)).encode(['a']).sum():.4f}\n"] * 2
         assert len(list(dequantised_folder().iterdir())) == 1
 
     def test_an_unpacking_that_was_killed_leaves_nothing_that_is_taken_for_a_model(self, tiny_gguf: Path):
@@ -128,7 +128,7 @@ class TestMistakes:
     def test_a_file_that_is_not_whole(self, tiny_gguf: Path, tmp_path: Path, spoil):
         path = tmp_path / "spoilt.gguf"
         path.write_bytes(spoil(tiny_gguf.read_bytes()))
-        with pytest.raises(UserError, match="expected a whole GGUF file of a model that transformers knows"):
+        with pytest.raises(UserError, match="expected a complete GGUF file of a model that transformers supports"):
             Gguf(path=str(path)).encode(["a"])
         assert list(dequantised_folder().iterdir()) == []
 

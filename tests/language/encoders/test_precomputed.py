@@ -82,7 +82,7 @@ BAD = {
     "two vectors of one key": (frame(["a", "a"], [[1.0], [2.0]]), "one vector a key, found two that differ for 'a'"),
     "widths": (frame(["a", "b"], [[1.0], [1.0, 2.0]]), "vectors of one width in 'vector', found widths 1, 2"),
     "a vector that is null": (frame(["a", "b"], [[1.0], None]), "found widths 0, 1"),
-    "nan": (frame(["a", "b"], [[1.0], [float("nan")]]), "NaN, null or infinity in 1 vectors, that of 'b'"),
+    "nan": (frame(["a", "b"], [[1.0], [float("nan")]]), "NaN, null or infinity in 1 vectors, such as that of 'b'"),
     "infinity": (frame(["a"], [[float("inf")]]), "expected finite numbers"),
     "too large for float32": (frame(["a"], [[1e300]]), "expected finite numbers"),
     "a null inside": (frame(["a"], [[1.0, None]]), "expected finite numbers"),
@@ -96,12 +96,12 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize(("table", "told"), BAD.values(), ids=BAD.keys())
-def test_what_is_of_no_use_is_refused(tmp_path: Path, table: pl.DataFrame, told: str):
+@pytest.mark.parametrize(("table", "message"), BAD.values(), ids=BAD.keys())
+def test_what_is_of_no_use_is_refused(tmp_path: Path, table: pl.DataFrame, message: str):
     table.write_parquet(tmp_path / "v.parquet")
     with pytest.raises(UserError) as caught:
         Precomputed(path=str(tmp_path / "v.parquet")).encode(["a"])
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 class TestFiles:

@@ -15,10 +15,10 @@ def test_equal_scikit_learns_up_to_the_svd():
 
     weights = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True).fit_transform(TEXTS).toarray()
     encoder = TfIdf(minimum_count=1, components=5)
-    found = encoder.encode_learned(TEXTS, encoder.learn(TEXTS))
+    vectors = encoder.encode_learned(TEXTS, encoder.learn(TEXTS))
     _, singular, right = np.linalg.svd(weights)
     expected = weights @ right[:5].T
-    np.testing.assert_allclose(found @ found.T, expected @ expected.T, atol=1e-5)
+    np.testing.assert_allclose(vectors @ vectors.T, expected @ expected.T, atol=1e-5)
     assert singular[4] > 0.1
 
 

@@ -49,7 +49,7 @@ def reference(folder: Path, **options: Any) -> np.ndarray:
     return SentenceTransformer(str(folder), device="cpu").encode(TEXTS, show_progress_bar=False, **options)
 
 
-def own(folder: Path, **fields: Any) -> np.ndarray:
+def encoded(folder: Path, **fields: Any) -> np.ndarray:
     return HuggingFace(model=str(folder), **fields).encode(TEXTS)
 
 
@@ -59,8 +59,8 @@ def own(folder: Path, **fields: Any) -> np.ndarray:
 def test_poolings_equal_sentence_transformers(folder: Path, theirs: str, ours: str):
     (folder / "1_Pooling" / "config.json").write_text(json.dumps({"word_embedding_dimension": 384, "pooling_mode": theirs}))
     expected = reference(folder)
-    np.testing.assert_allclose(own(folder), expected, atol=1e-5)
-    np.testing.assert_allclose(own(folder, pooling=ours), expected, atol=1e-5)
+    np.testing.assert_allclose(encoded(folder), expected, atol=1e-5)
+    np.testing.assert_allclose(encoded(folder, pooling=ours), expected, atol=1e-5)
     assert np.abs(expected - Package().encode(TEXTS)).max() > 0.01
 
 
@@ -72,17 +72,17 @@ class TestPrompts:
             prompts={"query": "find: ", "passage": "film: "},
             default_prompt_name="passage",
         )
-        np.testing.assert_allclose(own(folder), reference(folder), atol=1e-5)
-        np.testing.assert_allclose(own(folder), own(folder, prompt="film: "), atol=1e-6)
-        np.testing.assert_allclose(own(folder, prompt=""), Package().encode(TEXTS), atol=1e-6)
-        assert np.abs(own(folder) - own(folder, prompt="")).max() > 0.01
+        np.testing.assert_allclose(encoded(folder), reference(folder), atol=1e-5)
+        np.testing.assert_allclose(encoded(folder), encoded(folder, prompt="film: "), atol=1e-6)
+        np.testing.assert_allclose(encoded(folder, prompt=""), Package().encode(TEXTS), atol=1e-6)
+        assert np.abs(encoded(folder) - encoded(folder, prompt="")).max() > 0.01
 
     @pytest.mark.parametrize("pooling", ["mean", "weightedmean", "cls"])
     def test_are_left_out_of_the_pooling_where_the_model_says_so(self, folder: Path, pooling: str):
         pooled = {"word_embedding_dimension": 384, "pooling_mode": pooling}
         (folder / "1_Pooling" / "config.json").write_text(json.dumps({**pooled, "include_prompt": False}))
         with_it = reference(folder, prompt="film and series: ")
-        np.testing.assert_allclose(own(folder, prompt="film and series: "), with_it, atol=1e-5)
+        np.testing.assert_allclose(encoded(folder, prompt="film and series: "), with_it, atol=1e-5)
         assert np.abs(with_it - Package(prompt="film and series: ").encode(TEXTS)).max() > 0.01
 
     def test_that_leave_no_room_are_refused(self):
@@ -98,11 +98,11 @@ def test_texts_are_put_in_lower_case_where_the_model_says_so(folder: Path):
     tokenizer["normalizer"]["lowercase"] = False
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
     state(folder, "tokenizer_config.json", do_lower_case=False)
-    cased = own(folder)
+    cased = encoded(folder)
     state(folder, "sentence_bert_config.json", do_lower_case=True)
     describe.cache_clear()
-    np.testing.assert_allclose(own(folder), Package().encode(TEXTS), atol=1e-5)
-    assert np.abs(own(folder) - cased).max() > 0.01
+    np.testing.assert_allclose(encoded(folder), Package().encode(TEXTS), atol=1e-5)
+    assert np.abs(encoded(folder) - cased).max() > 0.01
 
 
 class TestLinearLayers:
@@ -134,7 +134,7 @@ class TestLinearLayers:
     )
     def test_equal_sentence_transformers(self, folder: Path, activation: str, bias: bool, suffix: str):
         self.add(folder, f"torch.nn.modules.{activation}", bias, suffix)
-        vectors = own(folder)
+        vectors = encoded(folder)
         assert vectors.shape == (5, 16)
         np.testing.assert_allclose(vectors, reference(folder), atol=1e-5)
         encoder = HuggingFace(model=str(folder))
@@ -143,19 +143,19 @@ class TestLinearLayers:
     def test_that_import_code_or_do_something_else_are_refused(self, folder: Path):
         self.add(folder, "os.system")
         with pytest.raises(UserError, match=r"expected W x \+ b under one of .*Tanh"):
-            own(folder)
+            encoded(folder)
         state(folder, "2_Dense/config.json", activation_function="torch.nn.modules.activation.Tanh", use_residual=True)
         with pytest.raises(UserError, match=r"expected W x \+ b"):
-            own(folder)
+            encoded(folder)
 
     def test_without_fitting_weights_are_refused(self, folder: Path):
         self.add(folder, "torch.nn.modules.activation.Tanh")
         save_file({"linear.weight": torch.randn(16, 384)}, folder / "2_Dense" / "model.safetensors")
         with pytest.raises(UserError, match="expected the weights that its configuration states"):
-            own(folder)
+            encoded(folder)
         (folder / "2_Dense" / "model.safetensors").unlink()
         with pytest.raises(UserError, match=r"expected its weights in model\.safetensors"):
-            own(folder)
+            encoded(folder)
 
 
 class TestDimensions:
@@ -168,8 +168,8 @@ class TestDimensions:
     def test_of_a_model_that_does_not_normalise_are_left_as_they_are(self, folder: Path):
         modules = json.loads((folder / "modules.json").read_text())
         (folder / "modules.json").write_text(json.dumps(modules[:2]))
-        np.testing.assert_allclose(own(folder, dimensions=64), own(folder)[:, :64], atol=1e-6)
-        assert np.linalg.norm(own(folder), axis=1).min() > 1.5
+        np.testing.assert_allclose(encoded(folder, dimensions=64), encoded(folder)[:, :64], atol=1e-6)
+        assert np.linalg.norm(encoded(folder), axis=1).min() > 1.5
 
     def test_more_than_there_are_are_refused(self):
         with pytest.raises(UserError, match="`dimensions` of at most 384, the width of its vectors, found 385"):
@@ -229,7 +229,7 @@ class TestIdentity:
 class TestTexts:
     def test_half_a_pair_of_surrogates_is_refused_with_its_place(self):
         with pytest.raises(
-            UserError, match=r"text 2 of 2: expected text that UTF-8 can hold, found the lone surrogate '\\ud83c' at"
+            UserError, match=r"text 2 of 2: expected text that UTF-8 can encode, found the lone surrogate '\\ud83c' at"
         ):
             Package().encode(["a", "film \ud83c"])
 

@@ -16,7 +16,7 @@ TEXTS = ["Toy Story", "Heat, a crime film", "Sabrina"]
 
 
 @pytest.fixture(autouse=True)
-def _own_cache(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _private_cache(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POLYREC_CACHE", str(tmp_path))
     monkeypatch.setattr(endpoint, "FIRST_DELAY", 0.01)
 
@@ -206,9 +206,9 @@ class TestKey:
     def test_that_is_wrong_is_not_repeated(self, server, monkeypatch: pytest.MonkeyPatch):
         """The server's own words hold the key."""
         monkeypatch.setenv("SMOL_KEY", "sk-very-secret")
-        with pytest.raises(UserError, match=r"status 401, with the key in SMOL_KEY: Incorrect API key provided: …\.") as told:
+        with pytest.raises(UserError, match=r"status 401, with the key in SMOL_KEY: Incorrect API key provided: …\.") as caught:
             encoder(server, "key", key_variable="SMOL_KEY").encode(["a"])
-        assert "secret" not in str(told.value)
+        assert "secret" not in str(caught.value)
 
     def test_is_in_no_declaration(self, server, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setenv("SMOL_KEY", server.key)
@@ -217,14 +217,14 @@ class TestKey:
         assert server.key not in spec.to_yaml() + repr(spec) + json.dumps(dict(spec.identity()))
 
     def test_in_the_place_of_the_variable_is_refused_unread(self):
-        with pytest.raises(ValueError, match="NAME of an environment variable") as told:
+        with pytest.raises(ValueError, match="NAME of an environment variable") as caught:
             EmbeddingsEndpoint(url="http://localhost/v1", model="m", key_variable="sk-very-secret")
-        assert "secret" not in str(told.value)
+        assert "secret" not in str(caught.value)
 
     @pytest.mark.parametrize(
         "url", ["localhost:80/v1", "ftp://host/v1", "http://me:secret@host/v1", "http://host/v1?key=secret"]
     )
     def test_in_an_address_is_refused_unread(self, url: str):
-        with pytest.raises(ValueError, match="`url`") as told:
+        with pytest.raises(ValueError, match="`url`") as caught:
             EmbeddingsEndpoint(url=url, model="m")
-        assert "secret" not in str(told.value)
+        assert "secret" not in str(caught.value)

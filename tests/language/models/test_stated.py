@@ -109,5 +109,5 @@ class TestHub:
         )
         environment = {**os.environ, "HF_HUB_CACHE": str(repository.parent), "HF_HUB_OFFLINE": "1"}
         command = [sys.executable, "-c", code, str(repository / "refs" / "main")]
-        told = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout.split()
-        assert told == [f"films/mini@{self.COMMIT}", self.COMMIT, f"films/mini@{other}", f"films/mini@{self.COMMIT}"]
+        sources = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout.split()
+        assert sources == [f"films/mini@{self.COMMIT}", self.COMMIT, f"films/mini@{other}", f"films/mini@{self.COMMIT}"]

@@ -18,7 +18,7 @@ TEXTS = ("a red dress", "it runs small, order a size up", "love", "the fabric is
 
 
 @pytest.fixture(autouse=True)
-def _own_cache(tmp_path, monkeypatch):
+def _private_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("POLYREC_CACHE", str(tmp_path))
 
 
@@ -29,7 +29,7 @@ def loaded() -> Any:
 
 @pytest.fixture(scope="module")
 def texts(loaded: Any) -> list[Tensor]:
-    return [torch.tensor(own, dtype=torch.int32) for own in loaded.tokenizer(list(TEXTS))["input_ids"]]
+    return [torch.tensor(ids, dtype=torch.int32) for ids in loaded.tokenizer(list(TEXTS))["input_ids"]]
 
 
 def tunable(loaded: Any, tuning: Tuning, **options) -> TunableTransformer:
@@ -44,7 +44,7 @@ def gradients(reader: TunableTransformer, texts: list[Tensor]) -> tuple[Tensor, 
     weight = torch.linspace(-1, 1, vectors.shape[1])
     loss = (vectors @ weight).square().sum()
     loss.backward()
-    return loss.detach(), {name: own.grad for name, own in reader.named_parameters()}
+    return loss.detach(), {name: weight.grad for name, weight in reader.named_parameters()}
 
 
 TUNINGS = [Frozen(), LoRA(), LoRA(layers=2), LastLayers(count=1), LastLayers(count=6)]
@@ -62,7 +62,7 @@ def test_a_lora_of_layers_and_one_of_all_learn_so_many_matrices(loaded: Any):
     some, every = tunable(loaded, LoRA(rank=3, layers=2)), tunable(loaded, LoRA(rank=3))
     assert len(some.learned) == 2 * 6 * 2
     assert len(every.learned) == 6 * 6 * 2
-    assert {3} == {min(own.shape) for own in every.parameters()}
+    assert {3} == {min(weight.shape) for weight in every.parameters()}
 
 
 def test_gradients_of_all_layers_are_those_of_plain_torch(loaded: Any, texts: list[Tensor]):
@@ -94,27 +94,27 @@ def test_kept_states_give_the_loss_and_gradients_of_computed_ones(loaded: Any, t
     read = through._read
     through._read = lambda tokens, mask, given: read(tokens, mask, below(tokens, mask))
     uncached = gradients(through, texts)
-    for loss, found in (again, uncached):
+    for loss, actual in (again, uncached):
         torch.testing.assert_close(loss, first[0], rtol=1e-5, atol=1e-6)
         for name, gradient in first[1].items():
-            torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(actual[name], gradient, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("tuning", [LoRA(dropout=0.3), LastLayers(count=2)], ids=["lora", "layers"])
 def test_checkpointing_changes_no_gradient(loaded: Any, texts: list[Tensor], tuning: Tuning):
     plain, saving = tunable(loaded, tuning), tunable(loaded, tuning, checkpointing=True)
-    (loss, expected), (same, found) = gradients(plain, texts), gradients(saving, texts)
+    (loss, expected), (same, actual) = gradients(plain, texts), gradients(saving, texts)
     assert torch.equal(loss, same)
     for name in expected:
-        torch.testing.assert_close(found[name], expected[name])
+        torch.testing.assert_close(actual[name], expected[name])
 
 
 def test_the_shared_model_is_never_changed(loaded: Any, texts: list[Tensor]):
-    before = {name: own.clone() for name, own in loaded.model.state_dict().items()}
+    before = {name: weight.clone() for name, weight in loaded.model.state_dict().items()}
     reader = tunable(loaded, LastLayers(count=1))
     gradients(reader, texts)
     torch.optim.SGD(reader.parameters(), 0.1).step()
-    assert all(torch.equal(own, before[name]) for name, own in loaded.model.state_dict().items())
+    assert all(torch.equal(weight, before[name]) for name, weight in loaded.model.state_dict().items())
     assert not loaded.model.training
     np.testing.assert_allclose(tunable(loaded, Frozen())(texts).numpy(), Package().encode(TEXTS), atol=1e-5)
 
@@ -122,16 +122,16 @@ def test_the_shared_model_is_never_changed(loaded: Any, texts: list[Tensor]):
 def test_frozen_weights_are_shared_and_are_in_no_state(loaded: Any):
     reader = tunable(loaded, LoRA(layers=1))
     assert all("lora" in name for name in reader.state_dict())
-    own = reader._above.model.get_input_embeddings().weight
-    assert own.data_ptr() == loaded.model.get_input_embeddings().weight.data_ptr()
+    embedding = reader._above.model.get_input_embeddings().weight
+    assert embedding.data_ptr() == loaded.model.get_input_embeddings().weight.data_ptr()
 
 
 def test_a_copy_learns_apart(loaded: Any, texts: list[Tensor]):
     first = tunable(loaded, LastLayers(count=1)).eval()
     second = copy.deepcopy(first)
     with torch.no_grad():
-        for own in second.parameters():
-            own.mul_(0.5)
+        for weight in second.parameters():
+            weight.mul_(0.5)
         assert not torch.allclose(first(texts), second(texts))
         np.testing.assert_allclose(first(texts).numpy(), Package().encode(TEXTS), atol=1e-5)
 

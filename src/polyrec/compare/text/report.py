@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from polyrec.compare.fits.job import versions
 from polyrec.compare.text.arms import WHOLE, text_arms
@@ -19,6 +15,7 @@ from polyrec.compare.text.result import TextPlan, TextReport
 from polyrec.compare.text.rows import split_rows
 from polyrec.core.errors import UserError
 from polyrec.core.files import write_text
+from polyrec.core.progress import progress_bar
 from polyrec.data.read.sources import Source
 from polyrec.data.tables import Tables
 from polyrec.recommender import Recommender
@@ -54,13 +51,12 @@ def text_report(
     arms = {name: arm for name, arm in text_arms(spec.replace(search={})).items() if only is None or name in only}
     rows = split_rows(spec, data, test_share=test_share, cold_share=cold_share, new_share=new_share, tail=tail)
     fits: dict[str, list[TextFit]] = {name: [] for name in arms}
-    with _bar(progress) as bar:
-        line = bar.add_task("fits", total=len(arms) * seeds)
+    with progress_bar("fits", len(arms) * seeds, disable=not progress) as bar:
         for name, arm in arms.items():
             for seed in range(seeds):
                 seeded = arm.replace(training=arm.training.replace(seed=seed))
                 fits[name].append(fit_once(seeded, rows, out / RUNS, users)[0])
-                bar.advance(line)
+                bar.advance()
     cells, differences = find(spec, fits, resamples)
     report = TextReport(
         verdict=verdict_of(differences),
@@ -96,8 +92,3 @@ def arms_by_slices(report: TextReport) -> ArmsBySlices:
 def _items(tables: Tables) -> int | None:
     items = tables.items
     return None if items is None else len(items)  # type: ignore[arg-type]  # a frame by now
-
-
-def _bar(shown: bool) -> Progress:
-    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()]
-    return Progress(*columns, console=Console(file=sys.stderr), transient=True, disable=not shown)

@@ -1,4 +1,4 @@
-"""What language models keep between runs: vectors by encoder, unpacked models, states of frozen layers and written answers."""
+"""The cache of language models on disk: vectors by encoder, unpacked models, states of frozen layers and written answers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Contents", "Model", "as_json", "cache_folder", "contents", "pick", "
 
 
 class Model(NamedTuple):
-    """A GGUF file's model, unpacked."""
+    """The unpacked model of a GGUF file."""
 
     name: str
     folder: Path
@@ -24,7 +24,7 @@ class Model(NamedTuple):
 
 
 class File(NamedTuple):
-    """A file that is kept or removed as a whole."""
+    """A file that is kept or removed in one piece."""
 
     name: str
     what: str
@@ -33,7 +33,7 @@ class File(NamedTuple):
 
 
 class Contents(NamedTuple):
-    """Vectors by encoder, models and files."""
+    """Contents of the cache: vectors by encoder, models and files."""
 
     encoders: tuple[Kept, ...]
     models: tuple[Model, ...]
@@ -41,43 +41,46 @@ class Contents(NamedTuple):
 
 
 PAID_FOR = "written.sqlite"
-"""File of the answers of chat endpoints."""
+"""File of the answers of chat endpoints, which cost money."""
 
 _FILES = {"states.sqlite": "states of frozen layers", PAID_FOR: "answers of chat endpoints, which were paid for"}
-"""Files of the cache that are listed as wholes, and what is in them."""
+"""Files of the cache that are listed in one piece, with a description."""
 
 
 def contents() -> Contents:
-    """Return what is kept now."""
+    """Return the current contents of the cache."""
     folders = sorted(path for path in dequantised_folder().glob("[!.]*") if path.is_dir())
     paths = [path for name in _FILES if (path := cache_folder() / name).is_file()]
-    files = tuple(File(path.name, _FILES[path.name], path, sum(own.stat().st_size for own in _all_of(path))) for path in paths)
+    files = tuple(
+        File(path.name, _FILES[path.name], path, sum(part.stat().st_size for part in _all_of(path))) for path in paths
+    )
     return Contents(tuple(kept()), tuple(Model(path.name, path, _size(path)) for path in folders), files)
 
 
-def pick(found: Contents, start: str) -> Contents:
-    """Return the one encoder, model or file whose name begins so; raises `UserError` where there is none or several."""
-    encoders = tuple(one for one in found.encoders if one.encoder.startswith(start.lower()))
-    models = tuple(one for one in found.models if one.name.startswith(start.lower()))
-    files = tuple(one for one in found.files if one.name.startswith(start.lower()))
-    names = _names(Contents(encoders, models, files))
-    if len(names) != 1:
-        every = _names(found)
+def pick(cached: Contents, start: str) -> Contents:
+    """Return the one encoder, model or file whose name starts with `start`; raises `UserError` if there is none or several."""
+    encoders = tuple(vectors for vectors in cached.encoders if vectors.encoder.startswith(start.lower()))
+    models = tuple(model for model in cached.models if model.name.startswith(start.lower()))
+    files = tuple(file for file in cached.files if file.name.startswith(start.lower()))
+    matches = _names(Contents(encoders, models, files))
+    if len(matches) != 1:
         expected = "the beginning of the name of one encoder, model or file"
-        remedy = "Write more of it." if names else nearest(start, every)
-        raise UserError(f"name {start!r}", expected=expected, found=", ".join(names) or "no such name", remedy=remedy)
+        remedy = "Write more of it." if matches else nearest(start, _names(cached))
+        raise UserError(f"name {start!r}", expected=expected, found=", ".join(matches) or "no such name", remedy=remedy)
     return Contents(encoders, models, files)
 
 
-def _names(found: Contents) -> list[str]:
-    names = [one.encoder for one in found.encoders] + [one.name for one in found.models] + [one.name for one in found.files]
+def _names(cached: Contents) -> list[str]:
+    names = [vectors.encoder for vectors in cached.encoders]
+    names += [model.name for model in cached.models] + [file.name for file in cached.files]
     return [name[:16] for name in names]
 
 
 def remove(chosen: Contents, everything: bool = False) -> Contents:
-    """Remove what was chosen and return what is gone; with `everything`, also files of earlier formats and what a crash left.
+    """Remove the chosen contents and return what was removed.
 
-    With `everything` answers of chat endpoints stay, for they were paid for: they go when they are chosen by name.
+    Set `everything` to remove files of earlier formats and leftovers of a crash too. Answers of chat endpoints then stay,
+    because they cost money: they are removed only if they are chosen by name.
     """
     if everything:
         chosen = chosen._replace(files=tuple(file for file in chosen.files if file.name != PAID_FOR))
@@ -98,22 +101,22 @@ def remove(chosen: Contents, everything: bool = False) -> Contents:
 
 
 def as_json(chosen: Contents) -> dict[str, Any]:
-    """Return the contents for programs."""
+    """Return the contents as JSON values."""
     return {
-        "encoders": [one._asdict() for one in chosen.encoders],
-        "models": [{"name": one.name, "folder": str(one.folder), "bytes": one.bytes} for one in chosen.models],
-        "files": [{"name": one.name, "what": one.what, "path": str(one.path), "bytes": one.bytes} for one in chosen.files],
+        "encoders": [vectors._asdict() for vectors in chosen.encoders],
+        "models": [{"name": model.name, "folder": str(model.folder), "bytes": model.bytes} for model in chosen.models],
+        "files": [{"name": file.name, "what": file.what, "path": str(file.path), "bytes": file.bytes} for file in chosen.files],
     }
 
 
-def told(one: Kept) -> str:
-    """Return a declaration on one line: its kind, the fields of that kind alone, and of the others those that were set."""
-    kind = kinds("encoders").get(str(one.declared["kind"]))
-    own = set(kind.__annotations__) if kind else set(one.declared)
-    usual = {name: field.default for name, field in kind.model_fields.items() if name not in own} if kind else {}
-    told = {name: value for name, value in one.declared.items() if name != "kind" and value is not None}
-    fields = [f"{name}={value!r}" for name, value in told.items() if name not in usual or value != usual[name]]
-    return f"{one.declared['kind']}({', '.join(fields)})"
+def told(vectors: Kept) -> str:
+    """Return an encoder's declaration on one line: its kind, the fields that this kind adds, and other fields that are set."""
+    kind = kinds("encoders").get(str(vectors.declared["kind"]))
+    added = set(kind.__annotations__) if kind else set(vectors.declared)
+    defaults = {name: field.default for name, field in kind.model_fields.items() if name not in added} if kind else {}
+    values = {name: value for name, value in vectors.declared.items() if name != "kind" and value is not None}
+    fields = [f"{name}={value!r}" for name, value in values.items() if name not in defaults or value != defaults[name]]
+    return f"{vectors.declared['kind']}({', '.join(fields)})"
 
 
 def _size(folder: Path) -> int:
@@ -121,5 +124,5 @@ def _size(folder: Path) -> int:
 
 
 def _all_of(path: Path) -> list[Path]:
-    """Return an SQLite file and those that SQLite keeps beside it."""
-    return [own for ending in ("", "-wal", "-shm") if (own := path.with_name(path.name + ending)).exists()]
+    """Return an SQLite file and the files that SQLite keeps next to it."""
+    return [part for ending in ("", "-wal", "-shm") if (part := path.with_name(path.name + ending)).exists()]

@@ -1,4 +1,4 @@
-"""How many texts were asked for, encoded and cut short while a stretch of code ran."""
+"""Counts of the texts that a block of code requests, encodes and truncates."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from dataclasses import dataclass
 
 @dataclass
 class Count:
-    """Texts met by `encode_cached`; equal texts of one call are one, and blank ones, which are never encoded, none."""
+    """Number of texts passed to `encode_cached`. Equal texts of a call count once; blank ones are never encoded nor counted."""
 
     texts: int = 0
     encoded: int = 0
-    """Of them, those that the cache did not hold."""
+    """Number of texts that the cache lacked."""
     truncated: int = 0
-    """Of them, those whose end was not read, now or when they were encoded."""
+    """Number of texts that were truncated when they were encoded, now or earlier."""
 
     @property
     def truncation_rate(self) -> float:
-        """Share of texts whose end was not read."""
+        """Share of truncated texts."""
         return self.truncated / self.texts if self.texts else 0.0
 
 
@@ -29,7 +29,7 @@ _COUNTS: ContextVar[tuple[Count, ...]] = ContextVar("counts", default=())
 
 @contextmanager
 def counting() -> Iterator[Count]:
-    """Count what `encode_cached` does within, whoever calls it; the count is whole when the block ends."""
+    """Count all calls of `encode_cached` in a `with` block; the count is complete when the block ends."""
     count = Count()
     token = _COUNTS.set((*_COUNTS.get(), count))
     try:
@@ -38,8 +38,8 @@ def counting() -> Iterator[Count]:
         _COUNTS.reset(token)
 
 
-def tell(texts: int, encoded: int, truncated: int) -> None:
-    """Add to every count that is running."""
+def count_texts(texts: int, encoded: int, truncated: int) -> None:
+    """Add to every open count."""
     for count in _COUNTS.get():
         count.texts += texts
         count.encoded += encoded

@@ -1,4 +1,4 @@
-"""The SQLite file of text vectors, keyed by the content of encoder and text. Shape letters: N texts, D width."""
+"""The SQLite file of text vectors, keyed by hashes of encoder and text. Shape letters: N texts, D width."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from polyrec.core.database import open_database, sealed, telling, unsealed
 from polyrec.language.encoder import TextEncoder
 
 FORMAT = 3
-"""Part of the file's name: raised when its tables, the stored bytes, or the arithmetic of an encoder change."""
+"""Part of the file's name; increase it when the tables, the stored bytes or the arithmetic of an encoder change."""
 
 _TOGETHER = 500
-"""Keys looked up by one statement."""
+"""Number of keys that one statement looks up."""
 
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS encoders (encoder BLOB PRIMARY KEY, identity TEXT NOT NULL, declared TEXT NOT NULL)",
@@ -31,19 +31,19 @@ _TABLES = (
 
 
 class Stored(NamedTuple):
-    """A vector (D) as the store holds it, and whether the end of its text was not read."""
+    """A stored vector (D), and whether its text was truncated."""
 
     vector: np.ndarray
     truncated: bool
 
 
 class Kept(NamedTuple):
-    """What the store holds of one encoder."""
+    """The stored vectors of one encoder, summarised."""
 
     encoder: str
     identity: Mapping[str, JsonValue]
     declared: Mapping[str, JsonValue]
-    """The declaration of the encoder that wrote first."""
+    """Declaration of the encoder that wrote the first vector."""
     vectors: int
     truncated: int
     bytes: int
@@ -56,26 +56,26 @@ def store_path() -> Path:
 
 @contextmanager
 def opened() -> Iterator[sqlite3.Connection]:
-    """Open the store, made where it is not there; raises `UserError` for whatever SQLite meets meanwhile."""
+    """Open the store, and create it if it does not exist; raises `UserError` for errors of SQLite while it is open."""
     path = store_path()
-    remedy = "Remove the file (texts are then encoded anew), make room, or move the cache with POLYREC_CACHE."
+    remedy = "Remove the file (texts are then encoded again), free disk space, or move the cache with POLYREC_CACHE."
     with telling(f"cache of text vectors '{path}'", remedy), closing(open_database(path, _TABLES)) as database:
         yield database
 
 
 def encoder_key(encoder: TextEncoder) -> bytes:
-    """Return what stands for an encoder: a hash of its identity, so that no change of it can find another's vectors."""
+    """Return the key of an encoder: a hash of its identity, so that a changed encoder never reads old vectors."""
     return hashlib.sha256(f"{FORMAT}\n{_identity(encoder)}".encode()).digest()[:16]
 
 
 def text_key(text: str) -> bytes:
-    """Return what stands for a text."""
+    """Return the key of a text: its hash."""
     return hashlib.sha256(text.encode()).digest()
 
 
 def stored(database: sqlite3.Connection, encoder: bytes, keys: Sequence[bytes]) -> dict[bytes, Stored]:
-    """Return the vectors that are held; one that was altered, is not finite or of another width counts as absent."""
-    found: dict[bytes, Stored] = {}
+    """Return the stored vectors by key; a vector that is corrupt, not finite or of another width counts as absent."""
+    vectors: dict[bytes, Stored] = {}
     for start in range(0, len(keys), _TOGETHER):
         some = keys[start : start + _TOGETHER]
         marks = ",".join("?" * len(some))
@@ -85,28 +85,28 @@ def stored(database: sqlite3.Connection, encoder: bytes, keys: Sequence[bytes]) 
         for key, content, truncated in rows:
             vector = unpack(content)
             if vector is not None:
-                found[key] = Stored(vector, bool(truncated))
-    widths = [len(one.vector) for one in found.values()]
+                vectors[key] = Stored(vector, bool(truncated))
+    widths = [len(entry.vector) for entry in vectors.values()]
     usual = max(set(widths), key=widths.count) if widths else 0
-    return {key: one for key, one in found.items() if len(one.vector) == usual and np.isfinite(one.vector).all()}
+    return {key: entry for key, entry in vectors.items() if len(entry.vector) == usual and np.isfinite(entry.vector).all()}
 
 
 def commit(database: sqlite3.Connection, encoder: TextEncoder, encoded: Mapping[bytes, Stored]) -> dict[bytes, Stored]:
-    """Write the vectors that no other process wrote meanwhile, in one transaction; return what the store then holds."""
+    """Write the vectors that no other process has written, in one transaction; return the stored vectors."""
     key = encoder_key(encoder)
     width = len(next(iter(encoded.values())).vector)
     with database:
         database.execute("BEGIN IMMEDIATE")
-        first = {text: one for text, one in stored(database, key, list(encoded)).items() if len(one.vector) == width}
-        told = (key, _identity(encoder), encoder.model_dump_json())
-        database.execute("INSERT OR IGNORE INTO encoders VALUES (?, ?, ?)", told)
-        rows = [(key, text, one.truncated, pack(one.vector)) for text, one in encoded.items() if text not in first]
+        first = {text: entry for text, entry in stored(database, key, list(encoded)).items() if len(entry.vector) == width}
+        row = (key, _identity(encoder), encoder.model_dump_json())
+        database.execute("INSERT OR IGNORE INTO encoders VALUES (?, ?, ?)", row)
+        rows = [(key, text, entry.truncated, pack(entry.vector)) for text, entry in encoded.items() if text not in first]
         database.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?, ?, ?)", rows)
     return {**encoded, **first}
 
 
 def kept() -> list[Kept]:
-    """Return what the store holds, an encoder a row, the largest first; raises `UserError` where it cannot be read."""
+    """Return the contents of the store by encoder, the largest first; raises `UserError` if it cannot be read."""
     if not store_path().exists():
         return []
     with opened() as database:
@@ -121,7 +121,7 @@ def kept() -> list[Kept]:
 
 
 def clear(encoder: str | None = None) -> int:
-    """Remove the vectors of one encoder, by its key in hexadecimal, or of all; return how many, with the room given back."""
+    """Delete the vectors of one encoder, by its key in hexadecimal, or of all; free the disk space and return their number."""
     if not store_path().exists():
         return 0
     chosen = (None, None) if encoder is None else (bytes.fromhex(encoder),) * 2
@@ -135,12 +135,12 @@ def clear(encoder: str | None = None) -> int:
 
 
 def pack(vector: np.ndarray) -> bytes:
-    """Return a vector as bytes, with their checksum behind them."""
+    """Return a vector as bytes, followed by their checksum."""
     return sealed(vector.astype("<f4").tobytes())
 
 
 def unpack(content: bytes) -> np.ndarray | None:
-    """Return the vector, or `None` where the bytes are not those that were written."""
+    """Return the vector of packed bytes, or `None` if they are corrupt."""
     vector = unsealed(content)
     return np.frombuffer(vector, dtype="<f4") if vector else None
 

@@ -1,4 +1,4 @@
-"""EmbeddingsEndpoint: vectors from a server that speaks OpenAI's protocol. Shape letters: N texts, D vector width."""
+"""EmbeddingsEndpoint: vectors from a server with OpenAI's protocol. Shape letters: N texts, D vector width."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from polyrec.language.endpoint.endpoint import Endpoint
 class EmbeddingsEndpoint(TextEncoder, Connection):
     """Vectors from `POST {url}/embeddings`: OpenAI, Ollama, vLLM, llama.cpp's server, text-embeddings-inference.
 
-    Requests are those of the official client. Answers are put in order by their `index`, and refused where one is missing, not
-    finite or of another width. A blank text is not sent and has the vector 0. Vectors are the server's: it pools and truncates.
+    Requests equal those of OpenAI's client. Vectors are ordered by their `index`; one that is missing, not finite or of another
+    width raises an error. A blank text is not sent and has the vector 0. Pooling and truncation happen on the server.
     """
 
     examples = (
@@ -33,20 +33,20 @@ class EmbeddingsEndpoint(TextEncoder, Connection):
     )
 
     dimensions: int | None = Field(default=None, gt=0)
-    """Width asked of a model that can shorten its vectors (Matryoshka); unset, the model's own."""
+    """Requested width, for a model that can shorten its vectors (Matryoshka); unset, the full width."""
     prompt: str = ""
-    """Put before every text."""
+    """Text prepended to every text."""
     batch_size: int = Field(default=64, gt=0, le=2048)
-    """Texts a request; changes speed, not vectors."""
+    """Number of texts per request; it affects speed, not vectors."""
     encoding_format: Literal["base64", "float"] = "base64"
-    """How numbers are asked for: `base64` is a quarter of the size, `float` for servers that refuse it. Both are read."""
+    """Requested format of the numbers: `base64` is a quarter of the size; `float` is for servers without it. Both are read."""
 
     def identity(self) -> Mapping[str, JsonValue]:
-        """Return model, address, width and prompt: at another address a model of this name may be another."""
+        """Return model, address, width and prompt: the same name may be a different model at another address."""
         return {"url": self.url, "model": self.model, "dimensions": self.dimensions, "prompt": self.prompt}
 
     def encode(self, texts: Sequence[str], on_done: Callable[[int], None] = lambda count: None) -> np.ndarray:
-        """Return the vectors (N, D) in float32; raises `UserError` where the server fails to the end or answers nonsense."""
+        """Return the vectors (N, D) in float32; raises `UserError` if all retries fail or the answer is invalid."""
         prompted = [self.prompt + text for text in texts]
         sent = [row for row, text in enumerate(prompted) if text.strip()]
         batches = [sent[start : start + self.batch_size] for start in range(0, len(sent), self.batch_size)]
@@ -71,7 +71,7 @@ class EmbeddingsEndpoint(TextEncoder, Connection):
         return vectors_ND
 
     def _ask(self, endpoint: Endpoint, texts: list[str]) -> np.ndarray:
-        """Return the vectors of one request's texts, in their order."""
+        """Return the vectors of one request, in the order of its texts."""
         body: dict[str, Any] = {"input": texts, "model": self.model, "encoding_format": self.encoding_format}
         if self.dimensions is not None:
             body["dimensions"] = self.dimensions
@@ -82,7 +82,7 @@ class EmbeddingsEndpoint(TextEncoder, Connection):
         by_index = {entry.get("index"): entry.get("embedding") for entry in data}
         if len(data) != len(texts) or set(by_index) != set(range(len(texts))):
             found = f"{len(data)}, of {len(set(by_index) & set(range(len(texts))))} of the texts"
-            raise endpoint.problem(expected, found, "Lower `batch_size`, or mend the server.")
+            raise endpoint.problem(expected, found, "Lower `batch_size`, or fix the server.")
         vectors = [_vector(by_index[row]) for row in range(len(texts))]
         for vector in vectors:
             if vector is None or vector.ndim != 1 or not vector.size:
@@ -94,13 +94,13 @@ class EmbeddingsEndpoint(TextEncoder, Connection):
                 raise self._width(endpoint, vector.size, self.dimensions or vectors[0].size)  # type: ignore[union-attr]
         return np.stack(vectors)  # type: ignore[arg-type]
 
-    def _width(self, endpoint: Endpoint, found: int, expected: int) -> Exception:
-        remedy = "Ask for a width that the model has in `dimensions`; let one model answer under this name."
-        return endpoint.problem(f"vectors of {expected} numbers", f"one of {found}", remedy)
+    def _width(self, endpoint: Endpoint, width: int, expected: int) -> Exception:
+        remedy = "Set `dimensions` to a width that the model supports, and serve a single model under this name."
+        return endpoint.problem(f"vectors of {expected} numbers", f"one of {width}", remedy)
 
 
 def _vector(embedding: Any) -> np.ndarray | None:
-    """Return an embedding as numbers: a list, or the base64 of their bytes in little-endian float32."""
+    """Decode an embedding from a list, or from the base64 of little-endian float32; return None if it is neither."""
     try:
         if isinstance(embedding, str):
             return np.frombuffer(base64.b64decode(embedding, validate=True), dtype="<f4").astype(np.float32)

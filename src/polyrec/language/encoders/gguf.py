@@ -11,17 +11,16 @@ from polyrec.language.models.source import Source
 
 
 class Gguf(TransformerEncoder):
-    """A model in llama.cpp's file format, unpacked to float32 once and then read as `HuggingFace` reads a folder.
+    """A model in llama.cpp's file format, unpacked to float32 once and then read like a folder of `HuggingFace`.
 
-    Weights are the numbers that the file's integers stand for, so the model is the quantised one; arithmetic is in float32,
-    where llama.cpp quantises activations too. The unpacked model stays in the cache, four bytes a weight; `polyrec cache` lists
-    it.
+    The weights are the dequantised ones. Activations stay in float32, whereas llama.cpp quantises them too. The unpacked model
+    stays in the cache, with four bytes per weight; `polyrec cache` lists it.
     """
 
     examples = ({"path": "SmolLM2-135M-Instruct.Q4_1.gguf"}, {"path": "models", "pooling": "weighted_mean", "max_length": 64})
 
     path: str
-    """The .gguf file, or a folder with one."""
+    """The .gguf file, or a folder that contains exactly one."""
 
     def source(self) -> Source:
         return Source(str(dequantised(self.file())))

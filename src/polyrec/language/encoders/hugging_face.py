@@ -11,14 +11,14 @@ from polyrec.language.models.source import Source, at_commit
 
 
 class HuggingFace(TransformerEncoder):
-    """A model loaded with transformers from a local folder or, by name, from a hub.
+    """A model that transformers loads from a local folder or, by name, from the hub.
 
-    Token states of the last layer are pooled under the attention mask. Texts are padded on the right, whatever side the
-    tokenizer prefers: a model that numbers positions from the first cell would otherwise read a text shifted by its padding,
-    and its vector would depend on the rest of the batch. Where the model carries the modules of sentence-transformers, their
-    pooling, prompt, length, linear layers and normalisation are used, and vectors equal that library's; one difference: a blank
-    text has the vector 0. A name without a `revision` is resolved to the commit that it stands for now, and a model that was
-    changed under its name is encoded anew. No code of a model is ever run.
+    The token states of the last layer are pooled under the attention mask. Texts are padded on the right, whatever the
+    tokenizer's default: a model that numbers positions from the first cell would otherwise read a text shifted by its padding,
+    and its vector would depend on the rest of the batch. If the model has the modules of sentence-transformers, their pooling,
+    prompt, length, linear layers and normalisation apply, and vectors equal that library's, except that a blank text has the
+    vector 0. A name without `revision` is resolved to its current commit; after a change of the model, texts are encoded again.
+    Code that comes with a model is never run.
     """
 
     examples = ({"model": "sentence-transformers/all-MiniLM-L6-v2"}, {"model": "gpt2", "pooling": "last", "prompt": "Item: "})
@@ -26,7 +26,7 @@ class HuggingFace(TransformerEncoder):
     model: str
     """Folder, or name on the hub."""
     revision: str | None = None
-    """Commit or tag on the hub: pin it, or vectors change when the model does."""
+    """Commit or tag on the hub; unset, vectors change when the model does."""
 
     def source(self) -> Source:
         if Path(self.model).is_file():

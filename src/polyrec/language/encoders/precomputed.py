@@ -1,4 +1,4 @@
-"""Precomputed: vectors that something else computed, by key. Shape letters: N texts, K keys of the file, D vector width."""
+"""Precomputed: vectors from a file, looked up by key. Shape letters: N texts, K keys of the file, D vector width."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _SHOWN = 5
 
 
 class Precomputed(TextEncoder):
-    """Vectors read from a file by the text itself, which is then a key: `Text(template="{item_id}", encoder=Precomputed(…))`.
+    """Vectors read from a file; each text is a key of the file: `Text(template="{item_id}", encoder=Precomputed(…))`.
 
-    For vectors of a model that runs elsewhere, of images, of sound. They are found by key, never by position, so rows may be in
-    any order and numbers may be keys. Nothing is normalised and nothing copied into the cache. A blank text has the vector 0.
+    Use it for vectors of external models, of images or of sound. They are looked up by key, so rows may be in any order, and
+    keys may be integers. Vectors are neither normalised nor copied into the cache. A blank text has the vector 0.
     """
 
     examples = ({"path": "vectors.parquet"}, {"path": "vectors.npz", "key": "item_id", "vector": "image", "missing": "zero"})
@@ -33,11 +33,12 @@ class Precomputed(TextEncoder):
     path: str
     """File: Parquet, Arrow (.arrow, .feather, .ipc) or NumPy's .npz."""
     key: str = Field(default="key", min_length=1)
-    """Column, or array of the .npz, that holds the keys: texts or whole numbers."""
+    """Column, or array of the .npz, of the keys: texts or integers."""
     vector: str = Field(default="vector", min_length=1)
-    """Column of lists of numbers, or array (K, D) of the .npz, that holds the vectors."""
+    """Column of lists of numbers, or array (K, D) of the .npz, of the vectors."""
     missing: Literal["error", "zero"] = "error"
-    """What a text gets that is no key: an error that names it, or the vector 0, as an item without an image may."""
+    """Treatment of a text that is no key: an error that names it, or the vector 0, for instance for an item without an
+    image."""
 
     def identity(self) -> Mapping[str, JsonValue]:
         content = sha256(self._file())
@@ -78,23 +79,23 @@ class _Table(NamedTuple):
 
 @lru_cache(maxsize=4)
 def _read(path: str, key: str, vector: str, changed: int, size: int) -> _Table:
-    """Read and check a file, anew where it has changed since."""
+    """Read and check a file; `changed` and `size` are part of the cache's key, so that a changed file is read again."""
     keys, vectors_KD = (_from_npz if path.endswith(".npz") else _from_frame)(path, key, vector)
     thing = f"file '{path}'"
     if len(vectors_KD) == 0 or vectors_KD.shape[1] == 0:
-        raise UserError(thing, expected="vectors", found=f"an array of shape {vectors_KD.shape}", remedy="Write some.")
+        raise UserError(thing, expected="vectors", found=f"an array of shape {vectors_KD.shape}", remedy="Save at least one.")
     bad = np.flatnonzero(~np.isfinite(vectors_KD).all(1))
     if len(bad):
-        found = f"NaN, null or infinity in {len(bad):,} vectors, that of {keys[bad[0]]!r} among them"
+        found = f"NaN, null or infinity in {len(bad):,} vectors, such as that of {keys[bad[0]]!r}"
         raise UserError(
-            thing, expected=f"finite numbers in {vector!r}", found=found, remedy="Compute them anew, or drop the rows."
+            thing, expected=f"finite numbers in {vector!r}", found=found, remedy="Compute them again, or drop the rows."
         )
     row: dict[str, int] = {}
     for place, name in enumerate(keys):
         first = row.setdefault(name, place)
         if first != place and not np.array_equal(vectors_KD[first], vectors_KD[place]):
             found = f"two that differ for {name!r}"
-            raise UserError(thing, expected="one vector a key", found=found, remedy="Keep the one that is meant.")
+            raise UserError(thing, expected="one vector a key", found=found, remedy="Keep the correct one.")
     return _Table(row, vectors_KD)
 
 
@@ -105,12 +106,12 @@ def _from_frame(path: str, key: str, vector: str) -> tuple[list[str], np.ndarray
             raise _without(path, column, frame.columns)
     values = frame[vector]
     if not isinstance(values.dtype, pl.List | pl.Array) or not values.dtype.inner.is_numeric():
-        expected, remedy = f"lists of numbers in {vector!r}", "Write one list a row, all of one length."
+        expected, remedy = f"lists of numbers in {vector!r}", "Write one list per row, all of the same length."
         raise UserError(f"file '{path}'", expected=expected, found=f"the type {values.dtype}", remedy=remedy)
     lists = values.cast(pl.List(pl.Float32))
     widths = lists.list.len().fill_null(0).unique().sort().to_list()
     if len(widths) > 1:
-        remedy = "Write one list a row, all of one length."
+        remedy = "Write one list per row, all of the same length."
         expected = f"vectors of one width in {vector!r}"
         raise UserError(f"file '{path}'", expected=expected, found=f"widths {', '.join(map(str, widths))}", remedy=remedy)
     width = widths[0] if widths else 0
@@ -130,7 +131,7 @@ def _from_npz(path: str, key: str, vector: str) -> tuple[list[str], np.ndarray]:
         raise _unreadable(path, "arrays without objects in NumPy's .npz", error) from error
     if vectors.ndim != 2 or keys.shape != vectors.shape[:1] or vectors.dtype.kind not in "fiu":
         found = f"shapes {keys.shape} and {vectors.shape}, type {vectors.dtype}"
-        expected, remedy = f"numbers of shape (K, D) in {vector!r} and (K,) in {key!r}", "Write them so."
+        expected, remedy = f"numbers of shape (K, D) in {vector!r} and (K,) in {key!r}", "Save arrays of this shape."
         raise UserError(f"file '{path}'", expected=expected, found=found, remedy=remedy)
     return _keys(path, pl.Series(keys)), vectors.astype(np.float32)
 

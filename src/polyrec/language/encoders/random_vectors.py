@@ -1,4 +1,4 @@
-"""RandomVectors: a text's own vector, drawn at random. Shape letters: N texts, D width."""
+"""RandomVectors: one random vector per distinct text. Shape letters: N texts, D width."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from polyrec.language.encoder import TextEncoder
 
 
 class RandomVectors(TextEncoder):
-    """A control: equal texts have equal vectors, and nothing else of a text is in them.
+    """A control: equal texts have equal vectors, which contain nothing else about the text.
 
-    A vector is drawn from N(0, I / width) by a generator whose seed is the text's hash. What a model gains from it over no text
-    is what it gains by telling items apart, as an id does; similar texts are no more alike than others.
+    A vector is drawn from N(0, I / width) by a generator seeded with the text's hash. The gain over a model without texts is
+    the gain of distinguishing items, as an id does; similar texts have unrelated vectors.
     """
 
     examples = ({}, {"width": 16, "seed": 1})
 
     width: int = Field(default=384, gt=0)
-    """Length of a vector."""
+    """Width of a vector."""
     seed: int = 0
-    """Seed of all vectors."""
+    """Seed of all vectors, combined with each text."""
 
     def identity(self) -> Mapping[str, JsonValue]:
         return self.model_dump(mode="json")

@@ -1,4 +1,4 @@
-"""Shuffled: the vectors of another encoder, dealt out to the wrong texts. Shape letters: N texts, D width."""
+"""Shuffled: the vectors of another encoder, assigned to the wrong texts. Shape letters: N texts, D width."""
 
 from __future__ import annotations
 
@@ -17,18 +17,17 @@ from polyrec.language.encoders.vectors import learn, vectors
 class Shuffled(LearnedEncoder):
     """A control: each text has the vector of another training text, always the same one.
 
-    The vectors are the encoder's own, with all that is common to them (their cone, their widths); only whose they are is
-    wrong. What a model keeps of its gain under it was not owed to what the texts say. A text that no training row holds has the
-    vector of the training text that its hash points at. Learned: `partners`, a text and whose vector it has, and what the
-    encoder learned.
+    The vectors keep their distribution (their cone, their scales); only their assignment to texts is wrong. A gain that remains
+    under this control is not due to the content of the texts. A text that is in no training row has the vector of a training
+    text chosen by its hash. State: `partners`, each text with the text whose vector it has, and the encoder's state.
     """
 
     examples = ({"encoder": {"kind": "RandomVectors", "width": 8}}, {"encoder": {"kind": "Package"}, "seed": 1})
 
     encoder: TextEncoder
-    """Where the vectors come from."""
+    """Encoder of the vectors."""
     seed: int = 0
-    """Seed of the order."""
+    """Seed of the permutation."""
 
     def identity(self) -> Mapping[str, JsonValue]:
         return {"shuffled": self.seed, **self.encoder.identity()}
@@ -42,10 +41,10 @@ class Shuffled(LearnedEncoder):
 
     def encode_learned(self, texts: Sequence[str], learned: pl.DataFrame) -> np.ndarray:
         partners = unpack(learned["partners"])
-        known: dict[str, str] = dict(partners.iter_rows())
-        others: list[str] = partners["text"].to_list()
-        dealt = [known[text] if text in known else others[_place(text, len(others))] for text in texts]
-        return vectors(self.encoder, dealt, unpack(learned["learned"]))
+        partner_of: dict[str, str] = dict(partners.iter_rows())
+        training: list[str] = partners["text"].to_list()
+        assigned = [partner_of[text] if text in partner_of else training[_place(text, len(training))] for text in texts]
+        return vectors(self.encoder, assigned, unpack(learned["learned"]))
 
 
 def _place(text: str, count: int) -> int:

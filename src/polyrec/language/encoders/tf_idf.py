@@ -1,4 +1,4 @@
-"""TfIdf: words that tell a text from others. Shape letters: N texts, V terms, D width."""
+"""TfIdf: weighted word counts, reduced by an SVD. Shape letters: N texts, V terms, D width."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from polyrec.language.encoder import LearnedEncoder
 
 
 class TfIdf(LearnedEncoder):
-    """Counts of words and pairs of words, weighed by their rarity, brought to few dimensions: the baseline of every language
-    model.
+    """Counts of words and word pairs, weighted by rarity and reduced to few dimensions: the baseline of every language model.
 
-    A term t of a text weighs `(1 + log count) (1 + log((1 + n) / (1 + n_t)))`, where n_t of the n training texts hold it
-    (Salton and Buckley, Information Processing and Management 1988, as scikit-learn smooths it); a text's weights have length
-    1. Latent semantic analysis (Deerwester et al., JASIS 1990), a truncated SVD of the training texts' weights, maps them to
-    `components` numbers. What a text shares with no training text is lost. Learned: `term`, `inverse_frequency`, `component`.
+    A term t of a text has the weight `(1 + log count) (1 + log((1 + n) / (1 + n_t)))`, where n_t of the n training texts
+    contain it (Salton and Buckley, Information Processing and Management 1988, with scikit-learn's smoothing); the weights of a
+    text are normalised to length 1. Latent semantic analysis (Deerwester et al., JASIS 1990), a truncated SVD of the training
+    texts' weights, maps them to `components` numbers. Terms of no training text are ignored. State: `term`,
+    `inverse_frequency`, `component`.
     """
 
     examples = ({}, {"longest": 1, "components": 4, "minimum_count": 1})
 
     longest: int = Field(default=2, ge=1)
-    """Words in a row that make a term, at most."""
+    """Maximum number of consecutive words of a term."""
     minimum_count: int = Field(default=2, ge=1)
-    """Training texts that must hold a term."""
+    """Minimum number of training texts that contain a term."""
     terms: int = Field(default=50_000, gt=0)
-    """Terms kept, the most frequent ones."""
+    """Maximum number of terms; the most frequent ones are kept."""
     components: int = Field(default=384, gt=0)
-    """Length of a vector; fewer where there are not as many training texts or terms."""
+    """Width of a vector; smaller if there are fewer training texts or terms."""
 
     def identity(self) -> Mapping[str, JsonValue]:
         return self.model_dump(mode="json")
@@ -53,7 +53,7 @@ class TfIdf(LearnedEncoder):
                 remedy="Lower `minimum_count`, or check what the template renders.",
             ) from error
         width = max(1, min(self.components, *(size - 1 for size in weights_NV.shape)))
-        with np.errstate(invalid="ignore"):  # shares of a variance that is zero where all texts are equal
+        with np.errstate(invalid="ignore"):  # the variance is zero if all texts are equal
             svd = TruncatedSVD(width, random_state=0).fit(weights_NV)
         components_VD = svd.components_.T.astype(np.float32)
         terms = vectorizer.get_feature_names_out()

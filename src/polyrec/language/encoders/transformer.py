@@ -1,4 +1,4 @@
-"""What all transformers among the encoders share. Shape letters: N texts, B texts of a batch, L tokens, H, D widths."""
+"""Base class of the encoders that are transformers. Shape letters: N texts, B texts of a batch, L tokens, H, D widths."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ from polyrec.language.models.source import Source
 class TransformerEncoder(TextEncoder, kind=False):
     """A transformer whose token states of the last layer are pooled under the attention mask.
 
-    Texts are padded on the right, whatever side the tokenizer prefers: a model that numbers positions from the first cell would
-    otherwise read a text shifted by its padding, and its vector would depend on the rest of the batch. Where the model carries
-    the modules of sentence-transformers, their pooling, prompt, length, linear layers and normalisation are used, and vectors
-    equal that library's. A blank text has the vector 0.
+    Texts are padded on the right, whatever the tokenizer's default: a model that numbers positions from the first cell would
+    otherwise read a text shifted by its padding, and its vector would depend on the rest of the batch. If the model has the
+    modules of sentence-transformers, their pooling, prompt, length, linear layers and normalisation apply, and vectors equal
+    that library's. A blank text has the vector 0.
     """
 
     pooling: Literal["auto", "mean", "cls", "last", "weighted_mean", "max"] = "auto"
-    """How token states become one vector: their mean, the first or the last token, the mean weighted by position, or the
-    largest of each dimension. `auto` reads the model's own modules, else takes the last token of a causal model and the mean of
+    """Pooling of token states to one vector: their mean, the first or last token, the mean weighted by position, or the maximum
+    of each dimension. `auto` follows the model's modules; without them it is the last token of a causal model and the mean of
     any other."""
     prompt: str | None = None
-    """Put before every text; unset, the prompt that the model itself names as its default, if any."""
+    """Text prepended to every text; unset, the model's default prompt, if any."""
     max_length: int | None = Field(default=None, gt=0)
-    """Tokens read of a text, prompt included; unset, as many as the model's own configuration says."""
+    """Maximum number of tokens of a text, including the prompt; unset, the limit in the model's configuration."""
     dimensions: int | None = Field(default=None, gt=0)
-    """Numbers kept of a vector, the first ones, as a model trained in Matryoshka's way allows (Kusupati et al., 2022);
-    normalised anew where the model normalises. Unset, all."""
+    """Number of leading dimensions kept, for Matryoshka models (Kusupati et al., 2022); vectors are normalised afterwards if
+    the model normalises. Unset, all."""
     batch_tokens: int = Field(default=512, gt=0)
-    """Tokens a forward pass, padding included: texts of like length are read together, a longer one alone. Changes speed and
-    memory, not vectors."""
+    """Number of tokens of a forward pass, including padding: texts of similar length share a batch, a longer text is read
+    alone. It affects speed and memory, not vectors."""
 
     def source(self) -> Source:
-        """Return where the model's files lie."""
+        """Return the location of the model's files."""
         raise NotImplementedError
 
     def content(self) -> str:
-        """Return what tells the model's weights from all others."""
+        """Return an identifier of the model's weights."""
         return self.source().content()
 
     def identity(self) -> Mapping[str, JsonValue]:
@@ -61,44 +61,53 @@ class TransformerEncoder(TextEncoder, kind=False):
         }
 
     def described(self) -> Described:
-        """Return how the model is read, without loading its weights; raises `UserError` for what it cannot do."""
-        own = describe(self.source())
-        pooling = own.pooling if self.pooling == "auto" else self.pooling
-        width = self.dimensions or own.width
-        length = self.max_length or own.max_length
+        """Return the model's settings without loading its weights; raises `UserError` for settings that it does not support."""
+        described = describe(self.source())
+        pooling = described.pooling if self.pooling == "auto" else self.pooling
+        width = self.dimensions or described.width
+        length = self.max_length or described.max_length
         if pooling not in POOLINGS:
             remedy = "Set `pooling`, or name another model."
             expected = "a model that is pooled by mean, cls, last token, weighted mean or maximum"
             raise self._refused(expected, f"the pooling {pooling!r} in its configuration", remedy)
-        if width > own.width:
-            expected = f"`dimensions` of at most {own.width}, the width of its vectors"
+        if width > described.width:
+            expected = f"`dimensions` of at most {described.width}, the width of its vectors"
             raise self._refused(expected, f"{width}", "Lower `dimensions`, or leave it unset.")
-        if length > own.positions:
-            expected = f"a `max_length` of at most {own.positions} tokens, which the model has positions for"
+        if length > described.positions:
+            expected = f"a `max_length` of at most {described.positions} tokens, the number of its positions"
             raise self._refused(expected, f"{length}", "Lower `max_length`, or leave it unset.")
-        prompt = own.prompt if self.prompt is None else self.prompt
-        if prompt and (taken := len(_tokens(own.tokenizer, [prompt])["input_ids"][0])) >= length:
+        prompt = described.prompt if self.prompt is None else self.prompt
+        if prompt and (taken := len(_tokens(described.tokenizer, [prompt])["input_ids"][0])) >= length:
             expected = f"a prompt that leaves room for text within {length} tokens"
             raise self._refused(expected, f"a prompt of {taken} tokens", "Shorten the prompt, or raise `max_length`.")
-        return own._replace(pooling=pooling, width=width, max_length=length, prompt=prompt)
+        return described._replace(pooling=pooling, width=width, max_length=length, prompt=prompt)
 
     def loaded(self) -> Loaded:
-        """Return the model with how this encoder reads it: loaded once, shared and read-only."""
-        own = self.described()
+        """Return the model with this encoder's settings, loaded once, shared and read-only."""
+        described = self.described()
         model, dense = load(self.source())
-        skipped = 0 if own.pools_prompt or not own.prompt else _prompt_tokens(own)
+        skipped = 0 if described.pools_prompt or not described.prompt else _prompt_tokens(described)
         return Loaded(
-            model, own.tokenizer, own.width, own.positions, own.max_length, own.pooling, own.normalise, own.prompt, skipped,
-            own.lower, dense,
-        )  # fmt: skip
+            model=model,
+            tokenizer=described.tokenizer,
+            width=described.width,
+            positions=described.positions,
+            max_length=described.max_length,
+            pooling=described.pooling,
+            normalise=described.normalise,
+            prompt=described.prompt,
+            skipped=skipped,
+            lower=described.lower,
+            dense=dense,
+        )
 
     def vector_width(self) -> int:
         return self.described().width
 
     def truncated(self, texts: Sequence[str]) -> np.ndarray:
-        own = self.described()
-        tokens = _tokens(own.tokenizer, _prepared(own, texts))["input_ids"] if texts else []
-        return np.array([len(ids) > own.max_length for ids in tokens], dtype=bool)
+        described = self.described()
+        tokens = _tokens(described.tokenizer, _prepared(described, texts))["input_ids"] if texts else []
+        return np.array([len(ids) > described.max_length for ids in tokens], dtype=bool)
 
     def encode(self, texts: Sequence[str], on_done: Callable[[int], None] = lambda count: None) -> np.ndarray:
         check_texts(texts)
@@ -124,24 +133,24 @@ class TransformerEncoder(TextEncoder, kind=False):
         return UserError(f"text encoder {self.source().name!r}", expected=expected, found=found, remedy=remedy)
 
 
-def _prepared(own: Described | Loaded, texts: Sequence[str]) -> list[str]:
-    prompted = [own.prompt + text for text in texts]
-    return [text.lower() for text in prompted] if own.lower else prompted
+def _prepared(settings: Described | Loaded, texts: Sequence[str]) -> list[str]:
+    prompted = [settings.prompt + text for text in texts]
+    return [text.lower() for text in prompted] if settings.lower else prompted
 
 
 def _tokens(tokenizer: Any, texts: Sequence[str], **options: Any) -> Mapping[str, list[list[int]]]:
-    """Return ids and whatever else the model is given, a list a text, not padded."""
+    """Return the ids and the model's other inputs, one list per text, without padding."""
     return tokenizer(list(texts), padding=False, verbose=False, return_attention_mask=True, **options)
 
 
-def _prompt_tokens(own: Described) -> int:
-    """Return how many tokens a prompt is, with what the tokenizer puts before it and without what it puts behind."""
-    ids = _tokens(own.tokenizer, _prepared(own, [""]))["input_ids"][0]
-    return len(ids) - (ids[-1] in own.tokenizer.all_special_ids)
+def _prompt_tokens(described: Described) -> int:
+    """Return the number of tokens of the prompt, including leading special tokens and excluding trailing ones."""
+    ids = _tokens(described.tokenizer, _prepared(described, [""]))["input_ids"][0]
+    return len(ids) - (ids[-1] in described.tokenizer.all_special_ids)
 
 
 def _batches(lengths: Sequence[int], most: int) -> Iterator[list[int]]:
-    """Yield the places of texts of like length, the longest first, `most` tokens at a time with their padding."""
+    """Yield the positions of texts of similar length, the longest first, with at most `most` padded tokens a batch."""
     places = sorted(range(len(lengths)), key=lambda place: -lengths[place])
     start = 0
     while start < len(places):
@@ -151,7 +160,7 @@ def _batches(lengths: Sequence[int], most: int) -> Iterator[list[int]]:
 
 
 def _padded(tokenizer: Any, tokens: Mapping[str, list[list[int]]], places: Sequence[int]) -> dict[str, Tensor]:
-    """Return the inputs (B, L) of some texts, padded on the right."""
+    """Return the model inputs (B, L) of some texts, padded on the right."""
     fill = {"input_ids": tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id}
     longest = max(1, *[len(tokens["input_ids"][place]) for place in places])
     padded = {}

@@ -1,4 +1,4 @@
-"""Vectors of texts, whatever the kind of encoder. Shape letters: N texts, D vector width."""
+"""Vectors of texts for every kind of encoder. Shape letters: N texts, D vector width."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from polyrec.language.encoder import LearnedEncoder, TextEncoder
 
 
 def learn(encoder: TextEncoder, texts: Sequence[str]) -> pl.DataFrame:
-    """Return what distinct training texts teach an encoder; a frame without columns for a model that is ready."""
+    """Fit an encoder on distinct training texts and return its state; a frame without columns if it needs no fit."""
     return encoder.learn(texts) if isinstance(encoder, LearnedEncoder) else pl.DataFrame()
 
 
 def vectors(encoder: TextEncoder, texts: Sequence[str], learned: pl.DataFrame) -> np.ndarray:
-    """Return the vectors (N, D) of texts: by what the encoder learned, or through the cache."""
+    """Return the vectors (N, D) of texts, by the encoder's state or through the cache."""
     if isinstance(encoder, LearnedEncoder):
         return encoder.encode_learned(texts, learned)
     return encode_cached(encoder, texts)

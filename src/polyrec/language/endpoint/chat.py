@@ -1,4 +1,4 @@
-"""`Chat`: a language model that answers in JSON of a given schema, over a server that speaks OpenAI's protocol."""
+"""`Chat`: a language model that answers in JSON of a given schema, on a server with OpenAI's protocol."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from polyrec.language.endpoint.connection import Connection
 from polyrec.language.endpoint.endpoint import Endpoint
 
 Messages = Sequence[Mapping[str, str]]
-"""What is sent: `{"role": …, "content": …}`, the system's first."""
+"""Messages of a request, `{"role": …, "content": …}` each, the system message first."""
 
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens read and written, as the server counts them."""
+    """Number of input and output tokens, as counted by the server."""
 
     input: int = 0
     output: int = 0
@@ -29,54 +29,54 @@ class Usage:
 
     @property
     def total(self) -> int:
-        """Tokens in all."""
+        """Number of input and output tokens together."""
         return self.input + self.output
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What a model answered."""
+    """A model's answer, or why there is none."""
 
     value: dict[str, Any] | None
-    """The answer; None where none fitted the schema, even after the one repair."""
+    """The answer; None if it does not fit the schema, even after one repair."""
     usage: Usage
-    """Tokens of all requests that it took."""
+    """Tokens of the request and of its repair."""
     problem: str = field(default="")
     """Why there is no answer."""
 
 
 _LONGEST_REPAIR = 400
-"""Bytes of the message that asks for a repair, at most."""
+"""Maximum number of bytes of the message that requests a repair."""
 
 
 class Chat(Connection):
-    """A model that is asked over `POST {url}/chat/completions` and answers with a JSON object of a given schema.
+    """A model that answers `POST {url}/chat/completions` with a JSON object of a given schema.
 
-    The schema is sent as `response_format`, by which OpenAI, Ollama, vLLM and llama.cpp hold the model to it while it writes,
-    and checked again here (JSON Schema, draft 2020-12): a server that ignores it is found out. An answer that does not fit is
-    shown to the model once, with what is wrong, and then given up.
+    The schema is sent as `response_format`, with which OpenAI, Ollama, vLLM and llama.cpp constrain the decoding. The answer is
+    validated again here (JSON Schema, draft 2020-12), because a server may ignore the schema. An answer that does not fit is
+    returned to the model once with the reason; if the second answer does not fit either, there is none.
     """
 
     temperature: float | None = Field(default=0.0, ge=0)
-    """Randomness of the words; unset, the server's own, for models that refuse another."""
+    """Sampling temperature; unset, the server's default, for models that accept no other."""
     seed: int | None = 0
-    """Seed of the words; the same request then gives the same answer, as far as the server keeps to it."""
+    """Sampling seed; the same request then gives the same answer if the server supports seeds."""
     max_tokens: int = Field(default=300, gt=0)
-    """Tokens that an answer may have: what one answer can cost at most."""
+    """Maximum number of tokens of an answer, which also bounds its cost."""
     limit_name: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
-    """How the server calls that limit: OpenAI's reasoning models know only `max_completion_tokens`."""
+    """Name of this limit in a request: OpenAI's reasoning models accept only `max_completion_tokens`."""
     input_price: float | None = Field(default=None, ge=0)
-    """Price of a million tokens read, in any currency."""
+    """Price of a million input tokens, in any currency."""
     output_price: float | None = Field(default=None, ge=0)
-    """Price of a million tokens written, in the same currency."""
+    """Price of a million output tokens, in the same currency."""
 
     def identity(self) -> Mapping[str, JsonValue]:
-        """Return everything that determines an answer besides the messages and their schema."""
+        """Return everything that determines an answer apart from the messages and the schema."""
         settings: dict[str, JsonValue] = {"temperature": self.temperature, "seed": self.seed, "max_tokens": self.max_tokens}
         return {"url": self.url, "model": self.model, **settings}
 
     def body(self, messages: Messages, schema: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the request, as the official client sends it."""
+        """Return the body of a request in the form of OpenAI's client."""
         answer = {"name": "answer", "strict": True, "schema": dict(schema)}
         body: dict[str, Any] = {
             "messages": [dict(message) for message in messages],
@@ -88,7 +88,7 @@ class Chat(Connection):
         return {**body, **{name: value for name, value in chosen.items() if value is not None}}
 
     def ask(self, endpoint: Endpoint, messages: Messages, schema: Mapping[str, Any]) -> Reply:
-        """Return the answer to messages; raises `UserError` where the server fails to the end or answers no chat."""
+        """Return the answer to messages; raises `UserError` if all retries fail or the server does not answer as a chat."""
         usage, problem, sent = Usage(), "", list(messages)
         for _ in range(2):
             content, used, finish = self._complete(endpoint, sent, schema)
@@ -104,26 +104,26 @@ class Chat(Connection):
         return Reply(None, usage, problem)
 
     def cost(self, usage: Usage) -> float | None:
-        """Return what tokens cost; None where a price is not given."""
+        """Return the cost of tokens; None if a price is unset."""
         if self.input_price is None or self.output_price is None:
             return None
         return (usage.input * self.input_price + usage.output * self.output_price) / 1e6
 
     def most(self, messages: Messages) -> Usage:
-        """Return the tokens that one request can take at most.
+        """Return an upper bound on the tokens of one request.
 
-        A token of a byte-level tokenizer has at least one byte, so a text has no more tokens than bytes; the marks that a
-        server puts around each message are counted with 32 tokens.
+        A token of a byte-level tokenizer has at least one byte, so a text has no more tokens than bytes; the special tokens
+        that a server adds to each message count as 32 tokens.
         """
         return Usage(sum(len(message["content"].encode()) + 32 for message in messages), self.max_tokens)
 
     def most_with_repair(self, messages: Messages) -> Usage:
-        """Return the tokens that `ask` can take at most: those of a request and of its repair."""
+        """Return an upper bound on the tokens of `ask`: those of a request and of its repair."""
         first, repair = self.most(messages), 32 + 32 + _LONGEST_REPAIR + self.max_tokens
         return Usage(2 * first.input + repair, 2 * self.max_tokens)
 
     def _complete(self, endpoint: Endpoint, messages: Messages, schema: Mapping[str, Any]) -> tuple[str, Usage, str | None]:
-        """Return content, tokens and reason to finish of one completion."""
+        """Return the content, the tokens and the finish reason of one completion."""
         answer = endpoint.post("/chat/completions", self.body(messages, schema))
         try:
             choice = answer["choices"][0]
@@ -131,20 +131,20 @@ class Chat(Connection):
         except (KeyError, IndexError, TypeError, AttributeError) as error:
             remedy = "Check that the model chats."
             raise endpoint.problem("an answer with `choices`", f"{list(answer)}", remedy) from error
-        told = answer.get("usage")
-        counts = [told.get(name) if isinstance(told, dict) else None for name in ("prompt_tokens", "completion_tokens")]
+        usage = answer.get("usage")
+        counts = [usage.get(name) if isinstance(usage, dict) else None for name in ("prompt_tokens", "completion_tokens")]
         most = self.most(messages)
-        known = [
+        tokens = [
             count if isinstance(count, int) and count >= 0 else limit
             for count, limit in zip(counts, (most.input, most.output), strict=True)
         ]
-        return str(content), Usage(*known), choice.get("finish_reason")
+        return str(content), Usage(*tokens), choice.get("finish_reason")
 
 
 def read_answer(content: str, schema: Mapping[str, Any]) -> tuple[dict[str, Any] | None, str]:
-    """Return the object that a text holds and nothing, or None and what is wrong with it.
+    """Parse an answer; return the object and an empty text, or None and the reason why it does not fit the schema.
 
-    What is wrong is told in the schema's words alone: nothing of the answer is repeated.
+    The reason quotes the schema only, never the answer.
     """
     try:
         import jsonschema
@@ -165,7 +165,7 @@ def read_answer(content: str, schema: Mapping[str, Any]) -> tuple[dict[str, Any]
 
 
 def check_schema(schema: Mapping[str, Any]) -> None:
-    """Raise `UserError` for what is no JSON schema."""
+    """Raise `UserError` if `schema` is not a valid JSON Schema."""
     try:
         import jsonschema
     except ImportError as error:
@@ -174,7 +174,7 @@ def check_schema(schema: Mapping[str, Any]) -> None:
         jsonschema.Draft202012Validator.check_schema(schema)
     except jsonschema.SchemaError as error:
         found = f"{error.message} at {error.json_path}"
-        raise UserError("the answer's schema", expected="JSON Schema", found=found, remedy="Mend it.") from error
+        raise UserError("the answer's schema", expected="JSON Schema", found=found, remedy="Fix it.") from error
 
 
 def _no_constant(name: str) -> float:

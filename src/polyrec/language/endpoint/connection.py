@@ -1,4 +1,4 @@
-"""`Connection`: how a server that speaks OpenAI's protocol is reached. Keys stay in the environment."""
+"""`Connection`: access to a server with OpenAI's protocol. Keys stay in the environment."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from polyrec.core.spec import Spec
 
 
 class Connection(Spec):
-    """Where a server is, which environment variable holds its key, and how patient to be with it.
+    """Address of a server, environment variable of its key, and limits on retries and requests.
 
-    OpenAI, Ollama, vLLM, llama.cpp and text-embeddings-inference answer alike under their `/v1`. The key itself is in no field,
-    file or message: a declaration may be shared.
+    OpenAI, Ollama, vLLM, llama.cpp and text-embeddings-inference have the same interface under `/v1`. No field, file or message
+    contains the key, so that a declaration can be shared.
     """
 
     model_config = ConfigDict(hide_input_in_errors=True)
 
     url: str
-    """Base of the server's addresses, such as `http://localhost:11434/v1`."""
+    """Base URL of the server, such as `http://localhost:11434/v1`."""
     model: str = Field(min_length=1)
-    """Name of the model, as the server knows it."""
+    """Name of the model on the server."""
     key_variable: str | None = None
     """Environment variable that holds the key, such as `OPENAI_API_KEY`; unset, no key is sent."""
     timeout: float = Field(default=60.0, gt=0)
-    """Seconds of silence after which a request counts as lost."""
+    """Seconds without a response after which a request fails."""
     retries: int = Field(default=5, ge=0)
-    """Times that a request is sent again after a busy or absent server, waiting longer each time."""
+    """Number of retries of a request if the server is busy or unreachable, with growing delays."""
     requests_per_minute: float | None = Field(default=None, gt=0)
-    """Requests sent a minute, evenly spaced; unset, as many as the server takes."""
+    """Maximum number of requests per minute, evenly spaced; unset, no limit."""
     in_flight: int = Field(default=4, gt=0)
-    """Requests that may wait for their answers at the same time."""
+    """Maximum number of concurrent requests."""
 
     @field_validator("url")
     @classmethod
@@ -43,7 +43,7 @@ class Connection(Spec):
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("`url` must be an address such as http://localhost:11434/v1")
         if "@" in parts.netloc or parts.query or parts.fragment:
-            raise ValueError("`url` may hold no user, password or query: name the variable of the key in `key_variable`")
+            raise ValueError("`url` may contain no user, password or query: name the variable of the key in `key_variable`")
         return url.rstrip("/")
 
     @field_validator("key_variable")
@@ -54,7 +54,7 @@ class Connection(Spec):
         return name
 
     def key(self) -> str | None:
-        """Return the key from the environment; raises `UserError` where the variable is not set."""
+        """Return the key from the environment; raises `UserError` if the variable is not set."""
         if self.key_variable is None:
             return None
         key = os.environ.get(self.key_variable, "").strip()

@@ -1,4 +1,4 @@
-"""`Endpoint`: one HTTP client for servers that speak OpenAI's protocol, patient with busy ones, plain about broken ones."""
+"""`Endpoint`: an HTTP client for servers with OpenAI's protocol, with retries and readable errors."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from polyrec.core.errors import UserError, missing_extra
 from polyrec.language.endpoint.connection import Connection
 
 FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0
-"""Seconds before the first retry, doubled each time, and their limit."""
+"""Seconds before the first retry, which double at each retry, and their limit."""
 
 LONGEST_ASKED = 120.0
-"""Seconds of `Retry-After` that are waited for; a server that asks for more is given up."""
+"""Largest accepted `Retry-After` in seconds; a longer one raises the error at once."""
 
 _BUSY = (408, 409, 429)
 
 
 class Endpoint:
-    """Sends JSON to a server and returns its JSON. Any number of threads may share one.
+    """A client that sends JSON to a server and returns its JSON. Threads may share one.
 
-    Absent and busy servers (no connection, no answer in time, 408, 409, 429, 5xx) are asked again as the official client does:
-    after `min(0.5 · 2^n, 30)` seconds less up to a quarter by chance, or what `Retry-After` says. Unlike there, a pause that
-    the server asks for holds back the requests of all threads.
+    If the server is unreachable or busy (no connection, timeout, 408, 409, 429, 5xx), a request is repeated as in OpenAI's
+    client: after `min(0.5 · 2^n, 30)` seconds, less a random share of up to a quarter, or after `Retry-After`. Unlike there, a
+    `Retry-After` delays the requests of all threads.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -51,33 +51,34 @@ class Endpoint:
         self._client.close()
 
     def post(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the JSON object that the server answers with; raises `UserError` where none comes to the end."""
+        """Return the server's answer, a JSON object; raises `UserError` if all retries fail."""
         for attempt in range(self._connection.retries + 1):
             self._wait()
             try:
                 response = self._client.post(f"{self._connection.url}{path}", json=body)
             except self._httpx.TransportError as error:
-                problem, asked = self._absent(error), None
+                problem, requested = self._absent(error), None
             else:
                 if response.status_code == 200:
                     return self._read(response)
-                problem, asked = self._refused(response), _retry_after(response.headers)
+                problem, requested = self._refused(response), _retry_after(response.headers)
                 is_busy = response.status_code in _BUSY or response.status_code >= 500
-                if not is_busy or _is_out_of_quota(response) or (asked or 0.0) > LONGEST_ASKED:
+                if not is_busy or _is_out_of_quota(response) or (requested or 0.0) > LONGEST_ASKED:
                     raise problem
             if attempt < self._connection.retries:
                 backoff = min(FIRST_DELAY * 2.0**attempt, LONGEST_DELAY) * (1 - 0.25 * random.random())
-                self._pause(asked if asked is not None and asked > 0 else backoff, everyone=asked is not None)
+                delay = requested if requested is not None and requested > 0 else backoff
+                self._pause(delay, everyone=requested is not None)
         raise problem
 
     def problem(self, expected: str, found: str, remedy: str) -> UserError:
-        """Return the error for something that this server did, without its key."""
+        """Return an error about this server, with the key removed."""
         thing = f"model {self._connection.model!r} at {self._connection.url}"
         clean = found if self._key is None else found.replace(self._key, "…")
         return UserError(thing, expected=expected, found=clean, remedy=remedy)
 
     def _wait(self) -> None:
-        """Wait for this request's turn."""
+        """Wait until the rate limit and pauses allow this request."""
         with self._lock:
             now = time.monotonic()
             turn = max(now, self._next)
@@ -96,25 +97,25 @@ class Endpoint:
         times = self._connection.retries + 1
         if isinstance(error, self._httpx.TimeoutException):
             found = f"none within {self._connection.timeout:g} s, {times} times"
-            return self.problem("an answer in time", found, "Raise `timeout`, or ask for less at a time.")
+            return self.problem("an answer in time", found, "Raise `timeout`, or request less at a time.")
         found = f"no connection ({error or type(error).__name__}), {times} times"
         return self.problem("a server that answers", found, "Start the server, or check `url`.")
 
     def _refused(self, response: Any) -> UserError:
-        status, said = response.status_code, _message(response)
+        status, message = response.status_code, _message(response)
         if status in (401, 403):
             variable = self._connection.key_variable
             sent = "no key was sent" if variable is None else f"with the key in {variable}"
             remedy = "Name the variable that holds a valid key in `key_variable`."
-            return self.problem("a key that is accepted", f"status {status}, {sent}{said}", remedy)
+            return self.problem("a key that is accepted", f"status {status}, {sent}{message}", remedy)
         if status == 404:
-            return self.problem("an address and a model that exist", f"status 404{said}", "Check `url` and `model`.")
+            return self.problem("an address and a model that exist", f"status 404{message}", "Check `url` and `model`.")
         if status == 429:
             remedy = "Wait, lower `requests_per_minute` and `in_flight`, or raise `retries`."
-            return self.problem("to be let in", f"status 429, rate limited{said}", remedy)
+            return self.problem("an accepted request", f"status 429, rate limited{message}", remedy)
         if status >= 500:
-            return self.problem("an answer", f"status {status}{said}", "Look at the server's log, or try again later.")
-        return self.problem("an answer", f"status {status}{said}", "Check `url`, `model` and the settings.")
+            return self.problem("an answer", f"status {status}{message}", "Look at the server's log, or try again later.")
+        return self.problem("an answer", f"status {status}{message}", "Check `url`, `model` and the settings.")
 
     def _read(self, response: Any) -> Mapping[str, Any]:
         try:
@@ -128,28 +129,28 @@ class Endpoint:
 
 
 def _message(response: Any) -> str:
-    """Return what the server says of its refusal, on one line, or nothing."""
+    """Return the server's error message on one line, or an empty text."""
     try:
         error = response.json()["error"]
-        said = error["message"] if isinstance(error, dict) else error
+        message = error["message"] if isinstance(error, dict) else error
     except (ValueError, KeyError, TypeError):
         return ""
-    return f": {' '.join(str(said).split())[:300]}"
+    return f": {' '.join(str(message).split())[:300]}"
 
 
 def _is_out_of_quota(response: Any) -> bool:
-    """Whether a 429 means that the account is empty, which no waiting mends."""
+    """Return whether a 429 means that the account's quota is used up, so that waiting does not help."""
     return response.status_code == 429 and "insufficient_quota" in response.text
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that the server asks to wait: a number, or a date."""
-    said = headers.get("retry-after")
-    if said is None:
+    """Return the delay of the header `Retry-After` in seconds, given as a number or a date; None if it is absent."""
+    value = headers.get("retry-after")
+    if value is None:
         return None
     try:
-        seconds = float(said)
+        seconds = float(value)
     except ValueError:
-        date = email.utils.parsedate_tz(said)
+        date = email.utils.parsedate_tz(value)
         return None if date is None else max(email.utils.mktime_tz(date) - time.time(), 0.0)
     return seconds if math.isfinite(seconds) else None

@@ -1,4 +1,4 @@
-"""The linear layers that some models put behind their pooling, in the files of sentence-transformers."""
+"""Linear layers after the pooling of some models, in the file format of sentence-transformers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ACTIVATIONS: dict[str, type[nn.Module]] = {
     "torch.nn.modules.activation.SiLU": nn.SiLU,
     "torch.nn.modules.activation.Sigmoid": nn.Sigmoid,
 }
-"""Activations by the names that configurations give them; no name is ever imported."""
+"""Activations by their names in configurations; a name is never imported."""
 
 _OTHER = {"module_input_name": "sentence_embedding", "module_output_name": "sentence_embedding", "use_residual": False}
 
@@ -24,7 +24,7 @@ _OTHER = {"module_input_name": "sentence_embedding", "module_output_name": "sent
 def read_dense(source: Source, folder: str) -> nn.Module:
     """Read one layer: `activation(W x + b)`.
 
-    Raises `UserError` where it is of another form, has another activation or its weights are missing.
+    Raises `UserError` if the layer has another form or activation, or if its weights are missing.
     """
     config = source.read(f"{folder}/config.json") or {}
     activation = _ACTIVATIONS.get(config.get("activation_function", "torch.nn.modules.activation.Tanh"))

@@ -1,4 +1,4 @@
-"""GGUF files as folders that transformers loads at once: unpacked the first time, kept in the cache by their content."""
+"""GGUF files as folders that transformers loads quickly: unpacked once, cached by the hash of the file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from polyrec.core.errors import UserError, missing_extra
 from polyrec.core.files import sha256, sync
 
 _FORMAT = 1
-"""Part of every folder's name: raised when what is written into it changes."""
+"""Part of every folder's name; increase it when the contents of the folder change."""
 
 
 def dequantised_folder() -> Path:
@@ -30,13 +30,13 @@ def file_hash(path: Path) -> str:
 
 
 def dequantised(path: Path) -> Path:
-    """Return the folder of a GGUF file's model in float32, written where it is not there yet.
+    """Return the folder of a GGUF file's model in float32; unpack the file if the folder does not exist.
 
-    transformers unpacks a GGUF file in Python whenever it loads one; the folder loads a hundred times as fast, with equal
-    logits. It takes four bytes a weight, 538 MB for 135 million of them: in a shorter type half of the numbers would lose bits.
-    Processes that unpack at once each write a whole folder, and one remains.
+    transformers unpacks a GGUF file in Python at every load; the folder loads a hundred times as fast, with equal logits. It
+    takes four bytes per weight, 538 MB for 135 million weights: a shorter type would lose bits of half of the numbers.
+    Concurrent processes each write a complete folder, and one of them is kept.
 
-    Raises `UserError` where transformers cannot read the file, and where the disk has no room.
+    Raises `UserError` if transformers cannot read the file, or if the disk is full.
     """
     target = dequantised_folder() / f"{file_hash(path)}-{_FORMAT}"
     if target.is_dir():
@@ -70,8 +70,8 @@ def _unpack(path: Path, folder: Path) -> None:
         model = transformers.AutoModelForCausalLM.from_pretrained(**place, dtype=torch.float32)
     except Exception as error:
         found = str(error).strip().partition("\n")[0] or type(error).__name__
-        remedy = "Fetch the file again, or name the model's own folder: HuggingFace(model=…)."
-        expected = "a whole GGUF file of a model that transformers knows"
+        remedy = "Download the file again, or name the folder of the original model: HuggingFace(model=…)."
+        expected = "a complete GGUF file of a model that transformers supports"
         raise UserError(f"GGUF file '{path}'", expected=expected, found=found, remedy=remedy) from error
     model.hf_quantizer = None
     del model.config.quantization_config
@@ -79,6 +79,6 @@ def _unpack(path: Path, folder: Path) -> None:
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
     except OSError as error:
-        remedy = "Make room, or move the cache with POLYREC_CACHE."
-        expected = f"room for {4 * model.num_parameters() / 1e6:,.0f} MB"
+        remedy = "Free disk space, or move the cache with POLYREC_CACHE."
+        expected = f"disk space for {4 * model.num_parameters() / 1e6:,.0f} MB"
         raise UserError(f"unpacked models in '{folder.parent}'", expected=expected, found=f"{error}", remedy=remedy) from error

@@ -1,4 +1,4 @@
-"""What an installed package carries, found without importing it."""
+"""Folders of an installed package, located without importing it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 
 
 def package_folders(package: str) -> list[Path]:
-    """Return the folders of a package's modules, by the name that pip knows it under; none of its code is run.
+    """Return the folders of a package's modules, given its name in pip, without running its code.
 
-    Raises `ImportError` with the line that installs it where it is absent.
+    Raises `ImportError` with the command that installs it if it is absent.
     """
     try:
         files = importlib.metadata.files(package) or []
@@ -19,4 +19,4 @@ def package_folders(package: str) -> list[Path]:
         raise ImportError(f"the text encoder needs the package {package!r}: {remedy}") from error
     tops = sorted({file.parts[0] for file in files if file.suffix == ".py"})
     specs = [importlib.util.find_spec(top) for top in tops if top.isidentifier()]
-    return [Path(place) for spec in specs if spec is not None for place in spec.submodule_search_locations or ()]
+    return [Path(folder) for spec in specs if spec is not None for folder in spec.submodule_search_locations or ()]

@@ -1,4 +1,4 @@
-"""A transformer in two: what its lower layers make of tokens, and the upper ones of that.
+"""A transformer in two parts: lower layers from tokens to states, upper layers from these states to the last ones.
 
 Shape letters: B texts, L tokens, D width.
 """
@@ -17,61 +17,61 @@ from torch import Tensor, nn
 from polyrec.core.errors import UserError
 
 _ALIKE = 1e-3
-"""Largest deviation of the two parts from the whole, relative to the states' size, that is rounding."""
+"""Largest deviation between the two parts and the complete model, relative to the states' size, that counts as rounding."""
 
 
 class LowerLayers:
-    """The first `count` layers of a transformer, frozen and without dropout; it shares its weights with the model."""
+    """The first `count` layers of a transformer, frozen and without dropout; they share their weights with the model."""
 
     def __init__(self, model: Any, count: int) -> None:
         self.model = with_shared_weights(model).eval()
         layers = layers_of(self.model)
-        self.reached = _Reached(_returns_tuple(model))
-        layers[count].forward = self.reached
+        self.capture = _Capture(_returns_tuple(model))
+        layers[count].forward = self.capture
         for layer in layers[count + 1 :]:
-            layer.forward = _Passed(self.reached.is_tuple)
+            layer.forward = _PassThrough(self.capture.is_tuple)
 
     def __call__(self, tokens_BL: Tensor, mask_BL: Tensor) -> Tensor:
-        """Return the states (B, L, D) that layer `count` would be given."""
+        """Return the states (B, L, D) that are the input of layer `count`."""
         self.model(input_ids=tokens_BL, attention_mask=mask_BL)
-        states_BLD = self.reached.states
+        states_BLD = self.capture.states
         assert states_BLD is not None
-        self.reached.states = None
+        self.capture.states = None
         return states_BLD
 
 
 class UpperLayers:
-    """The layers of a transformer from number `first` on, and what comes after them, fed with the states of those below.
+    """The layers of a transformer from `first` on and the modules after them; their input are the states of the lower layers.
 
-    The weights are the model's own, frozen, until `model` is changed: it is a model apart, of which `layers` are these layers.
-    Works for any architecture of transformers whose layers lie in one list and hand states on as their first argument;
-    another one is refused, for both parts are compared with the whole once.
+    `model` is a separate model that shares the frozen weights of the original; `layers` are its upper layers, which may be
+    changed. Any architecture of transformers works whose layers are in one list and take the states as their first argument;
+    `check_apart` refuses others by comparing both parts with the complete model.
     """
 
     def __init__(self, model: Any, first: int) -> None:
         self.model = with_shared_weights(model)
         every = layers_of(self.model)
         self.layers = list(every[first:])
-        self.given: _Given | None = None
+        self.input: _Input | None = None
         if first:
             is_tuple = _returns_tuple(model)
-            self.given = _Given(is_tuple)
+            self.input = _Input(is_tuple)
             for layer in every[: first - 1]:
-                layer.forward = _Passed(is_tuple)
-            every[first - 1].forward = self.given
+                layer.forward = _PassThrough(is_tuple)
+            every[first - 1].forward = self.input
 
     def __call__(self, tokens_BL: Tensor, mask_BL: Tensor, states_BLD: Tensor | None) -> Tensor:
-        """Return the model's last hidden states (B, L, D); `states_BLD` stand for those below, None where there is none."""
-        if self.given is not None:
-            self.given.states = states_BLD
+        """Return the last hidden states (B, L, D), given the lower layers' states, or None if `first` is 0."""
+        if self.input is not None:
+            self.input.states = states_BLD
         last_BLD: Tensor = self.model(input_ids=tokens_BL, attention_mask=mask_BL).last_hidden_state
-        if self.given is not None:
-            self.given.states = None
+        if self.input is not None:
+            self.input.states = None
         return last_BLD
 
 
-class _Passed:
-    """Stands for the `forward` of a layer: returns the states that it is given."""
+class _PassThrough:
+    """A replacement for the `forward` of a layer that returns its input states unchanged."""
 
     def __init__(self, is_tuple: bool) -> None:
         self.is_tuple = is_tuple
@@ -84,8 +84,8 @@ class _Passed:
         return states_BLD
 
 
-class _Reached(_Passed):
-    """Keeps the states that it is given."""
+class _Capture(_PassThrough):
+    """Stores its input states."""
 
     states: Tensor | None = None
 
@@ -94,8 +94,8 @@ class _Reached(_Passed):
         return states_BLD
 
 
-class _Given(_Passed):
-    """Returns other states than those that it is given."""
+class _Input(_PassThrough):
+    """Returns `states` instead of its input states."""
 
     states: Tensor | None = None
 
@@ -105,36 +105,37 @@ class _Given(_Passed):
 
 
 def with_shared_weights(model: Any) -> Any:
-    """Return a model with layers and configuration of its own, and with the weights of another, frozen and not copied."""
+    """Return a copy of a model's layers and configuration that shares the original's weights, frozen."""
     shared: dict[int, Any] = {id(weight): nn.Parameter(weight.detach(), requires_grad=False) for weight in model.parameters()}
     shared |= {id(buffer): buffer for buffer in model.buffers()}
-    other = copy.deepcopy(model, shared)
-    if hasattr(other, "config"):
-        other.config.use_cache = False
-    return other
+    copied = copy.deepcopy(model, shared)
+    if hasattr(copied, "config"):
+        copied.config.use_cache = False
+    return copied
 
 
 def layers_of(model: Any) -> nn.ModuleList:
-    """Return the layers of a transformer of the transformers library, the lowest first."""
+    """Return the layers of a model of the transformers library, the lowest first."""
     count = getattr(model.config, "num_hidden_layers", None)
-    found = [module for module in model.modules() if isinstance(module, nn.ModuleList) and len(module) == count]
-    if not found:
+    matches = [module for module in model.modules() if isinstance(module, nn.ModuleList) and len(module) == count]
+    if not matches:
         raise _not_in_a_list(model)
-    return found[0]
+    return matches[0]
 
 
 @lru_cache(maxsize=4)
 def check_apart(model: Any, first: int) -> None:
-    """Raise `UserError` where the two parts of a model do not compute what the whole does."""
+    """Raise `UserError` if the two parts of a model do not compute the same states as the complete model."""
     tokens_BL = torch.arange(1, 9).view(2, 4) % model.config.vocab_size
     mask_BL = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]])
     with torch.no_grad(), torch.autocast("cpu", enabled=False):
-        whole = model(input_ids=tokens_BL, attention_mask=mask_BL).last_hidden_state
+        expected_BLD = model(input_ids=tokens_BL, attention_mask=mask_BL).last_hidden_state
         lower, upper = LowerLayers(model, first), UpperLayers(model, first)
         upper.model.eval()
-        apart = upper(tokens_BL, mask_BL, lower(tokens_BL, mask_BL))
-    real = mask_BL.bool()
-    if (whole - apart)[real].abs().max() > _ALIKE * whole[real].abs().max():
+        states_BLD = upper(tokens_BL, mask_BL, lower(tokens_BL, mask_BL))
+    is_real_BL = mask_BL.bool()
+    deviation = (expected_BLD - states_BLD)[is_real_BL].abs().max()
+    if deviation > _ALIKE * expected_BLD[is_real_BL].abs().max():
         raise _not_in_a_list(model)
 
 
@@ -142,7 +143,7 @@ def check_apart(model: Any, first: int) -> None:
 def _returns_tuple(model: Any) -> bool:
     """Return whether the layers of a model return their states in a tuple."""
     kinds: list[bool] = []
-    hook = layers_of(model)[0].register_forward_hook(lambda layer, given, states: kinds.append(isinstance(states, tuple)))
+    hook = layers_of(model)[0].register_forward_hook(lambda layer, inputs, states: kinds.append(isinstance(states, tuple)))
     try:
         with torch.no_grad():
             model(input_ids=torch.ones(1, 1, dtype=torch.long), attention_mask=torch.ones(1, 1, dtype=torch.long))
@@ -155,7 +156,7 @@ def _returns_tuple(model: Any) -> bool:
 
 @lru_cache(maxsize=4)
 def content_of(model: Any, dense: nn.Module, tokenizer: Any) -> str:
-    """Return a hash of kind, weights and vocabulary: of what a model computes, wherever it was loaded from."""
+    """Return a hash of a model's class, weights and vocabulary, which does not depend on where it was loaded from."""
     sink = hashlib.sha256(type(model).__name__.encode())
     for name, weight in [*sorted(model.state_dict().items()), *sorted(dense.state_dict().items())]:
         sink.update(f"{name} {weight.dtype} {tuple(weight.shape)}\n".encode())
@@ -166,7 +167,7 @@ def content_of(model: Any, dense: nn.Module, tokenizer: Any) -> str:
 
 
 def padded(texts: Sequence[Tensor], filler: int) -> tuple[Tensor, Tensor]:
-    """Return token numbers of texts, filled up on the right, and where they are real, (B, L) each."""
+    """Return the token ids of texts, padded on the right, and their mask, (B, L) each."""
     tokens_BL = nn.utils.rnn.pad_sequence([text.long() for text in texts], batch_first=True, padding_value=filler)
     lengths_B = torch.tensor([len(text) for text in texts])
     return tokens_BL, (torch.arange(tokens_BL.shape[1]) < lengths_B[:, None]).long()
@@ -175,7 +176,7 @@ def padded(texts: Sequence[Tensor], filler: int) -> tuple[Tensor, Tensor]:
 def _not_in_a_list(model: Any) -> UserError:
     return UserError(
         f"language model of the kind {type(model).__name__}",
-        expected="layers in one list, each of which hands its states to the next",
+        expected="layers in one list, each passing its states to the next",
         found="another structure",
-        remedy="Tune another model, or use this one frozen: tuning='Frozen'.",
+        remedy="Tune another model, or keep this one frozen: tuning='Frozen'.",
     )

@@ -1,4 +1,4 @@
-"""Models in memory, each once. Shape letters: B texts, L tokens, H width of a state, D width of a vector."""
+"""Models in memory, loaded once each. Shape letters: B texts, L tokens, H width of a state, D width of a vector."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from polyrec.language.models.source import Source, not_loaded
 from polyrec.language.models.stated import is_causal, read_stated
 
 UNBOUNDED = 2**31
-"""Positions of a model that has no table of them."""
+"""Number of positions of a model without a position table."""
 
 _FROM_PADDING = {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "longformer", "xmod", "data2vec-text"}
-"""Kinds of model whose table of positions begins behind the number of the padding token."""
+"""Model types whose position table starts after the id of the padding token."""
 
 
 class Described(NamedTuple):
-    """All of a model but its weights: how it is read, as its own files say or as an encoder asks for."""
+    """A model without its weights: its tokenizer and settings, from its files or from an encoder."""
 
     tokenizer: Any
     width: int
@@ -38,12 +38,12 @@ class Described(NamedTuple):
 
 
 class Loaded(NamedTuple):
-    """A model with how it is read. Shared by all who load it, so read-only: copy the model before training it."""
+    """A model with its settings. All callers share it, so it is read-only: copy the model before training it."""
 
     model: Any
-    """Called with ids and mask, gives `last_hidden_state` (B, L, H)."""
+    """Module that maps ids and mask to `last_hidden_state` (B, L, H)."""
     tokenizer: Any
-    """Pads on the right, whatever the model's own preference."""
+    """Tokenizer that pads on the right, whatever its default."""
     width: int
     positions: int
     max_length: int
@@ -51,19 +51,19 @@ class Loaded(NamedTuple):
     normalise: bool
     prompt: str
     skipped: int
-    """Tokens at the start, the prompt's, that are not pooled."""
+    """Number of prompt tokens at the start that are not pooled."""
     lower: bool
     dense: nn.Module
 
     def vectors(self, states_BLH: Tensor, mask_BL: Tensor) -> Tensor:
-        """Return the vectors (B, D) of token states: pooled, through the linear layers, cut to `width`, normalised."""
+        """Return the vectors (B, D) of token states: pooled, mapped by the linear layers, cut to `width`, normalised."""
         x_BD = self.dense(pool(states_BLH, mask_BL, self.pooling, self.skipped))[:, : self.width]
         return normalize(x_BD, dim=1) if self.normalise else x_BD
 
 
 @lru_cache(maxsize=8)
 def describe(source: Source) -> Described:
-    """Read configuration and tokenizer, which takes a tenth of a second where weights take seconds."""
+    """Read configuration and tokenizer. This takes a tenth of a second; the weights would take seconds."""
     transformers = _transformers()
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(source.name, revision=source.revision)
@@ -97,7 +97,7 @@ def describe(source: Source) -> Described:
 
 @lru_cache(maxsize=2)
 def load(source: Source) -> tuple[Any, nn.Module]:
-    """Load the weights in float32: the model, or its encoder where it has a decoder too, and the layers behind its pooling."""
+    """Load the weights in float32; return the model, or its encoder if it has a decoder, and the layers after its pooling."""
     transformers = _transformers()
     try:
         model = transformers.AutoModel.from_pretrained(source.name, revision=source.revision, dtype=torch.float32)

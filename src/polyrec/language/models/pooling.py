@@ -1,4 +1,4 @@
-"""One vector from the token states of a text. Shape letters: B texts, L tokens, D width."""
+"""Pooling of a text's token states to one vector. Shape letters: B texts, L tokens, D width."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import torch
 from torch import Tensor
 
 POOLINGS = ("mean", "cls", "last", "weighted_mean", "max")
-"""The poolings that `pool` knows."""
+"""Names of the poolings of `pool`."""
 
 
 def pool(states_BLD: Tensor, mask_BL: Tensor, pooling: str, skipped: int = 0) -> Tensor:
-    """Return (B, D): the mean, the first real token (`cls`), the last one, the position-weighted mean, or the largest.
+    """Return (B, D): the mean, the first real token (`cls`), the last one, the position-weighted mean, or the maximum.
 
-    The mask says which tokens are real, so the result is the same whichever side the tokenizer pads; taking token 0 or -1
-    instead returns padding on one of the two sides. `weighted_mean` weighs the token at position `p = 1, 2, …` by `p`, so that
-    in a causal model a token counts as much as it has seen (Muennighoff, "SGPT", 2022). The first `skipped` tokens, a prompt's,
-    count for nothing. A text without a real token has the vector 0.
+    The mask marks the real tokens, so the result does not depend on the side of the padding; taking token 0 or -1 instead would
+    return padding on one of the sides. `weighted_mean` weighs the token at position `p = 1, 2, …` by `p`, because a token of a
+    causal model has seen `p` tokens (Muennighoff, "SGPT", 2022). The first `skipped` tokens, those of a prompt, are ignored.
+    A text without a real token has the vector 0.
     """
     assert pooling in POOLINGS
     place_BL = mask_BL.long().cumsum(1)

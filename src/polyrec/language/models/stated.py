@@ -1,4 +1,4 @@
-"""What a model says of its own pooling, length, prompt and last layers, in the files of sentence-transformers."""
+"""Settings that a model's files state in the format of sentence-transformers: pooling, length, prompt and last layers."""
 
 from __future__ import annotations
 
@@ -16,38 +16,39 @@ _POOLINGS = {
     "weightedmean_tokens": "weighted_mean",
     "weightedmean": "weighted_mean",
 }
-"""Our names for the poolings of sentence-transformers; one that has no name here keeps its own."""
+"""Names here of the poolings of sentence-transformers; other poolings keep their name."""
 
 _BUILT = re.compile("Transformer( Pooling( Dense)*( Normalize)?)?")
 
 
 class Stated(NamedTuple):
-    """How a model wants to be used; `None` where it does not say."""
+    """Settings of a model; `None` if its files do not state one."""
 
     pooling: str | None = None
     max_length: int | None = None
     normalise: bool = False
     prompt: str = ""
-    """The prompt that the model names as its default."""
+    """Default prompt."""
     pools_prompt: bool = True
-    """Whether the prompt's own tokens are pooled with the others."""
+    """Whether the tokens of the prompt are pooled with the others."""
     lower: bool = False
-    """Whether texts are put in lower case before the tokenizer sees them."""
+    """Whether texts are converted to lower case before the tokenizer."""
     dense: tuple[str, ...] = ()
-    """Folders of the linear layers that follow the pooling."""
+    """Folders of the linear layers after the pooling."""
 
 
 def read_stated(source: Source) -> Stated:
     """Read `modules.json` and the configurations that it names.
 
-    Raises `UserError` where the model has a module that is not built here: its vectors would be others than its authors'.
+    Raises `UserError` if the model has a module that is not implemented here, because its vectors would differ from its
+    authors'.
     """
     modules = [(module["type"].rpartition(".")[2], module["path"]) for module in source.read("modules.json") or []]
     names = " ".join(name for name, _ in modules)
     if modules and not _BUILT.fullmatch(names):
         raise UserError(
             f"text encoder {source.name!r}",
-            expected="a transformer, its pooling and, at most, linear layers and a normalisation",
+            expected="a transformer, its pooling and optionally linear layers and a normalisation",
             found=f"the modules {names} in modules.json",
             remedy="Name another model, or encode the texts with sentence-transformers and read them with Precomputed.",
         )
@@ -67,7 +68,7 @@ def read_stated(source: Source) -> Stated:
 
 
 def is_causal(config: Any) -> bool:
-    """Return whether each token sees only those before it: the kind of model says so, however its folder was saved."""
+    """Return whether a model is causal, so that a token sees only preceding ones, judged by its type in the configuration."""
     from transformers.models.auto import modeling_auto
 
     kinds, masked = modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
@@ -75,7 +76,7 @@ def is_causal(config: Any) -> bool:
 
 
 def _pooling(config: dict[str, Any]) -> str | None:
-    """Return the pooling of either layout: one key for the mode, or one key a mode that is true or false."""
+    """Return the pooling of a configuration, which has one key for the mode or one boolean key per mode."""
     modes = config.get("pooling_mode")
     if modes is None:
         modes = [key.removeprefix("pooling_mode_") for key, chosen in config.items() if chosen is True and "_mode_" in key]

@@ -1,4 +1,4 @@
-"""Frozen: a language model that is read as it is."""
+"""Frozen: a language model without training."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from polyrec.language.tuning.tuning import Tuning
 
 
 class Frozen(Tuning):
-    """No weight of the language model is learned; only the linear layer on its vectors is.
+    """Trains no weight of the language model, only the linear layer on its vectors.
 
-    The baseline of every tuning. Vectors are computed once a text, so that an epoch costs as much as one over numbers: what
-    a `Text` feature does, here under the same name and pooling as the tuned models.
+    The baseline of every tuning. Each text is encoded once, so that an epoch costs as much as one over numeric features. A
+    `Text` feature does the same; this kind shares name and pooling with the tuned models.
     """
 
     examples = ({},)

@@ -1,4 +1,4 @@
-"""LastLayers: the top of a language model, learned whole."""
+"""LastLayers: the top layers of a language model, fully trained."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from polyrec.language.tuning.tuning import Tuning, too_many
 
 
 class LastLayers(Tuning):
-    """All weights of the last layers are learned, as in ordinary fine-tuning of a part (Howard and Ruder, ACL 2018).
+    """Trains all weights of the last layers, as in partial fine-tuning (Howard and Ruder, ACL 2018).
 
-    What lies below, and a final normalisation above, stays as it is. A layer of MiniLM has 1.8 million weights, one of
-    SmolLM2-135M 3.5 million: they go into the artifact, in full.
+    The layers below and a final normalisation stay frozen. The artifact contains all trained weights: 1.8 million per layer of
+    MiniLM, 3.5 million per layer of SmolLM2-135M.
     """
 
     examples = ({"count": 1}, {"count": 2})
 
     count: int = Field(default=1, gt=0)
-    """How many layers, counted from the top."""
+    """Number of trained layers, counted from the top."""
 
     def changed(self, layers: int) -> int:
         if self.count > layers:

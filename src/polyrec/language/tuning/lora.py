@@ -1,4 +1,4 @@
-"""LoRA: small matrices beside those of a language model."""
+"""LoRA: low-rank matrices added to those of a language model."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from polyrec.language.tuning.tuning import Tuning, too_many
 
 
 class LoRA(Tuning):
-    """Low-rank adaptation: beside each frozen matrix W of a layer a product is learned, `W x + (alpha / rank) B A x`.
+    """Low-rank adaptation: adds a learned product to each frozen matrix W of a layer, `W x + (alpha / rank) B A x`.
 
-    Hu et al., ICLR 2022, through peft. All linear maps of a layer are adapted, those of attention and those of the feed-forward
-    part, as Dettmers et al. (NeurIPS 2023) found to be needed; B starts at zero, so that the first step sees the model as it
-    was. A is drawn from torch's generator, under the seed of the training.
+    Hu et al., ICLR 2022, through peft. All linear maps of attention and feed-forward parts are adapted, which Dettmers et al.
+    (NeurIPS 2023) show to be necessary. B starts at zero, so that training starts from the original model. A is drawn from
+    torch's generator, under the seed of the training.
     """
 
     examples = ({}, {"rank": 4, "alpha": 8, "dropout": 0.1, "layers": 2})
@@ -29,7 +29,7 @@ class LoRA(Tuning):
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Probability of dropping an input of A in training."""
     layers: int | None = Field(default=None, gt=0)
-    """Adapt so many layers only, counted from the top: those below are then read once a text. Unset, all."""
+    """Number of adapted layers, counted from the top; the layers below are then computed once a text. Unset, all layers."""
 
     def changed(self, layers: int) -> int:
         if self.layers is not None and self.layers > layers:

@@ -1,4 +1,4 @@
-"""What the frozen layers of a language model make of a text, kept between runs in one SQLite file.
+"""States that the frozen layers of a language model compute of a text, cached between runs in one SQLite file.
 
 Shape letters: L tokens of a text, D width.
 """
@@ -20,25 +20,25 @@ from polyrec.core.database import open_database, sealed, telling, unsealed
 from polyrec.core.errors import UserError
 
 FORMAT = 1
-"""Part of every key: raised when the stored bytes, or the arithmetic, change."""
+"""Part of every key; increase it when the stored bytes or the arithmetic change."""
 
 CHUNK = 64
-"""Texts whose states are computed and committed at a time."""
+"""Number of texts whose states are computed and committed at a time."""
 
 LIMIT = 8 * 2**30
-"""Bytes that the file may hold; beyond them the states that were written first go."""
+"""Maximum number of bytes of the file; beyond it the oldest states are deleted."""
 
 _TABLE = "CREATE TABLE IF NOT EXISTS states (number INTEGER PRIMARY KEY AUTOINCREMENT, key BLOB UNIQUE, states BLOB)"
 
 Compute = Callable[[Sequence[Tensor]], list[Tensor]]
-"""Returns for each text, given as token numbers (L,), its states: (L, D), or (1, D) where they are pooled already."""
+"""Function from texts, each as token ids (L,), to their states: (L, D), or (1, D) if they are already pooled."""
 
 
 class LowerStates:
-    """States by the content of model and tokens, computed where the file does not hold them.
+    """Cached states by the content of model and tokens; missing ones are computed.
 
-    Any number of processes may share the file. `half` stores in half precision, and rounds what was just computed too: what
-    is read does not depend on whether it was there.
+    Any number of processes may share the file. Set `half` to store states in half precision; newly computed states are rounded
+    too, so that the result does not depend on what is cached.
     """
 
     def __init__(self, identity: str, width: int, half: bool) -> None:
@@ -48,8 +48,8 @@ class LowerStates:
         """Return the states of some texts, in float32."""
         keys = [self._key(text) for text in texts]
         with closing(_open()) as database:
-            found = {key: states for key in keys if (states := self._stored(database, key)) is not None}
-            missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in found}
+            states_of = {key: states for key in keys if (states := self._stored(database, key)) is not None}
+            missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in states_of}
             for start in range(0, len(missing), CHUNK):
                 part = list(missing)[start : start + CHUNK]
                 computed = dict(zip(part, compute([missing[key] for key in part]), strict=True))
@@ -57,19 +57,19 @@ class LowerStates:
                 with database:
                     _make_room(database, sum(len(content) for content in packed.values()))
                     database.executemany("INSERT OR REPLACE INTO states (key, states) VALUES (?, ?)", packed.items())
-                found |= {key: self._unpack(content) for key, content in packed.items()}
-        return [found[key] for key in keys]
+                states_of |= {key: self._unpack(content) for key, content in packed.items()}
+        return [states_of[key] for key in keys]
 
     def _key(self, text: Tensor) -> bytes:
-        told = f"{FORMAT}\n{self.identity}\n{self.kind.str}\n".encode()
-        return hashlib.sha256(told + text.numpy().astype("<i4").tobytes()).digest()
+        prefix = f"{FORMAT}\n{self.identity}\n{self.kind.str}\n".encode()
+        return hashlib.sha256(prefix + text.numpy().astype("<i4").tobytes()).digest()
 
     def _pack(self, states: Tensor) -> bytes:
-        """Return states as bytes, with their checksum behind them."""
+        """Return states as bytes, followed by their checksum."""
         values = states.numpy().astype(self.kind)
         if not np.isfinite(values).all():
-            expected = "states of frozen layers that half precision holds, none above 65,504"
-            remedy = "Keep them in single precision: states='float32'."
+            expected = "states of frozen layers within half precision, none above 65,504"
+            remedy = "Store them in single precision: states='float32'."
             raise UserError("language model", expected=expected, found="larger ones", remedy=remedy)
         return sealed(values.tobytes())
 
@@ -83,19 +83,19 @@ class LowerStates:
 
 
 def states_path() -> Path:
-    """Return the file that states are kept in."""
+    """Return the file of the cached states."""
     return cache_folder() / "states.sqlite"
 
 
 def _open() -> sqlite3.Connection:
     path = states_path()
-    remedy = "Remove the file (states are then computed anew), or move the cache with POLYREC_CACHE."
+    remedy = "Remove the file (states are then computed again), or move the cache with POLYREC_CACHE."
     with telling(f"cache of states '{path}'", remedy):
         return open_database(path, [_TABLE])
 
 
 def _make_room(database: sqlite3.Connection, bytes_more: int) -> None:
-    """Remove what was written first, a tenth at a time, until so many bytes fit under the limit."""
+    """Delete the oldest states, a tenth at a time, until `bytes_more` fit under the limit."""
     first = "SELECT number FROM states ORDER BY number LIMIT ?"
     while _size(database) + bytes_more > LIMIT:
         (rows,) = database.execute("SELECT COUNT(*) FROM states").fetchone()
@@ -105,7 +105,7 @@ def _make_room(database: sqlite3.Connection, bytes_more: int) -> None:
 
 
 def _size(database: sqlite3.Connection) -> int:
-    """Return how many bytes of the file are in use."""
+    """Return the number of bytes in use in the file."""
     (page,), (pages,), (free,) = (
         database.execute(f"PRAGMA {name}").fetchone() for name in ("page_size", "page_count", "freelist_count")
     )

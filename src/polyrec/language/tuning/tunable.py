@@ -1,4 +1,4 @@
-"""`TunableTransformer`: a language model that is learned with the tasks, in part.
+"""`TunableTransformer`: a language model of which a part is trained with the tasks.
 
 Shape letters: U texts, B texts of a micro-batch, L tokens, D width.
 """
@@ -25,16 +25,16 @@ from polyrec.language.tuning.lower_states import LowerStates
 from polyrec.language.tuning.tuning import Tuning
 
 TOKENS = 4096
-"""Tokens that go through a model at a time, those that fill up texts included."""
+"""Maximum number of tokens of a micro-batch, including padding."""
 
 
 class TunableTransformer(nn.Module):
-    """Token numbers of texts to vectors (U, D), pooled and normalised as the model wants to be.
+    """Maps token ids of texts to vectors (U, D), with the model's pooling and normalisation.
 
-    Only what is learned is a parameter of the module: the frozen weights are held beside it, so that they are in no
-    artifact, checkpoint or optimiser. What lies below the lowest layer that is learned in is computed once a text and kept
-    (`LowerStates`). Micro-batches of texts of like length hold `TOKENS` tokens at most; with `checkpointing` each is computed
-    anew in the backward pass (Chen et al., 2016), so that memory holds the activations of one.
+    Only trained weights are parameters of the module; frozen weights are stored outside of them, so that no artifact,
+    checkpoint or optimiser contains them. The states below the lowest trained layer are computed once a text and cached
+    (`LowerStates`). Micro-batches of texts of similar length have at most `TOKENS` tokens. Set `checkpointing` to recompute
+    each in the backward pass (Chen et al., 2016), so that memory holds the activations of a single one.
     """
 
     def __init__(self, loaded: Any, tuning: Tuning, checkpointing: bool = False, half: bool = False) -> None:
@@ -71,7 +71,7 @@ class TunableTransformer(nn.Module):
         return super().__call__(texts)
 
     def forward(self, texts: Sequence[Tensor]) -> Tensor:
-        """Return the vectors (U, D) of texts, each given as one or more token numbers (L,)."""
+        """Return the vectors (U, D) of texts, each given as one or more token ids (L,)."""
         if not texts:
             return torch.zeros(0, self.width)
         if not self.learned:
@@ -82,43 +82,43 @@ class TunableTransformer(nn.Module):
         parts = []
         for rows in batches:
             tokens_BL, mask_BL = padded([texts[row] for row in rows], self.filler)
-            given_BLD = None if states is None else nn.utils.rnn.pad_sequence([states[row] for row in rows], batch_first=True)
+            lower_BLD = None if states is None else nn.utils.rnn.pad_sequence([states[row] for row in rows], batch_first=True)
             if self.checkpointing and torch.is_grad_enabled():
-                parts.append(checkpoint(self._read, tokens_BL, mask_BL, given_BLD, use_reentrant=False))
+                parts.append(checkpoint(self._read, tokens_BL, mask_BL, lower_BLD, use_reentrant=False))
             else:
-                parts.append(self._read(tokens_BL, mask_BL, given_BLD))
+                parts.append(self._read(tokens_BL, mask_BL, lower_BLD))
         return torch.cat(parts)[places(batches)]
 
     def train(self, mode: bool = True) -> TunableTransformer:
-        """Switch the layers that are learned to training or back; those below are never in training."""
+        """Set the trained layers to training mode or back; the layers below stay in evaluation mode."""
         super().train(mode)
         self._above.model.train(mode and bool(self.learned))
         return self
 
-    def _read(self, tokens_BL: Tensor, mask_BL: Tensor, given_BLD: Tensor | None) -> Tensor:
-        states_BLD = self._above(tokens_BL, mask_BL, given_BLD)
+    def _read(self, tokens_BL: Tensor, mask_BL: Tensor, lower_BLD: Tensor | None) -> Tensor:
+        states_BLD = self._above(tokens_BL, mask_BL, lower_BLD)
         return self._loaded.vectors(states_BLD.float(), mask_BL).float()
 
     def _pooled(self, texts: Sequence[Tensor]) -> list[Tensor]:
-        """Return the vectors of texts through the model as it is, (1, D) each."""
+        """Return the vectors (1, D) of texts under the frozen model."""
         batches = micro_batches([len(text) for text in texts])
         with torch.no_grad(), torch.autocast("cpu", enabled=False):
             parts = [self._read(*padded([texts[row] for row in rows], self.filler), None) for rows in batches]
         return list(torch.cat(parts)[places(batches)].split(1))
 
     def _lower(self, texts: Sequence[Tensor]) -> list[Tensor]:
-        """Return what the frozen layers make of texts, (L, D) each."""
+        """Return the states (L, D) of texts after the frozen layers."""
         assert self._below is not None
-        found: dict[int, Tensor] = {}
+        states_of: dict[int, Tensor] = {}
         with torch.no_grad(), torch.autocast("cpu", enabled=False):
             for rows in micro_batches([len(text) for text in texts]):
                 states_BLD = self._below(*padded([texts[row] for row in rows], self.filler))
-                found |= {row: states[: len(texts[row])] for row, states in zip(rows, states_BLD, strict=True)}
-        return [found[row] for row in range(len(texts))]
+                states_of |= {row: states[: len(texts[row])] for row, states in zip(rows, states_BLD, strict=True)}
+        return [states_of[row] for row in range(len(texts))]
 
 
 def micro_batches(lengths: Sequence[int]) -> list[list[int]]:
-    """Return the numbers of texts in batches of like length, each of `TOKENS` tokens at most, or of one text."""
+    """Return the indices of texts in batches of similar length, each with at most `TOKENS` padded tokens or a single text."""
     batches: list[list[int]] = []
     for row in sorted(range(len(lengths)), key=lambda row: lengths[row]):
         if batches and (len(batches[-1]) + 1) * lengths[row] <= TOKENS:
@@ -129,5 +129,5 @@ def micro_batches(lengths: Sequence[int]) -> list[list[int]]:
 
 
 def places(batches: Sequence[Sequence[int]]) -> Tensor:
-    """Return where each text stands among those of all batches."""
+    """Return the position of each text in the concatenated batches."""
     return torch.tensor([row for rows in batches for row in rows]).argsort()

@@ -1,4 +1,4 @@
-"""`Tuning`: which weights of a language model are learned with the tasks."""
+"""`Tuning`: which weights of a language model are trained with the tasks."""
 
 from __future__ import annotations
 
@@ -12,21 +12,23 @@ from polyrec.core.spec import Family
 
 
 class Tuning(Family, family="tunings"):
-    """What is learned of a transformer of `layers` layers. All below the lowest layer that is learned in stays frozen, so that
-    its states can be computed once a text."""
+    """A choice of the trained weights of a transformer.
+
+    All layers below the lowest trained one stay frozen, so that their states can be computed once a text.
+    """
 
     def changed(self, layers: int) -> int:
-        """Return how many layers, counted from the top, are changed.
+        """Return how many of a model's `layers` layers are trained, counted from the top.
 
-        Raises `UserError` where the model has fewer.
+        Raises `UserError` if the model has fewer.
         """
         raise NotImplementedError
 
     def prepare(self, model: Any, layers: Sequence[nn.Module]) -> None:
-        """Make learnable, in a model whose weights are frozen, what is to be learned of those `layers` of it."""
+        """Make the weights to train in some `layers` of a frozen model require gradients."""
         raise NotImplementedError
 
 
-def too_many(thing: str, asked: int, layers: int) -> UserError:
+def too_many(thing: str, count: int, layers: int) -> UserError:
     """Return the error for a tuning of more layers than a model has."""
-    return UserError(thing, expected=f"at most {layers}, the layers of the model", found=f"{asked}", remedy="Lower it.")
+    return UserError(thing, expected=f"at most {layers}, the layers of the model", found=f"{count}", remedy="Lower it.")

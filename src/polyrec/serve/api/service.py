@@ -22,7 +22,7 @@ import torch
 from polyrec.core.errors import UserError
 from polyrec.data.keys import key_texts
 from polyrec.explain.integrated_gradients import attribute
-from polyrec.predict.recommend import Ask, Recommendation, recommendation
+from polyrec.predict.recommend import ListRequest, Recommendation, recommendation
 from polyrec.rules.candidates import Listed
 from polyrec.serve.api import messages
 from polyrec.serve.api.columns import event_columns, feature_columns, item_columns
@@ -217,12 +217,12 @@ class Service:
         self.lists.close()
         self.store.close()
 
-    def _ask(self, slot: Slot, body: messages.RecommendRequest) -> tuple[Ask, list[str]]:
+    def _ask(self, slot: Slot, body: messages.RecommendRequest) -> tuple[ListRequest, list[str]]:
         require_answerable(slot.fitted, body.columns)
         who, events, fallback = self._who(slot, body.user, body.features)
         seed = secrets.randbits(53) if body.seed is None else body.seed
         rules = (*body.rules, *slot.rules)
-        return Ask(who, body.k, body.exclude_seen, body.where, body.weights, rules, seed, events), fallback
+        return ListRequest(who, body.k, body.exclude_seen, body.where, body.weights, rules, seed, events), fallback
 
     def _who(
         self, slot: Slot, user: str | None, features: Mapping[str, Any]

@@ -1,4 +1,4 @@
-"""`polyrec fit`: from a declaration and a table to an artifact."""
+"""`polyrec fit`: train a declared recommender on a table."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import Annotated
 
 import typer
 
-from polyrec.cli.output import console
-from polyrec.cli.sources import Data, Items, Query_, Users, Validation, source
+from polyrec.cli.terminal.output import console
+from polyrec.cli.terminal.sources import Data, Items, Query_, Users, Validation, source
 
 
 def fit(
-    spec: Annotated[Path, typer.Argument(help="The declaration, in YAML.")],
+    spec: Annotated[Path, typer.Argument(help="Declaration of the recommender, in YAML.")],
     data: Data,
-    out: Annotated[Path, typer.Option("--out", help="Folder of the artifact.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the artifact.")],
     validation: Validation = None,
     users: Users = None,
     items: Items = None,
     query: Query_ = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint of an interrupted run.")] = False,
-    report: Annotated[Path | None, typer.Option("--report", help="HTML page of curves and calibration to write, too.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the checkpoint of an interrupted run.")] = False,
+    report: Annotated[Path | None, typer.Option("--report", help="HTML file for training curves and calibration.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Hide the progress bar.")] = False,
 ) -> None:
-    """Learn from a table and write an artifact.
+    """Train a recommender on a table and write an artifact.
 
     Example: polyrec fit recommender.yaml --data ratings.parquet --out artifact
     """
@@ -45,4 +45,4 @@ def fit(
     console.print(f"Epoch {facts.best_epoch} of {len(facts.curves)} was best on validation:")
     for name, value in facts.validation.items():
         console.print(f"  {name} {value:.4f}", highlight=False)
-    console.print(f"Wrote {out}: predict, evaluate and recommend from it; its card.md says what it is.")
+    console.print(f"Wrote {out}. Next: polyrec evaluate, predict or recommend; card.md describes the model.")

@@ -1,4 +1,4 @@
-"""`polyrec evaluate`: how good an artifact is on labelled rows."""
+"""`polyrec evaluate`: metrics of an artifact on labelled rows."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from polyrec.cli.output import Json, console, print_json
-from polyrec.cli.sources import Data, Query_, source
+from polyrec.cli.terminal.output import Json, console, print_json
+from polyrec.cli.terminal.sources import Data, Query_, source
 
 
 def evaluate(
@@ -16,20 +16,20 @@ def evaluate(
     data: Data,
     query: Query_ = None,
     slices: Annotated[
-        list[str] | None, typer.Option("--slice", help="Column whose values are judged apart; may be repeated.")
+        list[str] | None, typer.Option("--slice", help="Column by whose values metrics are also reported; may be repeated.")
     ] = None,
-    resamples: Annotated[int, typer.Option(help="Bootstrap resamples for 95 % intervals; 0 for none.", min=0)] = 0,
+    resamples: Annotated[int, typer.Option(help="Bootstrap resamples for 95 % intervals; 0 omits intervals.", min=0)] = 0,
     ks: Annotated[
-        list[int] | None, typer.Option("--k", help="Rank at which the list is judged; may be repeated.", min=1)
+        list[int] | None, typer.Option("--k", help="Cutoff of the ranking metrics; may be repeated. Default: 10.", min=1)
     ] = None,
     exposure: Annotated[
         list[str] | None,
-        typer.Option("--exposure", help="Column of the items by whose values exposure is told; may be repeated."),
+        typer.Option("--exposure", help="Item column by whose values exposure is reported; may be repeated."),
     ] = None,
-    ranking: Annotated[bool, typer.Option(help="Judge the fused ranking over all items, too.")] = True,
+    ranking: Annotated[bool, typer.Option(help="Also evaluate the fused ranking of all items.")] = True,
     json: Json = False,
 ) -> None:
-    """Judge every task and the fused ranking on labelled rows.
+    """Evaluate every task and the fused ranking on labelled rows.
 
     Example: polyrec evaluate artifact --data test.parquet --resamples 200
     """

@@ -1,4 +1,4 @@
-"""`polyrec predict`: a prediction for every row of a table, into a file."""
+"""`polyrec predict`: write predictions for the rows of a table."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from polyrec.cli.output import console
-from polyrec.cli.sources import Data, Query_, source
+from polyrec.cli.terminal.output import console
+from polyrec.cli.terminal.sources import Data, Query_, source
 from polyrec.core.errors import UserError
 from polyrec.core.files import replacing, write_parquet
 
@@ -19,14 +19,14 @@ def predict(
     out: Annotated[Path, typer.Option("--out", help="File for the predictions, .parquet or .csv.")],
     query: Query_ = None,
 ) -> None:
-    """Predict every task for every row of a table, in the rows' order.
+    """Predict every task for every row of a table. The output has the order of the rows.
 
     Example: polyrec predict artifact --data candidates.parquet --out scores.parquet
     """
     from polyrec.recommender import Fitted
 
     if out.suffix not in (".parquet", ".csv"):
-        remedy = "Name the file with one of the two endings."
+        remedy = "Use one of these file extensions."
         raise UserError(f"file '{out}'", expected="a name in .parquet or .csv", found=f"{out.suffix!r}", remedy=remedy)
     predictions = Fitted.load(artifact).predict(source(data, query))
     if out.suffix == ".parquet":

@@ -1,4 +1,4 @@
-"""Options that are written NAME=NUMBER."""
+"""Options of the form NAME=NUMBER."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from polyrec.core.errors import UserError
 
 
 def numbers(pairs: Sequence[str] | None, option: str) -> dict[str, float] | None:
-    """Read `NAME=NUMBER` pairs; None where there are none."""
+    """Parse `NAME=NUMBER` pairs; return None if there are none."""
     return dict(_number(pair, option) for pair in pairs) if pairs else None
 
 

@@ -1,4 +1,4 @@
-"""`polyrec prepare`: turn Parquet into prepared columns ahead of a fit."""
+"""`polyrec prepare`: convert Parquet files to prepared columns before a fit."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Annotated
 
 import typer
 
-from polyrec.cli.sources import Data, Items, Users, Validation, source
+from polyrec.cli.terminal.sources import Data, Items, Users, Validation, source
 
 
 def prepare(
-    spec: Annotated[Path, typer.Argument(help="The declaration, in YAML.")],
+    spec: Annotated[Path, typer.Argument(help="Declaration of the recommender, in YAML.")],
     data: Data,
     validation: Validation = None,
     users: Users = None,
     items: Items = None,
 ) -> None:
-    """Prepare Parquet files on disk, so that fits of the same data start at once; print the folder.
+    """Prepare Parquet files on disk for faster fits. Print the folder of the prepared table.
 
     Example: polyrec prepare recommender.yaml --data ratings.parquet
     """

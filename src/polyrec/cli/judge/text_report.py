@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from polyrec.cli.output import Json, console, print_json
-from polyrec.cli.sources import Data, Items, Query_, Users, source
+from polyrec.cli.terminal.output import Json, console, print_json
+from polyrec.cli.terminal.sources import Data, Items, Query_, Users, source
 
 
 def text_report(

@@ -1,4 +1,4 @@
-"""Where commands write: results to standard output, everything else to standard error."""
+"""Output of the commands: results on standard output, everything else on standard error."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from rich.table import Table
 console = Console()
 errors = Console(stderr=True)
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON document; NaN and infinity are refused, so that every parser reads it."""
+    """Print one JSON document; NaN and infinity raise `ValueError`, since they are not valid JSON."""
     typer.echo(json.dumps(value, ensure_ascii=False, allow_nan=False, indent=1))
 
 
 def print_frame(frame: pl.DataFrame, title: str) -> None:
-    """Print a frame as a table, numbers with four digits after the point, lists joined."""
+    """Print a frame as a table, with four decimals and joined lists."""
     table = Table(title=title, title_justify="left")
     for name, kind in frame.schema.items():
         table.add_column(name, justify="right" if kind.is_numeric() else "left")

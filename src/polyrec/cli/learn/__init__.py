@@ -1,0 +1,1 @@
+"""Commands that learn from rows, or prepare and write what is learned from."""

@@ -1,0 +1,1 @@
+"""What commands share: options, input tables and what they print."""
