@@ -427,7 +427,7 @@ from pathlib import Path
 import polars as pl
 import torch
 from polyrec import Binary, Categorical, Numeric, Recommender
-from polyrec.compiling import Stages
+from polyrec.prepare.stages import Stages
 
 columns = [f"c{i}" for i in range(12)]
 spec = Recommender(
