@@ -71,7 +71,8 @@ def test_a_new_kind_in_one_file_is_everywhere(tmp_path: Path):
         "assert polyrec.Recommender.from_yaml(spec.to_yaml()) == spec\n"
         "assert 'Purchase' in polyrec.kinds('tasks')\n"
         "schema = polyrec.json_schema(polyrec.Recommender)\n"
-        "assert {'$ref': '#/$defs/Purchase'} in schema['$defs']['tasks']['anyOf'] and 'Purchase' in schema['$defs']\n"
+        "assert {'$ref': '#/$defs/tasks.Purchase'} in schema['$defs']['tasks']['anyOf']\n"
+        "assert 'tasks.Purchase' in schema['$defs']\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(tmp_path), "POLYREC_TEST_KINDS": "purchase"}
     subprocess.run([sys.executable, "-c", code], env=environment, check=True)

@@ -39,8 +39,10 @@ from polyrec.data.read.query import Query
 from polyrec.data.splits import LastSplit, RandomSplit, TimeSplit
 from polyrec.data.tables import Tables
 from polyrec.declaration.training import Training
+from polyrec.evaluate.evaluation import Evaluation
+from polyrec.evaluate.off_policy.estimate import off_policy
 from polyrec.evaluate.off_policy.log import LogColumns
-from polyrec.evaluate.off_policy.off_policy import off_policy
+from polyrec.evaluate.off_policy.report import OffPolicy
 from polyrec.features.categorical import Categorical
 from polyrec.features.hashed import Hashed
 from polyrec.features.history import History
@@ -54,6 +56,7 @@ from polyrec.features.semantic_ids import SemanticIds
 from polyrec.features.streamed import Streamed
 from polyrec.features.text import Text
 from polyrec.features.vector import Vector
+from polyrec.fit.fusion_search import FusionSearch
 from polyrec.fusion.add import Add
 from polyrec.fusion.concat import Concat
 from polyrec.fusion.formula import Formula
@@ -90,6 +93,7 @@ from polyrec.poolings.mean import Mean
 from polyrec.poolings.recency import Recency
 from polyrec.poolings.recurrent import Recurrent
 from polyrec.poolings.sasrec import SASRec
+from polyrec.predict.generator import Generator
 from polyrec.ranges.choice import Choice
 from polyrec.ranges.integers import Integers
 from polyrec.ranges.uniform import Uniform
@@ -160,12 +164,15 @@ __all__ = [
     "Diversify",
     "EmbeddingsEndpoint",
     "EpsilonGreedy",
+    "Evaluation",
     "Exclude",
     "Fitted",
     "FixedWeights",
     "Formula",
     "Frozen",
+    "FusionSearch",
     "Generative",
+    "Generator",
     "Gguf",
     "GradNorm",
     "GradVac",
@@ -193,6 +200,7 @@ __all__ = [
     "Multiply",
     "NashMTL",
     "Numeric",
+    "OffPolicy",
     "Ordinal",
     "PCGrad",
     "PEPNet",

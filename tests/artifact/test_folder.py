@@ -94,7 +94,7 @@ def test_a_link_that_leads_out_is_refused(artifact: Path, tmp_path: Path):
 
 def test_an_unknown_format_is_refused(artifact: Path):
     edit(artifact, format=99)
-    with pytest.raises(UserError, match="expected format 3, found format 99"):
+    with pytest.raises(UserError, match="expected format 3 or format 4, found format 99"):
         polyrec.load(artifact)
 
 

@@ -200,7 +200,7 @@ class TestAnswers:
     def test_schema(self):
         told = json.loads(run("schema").stdout)
         assert told["title"] == "Recommender"
-        assert told["$defs"]["MMoE"] == polyrec.json_schema(Recommender)["$defs"]["MMoE"]
+        assert told["$defs"]["networks.MMoE"] == polyrec.json_schema(Recommender)["$defs"]["networks.MMoE"]
 
     def test_datasets(self, tmp_path: Path):
         assert {told["name"] for told in json.loads(run("datasets", "--json").stdout)} == set(polyrec.datasets.DATASETS)

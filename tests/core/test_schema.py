@@ -22,7 +22,7 @@ def test_is_a_valid_schema_and_json(schema: dict):
 def test_holds_every_kind_with_its_name_as_a_constant(schema: dict):
     for family in families():
         for name in kinds(family):
-            assert schema["$defs"][name]["properties"]["kind"] == {"const": name}
+            assert schema["$defs"][f"{family}.{name}"]["properties"]["kind"] == {"const": name}
 
 
 def test_every_field_is_described(schema: dict):

@@ -1,1 +1,12 @@
-"""Floor 6: architectures and balancing against each other and against one model a task, at equal budgets."""
+"""Comparisons of declarations: contenders, fits, intervals, reports."""
+
+from polyrec.compare.comparison import Comparison
+from polyrec.compare.run import compare
+from polyrec.compare.zero_shot import Prompt, ask
+
+__all__ = [
+    "Comparison",
+    "Prompt",
+    "ask",
+    "compare",
+]

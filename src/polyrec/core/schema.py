@@ -8,7 +8,10 @@ from polyrec.core.spec import FAMILY_MARK, Spec, families, kinds
 
 
 def json_schema(root: type[Spec]) -> dict[str, Any]:
-    """Return the JSON schema (draft 2020-12) of `root` and of all kinds known at the time of the call."""
+    """Return the JSON schema (draft 2020-12) of `root` and of all kinds known at the time of the call.
+
+    A kind is defined under its family and name, `poolings.Mean`, so that kinds of two families may share a name.
+    """
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **root.model_json_schema()}
     definitions: dict[str, Any] = schema.pop("$defs", {})
     for name in families():
@@ -16,9 +19,11 @@ def json_schema(root: type[Spec]) -> dict[str, Any]:
         for kind, cls in members.items():
             body = cls.model_json_schema()
             definitions.update(body.pop("$defs", {}))
-            definitions[kind] = body
+            definitions[f"{name}.{kind}"] = body
         bare = [kind for kind, cls in members.items() if not any(field.is_required() for field in cls.model_fields.values())]
-        definitions[name] = {"anyOf": [*({"$ref": f"#/$defs/{kind}"} for kind in members), *([{"enum": bare}] if bare else [])]}
+        definitions[name] = {
+            "anyOf": [*({"$ref": f"#/$defs/{name}.{kind}"} for kind in members), *([{"enum": bare}] if bare else [])]
+        }
     filled = _fill({**schema, "$defs": definitions})
     assert isinstance(filled, dict)
     return filled

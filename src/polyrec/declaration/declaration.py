@@ -7,15 +7,18 @@ from dataclasses import dataclass
 from typing import Self
 
 from pydantic import Field
+from rich.console import Console, ConsoleOptions, RenderResult
 
 from polyrec.balancing.balancer import Balancer
 from polyrec.balancing.fixed_weights import FixedWeights
 from polyrec.calibration.calibrator import Calibrator
 from polyrec.core.errors import UserError, nearest
 from polyrec.core.names import TIME_COLUMNS
+from polyrec.core.printing import Printed
 from polyrec.core.spec import Spec
 from polyrec.data.conditions.expressions import require_columns
 from polyrec.data.read.wide import WideTable
+from polyrec.declaration.summary import features_table, parts, tasks_table
 from polyrec.declaration.training import Training
 from polyrec.features.derived import Derived
 from polyrec.features.feature import Feature
@@ -38,7 +41,7 @@ class Roles:
     time: str | None
 
 
-class Declaration(Spec):
+class Declaration(Printed, Spec):
     """The fields of a recommender, and what follows from them. Its parts are checked against each other by `Recommender`."""
 
     user: tuple[Feature, ...] = ()
@@ -71,6 +74,12 @@ class Declaration(Spec):
     """How the model is fitted, unless `fit` is told otherwise."""
     search: dict[str, Range] = {}
     """Ranges of settings by dotted path, such as `training.learning_rate`, that `polyrec tune` searches; `fit` ignores them."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Render features, tasks and parts."""
+        yield features_table({"user": self.user, "item": self.item, "row": self.features})
+        yield tasks_table(self.tasks)
+        yield from parts(network=self.network, balancing=self.balancing, fusion=self.fusion, training=self.training)
 
     @property
     def all_features(self) -> tuple[Feature, ...]:

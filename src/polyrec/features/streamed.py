@@ -29,7 +29,7 @@ class Streamed(IdFeature):
 
     The table changes between fits and not within one: `refit` goes on with a state where new training rows have come, ids that
     stay keep their rows, and the rows that changed hands are returned, for `StreamedEncoder.recycle` and
-    `polyrec.train.reset_rows.reset_rows`. State: `value`, `row`, `count`, `last_seen`; first the ids with a row, by row, then
+    `polyrec.train.resetting.reset_rows`. State: `value`, `row`, `count`, `last_seen`; first the ids with a row, by row, then
     as many more that wait for one, whose `row` is 0.
     """
 

@@ -12,12 +12,14 @@ from typing import Any, Self
 import numpy as np
 import polars as pl
 import torch
+from rich.console import Console, ConsoleOptions, RenderResult
 from torch import Tensor
 
 from polyrec.artifact.parts import Parts
 from polyrec.calibration.calibrator import calibrated
 from polyrec.core.errors import UserError
 from polyrec.core.names import SCORE
+from polyrec.core.printing import Printed
 from polyrec.data.keys import number_groups
 from polyrec.data.log import USER
 from polyrec.data.read.sources import Source
@@ -28,10 +30,11 @@ from polyrec.model.objective import Objective
 from polyrec.predict.catalogue import Catalogue
 from polyrec.predict.outputs import BATCH, TaskTensors, best_first, context_of, lifts_new_items, raised, raw_outputs
 from polyrec.predict.rows import prepare_rows, read_rows
+from polyrec.predict.summary import summary
 from polyrec.predict.users import request_columns
 
 
-class Predictor:
+class Predictor(Printed):
     """A trained model with all that it reads to answer: states, log, users and items."""
 
     def __init__(self, parts: Parts, model: Model | None = None) -> None:
@@ -40,6 +43,15 @@ class Predictor:
         self.roles = parts.facts.data.roles
         self.model = _built(parts) if model is None else model
         self.model.eval()
+
+    def __repr__(self) -> str:
+        """Return a line: the network and the tasks."""
+        tasks = ", ".join(task.name for task in self.spec.tasks)
+        return f"<{type(self).__name__}: {type(self.spec.network).__name__}, tasks {tasks}>"
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Render what was fitted, and how well it did on validation."""
+        yield from summary(self.parts)
 
     @property
     def items(self) -> pl.DataFrame:

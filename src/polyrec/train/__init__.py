@@ -1,1 +1,7 @@
-"""Floor 4: the training loop, its settings and its optimisers."""
+"""The loop, the step and the optimisers."""
+
+from polyrec.train.resetting import reset_rows
+
+__all__ = [
+    "reset_rows",
+]

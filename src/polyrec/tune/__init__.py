@@ -1,1 +1,9 @@
-"""Floor 6: hyperparameter search over the settings of a declaration, judged on validation rows."""
+"""Search for settings by trials."""
+
+from polyrec.tune.outcome import Tuned
+from polyrec.tune.search import Search
+
+__all__ = [
+    "Search",
+    "Tuned",
+]

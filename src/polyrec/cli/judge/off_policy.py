@@ -49,8 +49,8 @@ def off_policy(
     Example: polyrec off-policy --log served.parquet --target-column p_new --reward click
     """
     from polyrec.data.read.sources import read
+    from polyrec.evaluate.off_policy.estimate import off_policy
     from polyrec.evaluate.off_policy.log import LogColumns
-    from polyrec.evaluate.off_policy.off_policy import off_policy
     from polyrec.recommender import Fitted
 
     targets = [option for option in (target_column, candidates, artifact) if option is not None]

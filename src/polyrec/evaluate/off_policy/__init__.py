@@ -1,1 +1,11 @@
-"""Floor 4: what a policy would have earned, from the log of another."""
+"""Estimates of what another policy would have earned, from logs of served lists."""
+
+from polyrec.evaluate.off_policy.estimate import off_policy
+from polyrec.evaluate.off_policy.log import LogColumns
+from polyrec.evaluate.off_policy.report import OffPolicy
+
+__all__ = [
+    "LogColumns",
+    "OffPolicy",
+    "off_policy",
+]

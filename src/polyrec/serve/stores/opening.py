@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from polyrec.core.address import Address
 from polyrec.core.errors import UserError, nearest
-from polyrec.core.loading import load_kinds
-from polyrec.serve import stores
+from polyrec.serve.stores.postgresql import PostgreSQL
+from polyrec.serve.stores.redis import Redis
+from polyrec.serve.stores.sqlite import SQLite
 from polyrec.serve.stores.store import Store
+
+_KINDS: tuple[type[Store], ...] = (SQLite, Redis, PostgreSQL)
 
 
 def open_store(url: str, timeout: float = 2.0) -> Store:
@@ -19,8 +22,7 @@ def open_store(url: str, timeout: float = 2.0) -> Store:
     not answer.
     """
     address = Address(url)
-    load_kinds(stores.__name__, stores.__path__)
-    kinds = {scheme: kind for kind in Store.__subclasses__() for scheme in kind.schemes}
+    kinds = {scheme: kind for kind in _KINDS for scheme in kind.schemes}
     if address.scheme not in kinds:
         found = f"the scheme {address.scheme!r}" if address.scheme else "none"
         remedy = nearest(address.scheme, [f"{scheme}://" for scheme in kinds])

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn, optim
 
-from polyrec.train.reset_rows import reset_rows
+from polyrec.train.resetting import reset_rows
 
 ROWS = 6
 
