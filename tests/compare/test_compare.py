@@ -8,14 +8,18 @@ import sys
 import time
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import polars as pl
 import pytest
 from scipy import stats
+from typer.testing import CliRunner
 
-from polyrec import Recommender
+from polyrec import Recommender, UserError
+from polyrec.cli.app import app, main
 from polyrec.compare.comparison import Comparison
+from polyrec.compare.fits import pool
 from polyrec.compare.fits.boosting import boost, require_lightgbm
 from polyrec.compare.fits.job import Job
 from polyrec.compare.fits.worker import run
@@ -40,32 +44,48 @@ Outcome = tuple[Path, set[str], Comparison]
 
 
 def command(folder: Path, *more: str) -> list[str]:
-    """Return the command line of the comparison in a folder that holds spec.yaml and data.parquet."""
+    """Return the arguments of `polyrec` for the comparison in a folder that holds spec.yaml and data.parquet."""
     paths = [folder / "spec.yaml", "--data", folder / "data.parquet", "--out", folder / "out"]
     options = [argument for option in VARIED for argument in ("--vary", option)]
     numbers = ["--seeds", "2", "--trials", "2", "--resamples", "20", "--jobs", "1"]
-    return [sys.executable, "-m", "polyrec", "compare", *map(str, paths), *options, "--one-at-a-time", *numbers, *more]
+    return ["compare", *map(str, paths), *options, "--one-at-a-time", *numbers, *more]
 
 
 def finished(out: Path) -> set[str]:
     return {path.parent.name for path in out.glob("runs/*/result.json") if not path.parent.name.startswith(".")}
 
 
+def run_here(job: Job, folder: Path, stop: Event) -> str | None:
+    """Do a job in this process, where `pool` starts one of its own: no import, but no memory of its own either."""
+    try:
+        run(job, folder)
+    except UserError as error:
+        return str(error)
+    return None
+
+
 @pytest.fixture(scope="module")
 def outcome(tmp_path_factory: pytest.TempPathFactory, spec: Recommender, world: pl.DataFrame) -> Outcome:
-    """A comparison whose process was killed after some fits, and then run to its end: folder, fits before, the rest."""
+    """A comparison whose process was killed after some fits, and then run to its end: folder, fits before, the rest.
+
+    The fits before the kill are those of real processes.
+    """
     folder = tmp_path_factory.mktemp("compare")
     out, table = folder / "out", world[:1500]
     table.write_parquet(folder / "data.parquet")
     spec.to_yaml(folder / "spec.yaml")
-    process = subprocess.Popen(command(folder), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "polyrec", *command(folder)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     while len(finished(out)) < 3 and process.poll() is None:
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert not (out / "report.json").exists()
     before, varied = finished(out), read_options(VARIED)
-    rest = compare(spec, table, out, varied=varied, one_at_a_time=True, progress=False, seeds=2, trials=2, resamples=20)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pool, "_run", run_here)
+        rest = compare(spec, table, out, varied=varied, one_at_a_time=True, progress=False, seeds=2, trials=2, resamples=20)
     return out, before, rest
 
 
@@ -88,16 +108,19 @@ def test_what_was_done_before_a_kill_is_not_done_again(outcome: Outcome):
 def test_the_command_does_nothing_twice_and_prints_the_same(outcome: Outcome):
     out, _, result = outcome
     times = {path: path.stat().st_mtime_ns for path in out.glob("runs/*/*")}
-    done = subprocess.run(command(out.parent, "--json"), capture_output=True, text=True, check=True)
+    done = CliRunner().invoke(app, command(out.parent, "--json"))
     assert json.loads(done.stdout) == result.to_dict()
     assert {path: path.stat().st_mtime_ns for path in out.glob("runs/*/*")} == times
 
 
-def test_a_mistake_ends_with_one_line(outcome: Outcome):
-    done = subprocess.run(command(outcome[0].parent, "--vary", "netwrok=PLE"), capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "Did you mean 'network'?" in done.stderr
-    assert "Traceback" not in done.stderr
+def test_a_mistake_ends_with_one_line(outcome: Outcome, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setattr(sys, "argv", ["polyrec", *command(outcome[0].parent, "--vary", "netwrok=PLE")])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    errors = capsys.readouterr().err
+    assert "Did you mean 'network'?" in errors
+    assert "Traceback" not in errors
 
 
 def test_a_failing_arm_is_reported_and_the_others_stand(outcome: Outcome):
@@ -108,6 +131,19 @@ def test_a_failing_arm_is_reported_and_the_others_stand(outcome: Outcome):
     assert failing["name"] == "learning_rate=1e+30"
     assert "the utility on validation" in failing["error"]
     assert failing["figures"] == {}
+
+
+def test_the_error_of_a_process_is_that_of_its_fit(outcome: Outcome, spec: Recommender, tmp_path: Path):
+    """The arm that fails, as the comparison runs it: in a process of its own."""
+    out, _, result = outcome
+    data = result.to_dict()["data"]
+    learn, test = (out / "data" / f"{data[name]}.parquet" for name in ("learning_sha256", "test_sha256"))
+    job = Job(spec.replace(training=spec.training.replace(learning_rate=1e30)), learn, test)
+    runner, advanced = pool.Pool(tmp_path / "runs", 1), []
+    runner.run([job], lambda: advanced.append(1))
+    assert (runner.done, advanced, list(runner.errors)) == ([job.key], [1], [job.key])
+    assert run_here(job, tmp_path / "here", Event()) == runner.errors[job.key]
+    assert not (tmp_path / "runs" / job.key).exists()
 
 
 def test_the_chosen_trial_is_the_best_on_validation(outcome: Outcome):
