@@ -22,7 +22,7 @@ import typer
 from polyrec import Recommender
 from polyrec.cli.app import app
 from polyrec.core.names import FORMAT
-from polyrec.serve import messages
+from polyrec.serve.api import messages
 from polyrec.serve.scale import Scale
 
 ROOT = Path(__file__).parents[1]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import ast
 import sys
+import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -163,32 +164,38 @@ def _imported(node: ast.stmt) -> list[str]:
     return [alias.name for alias in node.names]
 
 
+def contract() -> list[list[str]]:
+    """Return the rows of the contract in pyproject.toml, the top first: a row imports only rows below it."""
+    settings = tomllib.loads((PACKAGE.parents[1] / "pyproject.toml").read_text(encoding="utf-8"))
+    return [[room.strip() for room in row.split("|")] for row in settings["tool"]["importlinter"]["contracts"][0]["layers"]]
+
+
 def draw(graph: Graph) -> str:
-    """Return the rooms as SVG: a row a level, a box a room, an arrow from each room to those right below that it imports."""
-    top = {name for name in graph if name.count(".") <= 1}
-    rooms = {name: {_top(other) for other in _below(graph, name)} - {name} for name in top}
-    rows = levels(rooms)
-    width, height, box = 920, 74 * len(rows) + 20, 30
-    place: dict[str, tuple[float, float]] = {}
-    for number, row in enumerate(rows):
-        for position, name in enumerate(row):
-            place[name] = (width * (position + 1) / (len(row) + 1), 74 * number + 36)
+    """Return the rooms as SVG: a row of the contract a row, and an arrow to what a room imports and reaches no other way."""
+    rows = contract()
+    rooms = {name: {_top(other) for other in _below(graph, name)} - {name} for name in {_top(name) for name in graph}}
+    width, step, box = 960, 62, 30
+    place = {
+        f"polyrec.{name}": (width * (position + 1) / (len(row) + 1), step * number + 32)
+        for number, row in enumerate(rows)
+        for position, name in enumerate(row)
+    }
+    size = f'viewBox="0 0 {width} {step * len(rows) + 8}"'
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="13">',
-        f'<rect width="{width}" height="{height}" fill="white"/>',
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="13">',
+        '<rect width="100%" height="100%" fill="white"/>',
     ]
     for name, below in sorted(rooms.items()):
-        for other in sorted(_direct(rooms, name, below)):
+        for other in sorted(_direct(rooms, below)):
             (x1, y1), (x2, y2) = place[name], place[other]
-            bend = f"M{x1:.0f},{y1 + box / 2:.0f} C{x1:.0f},{y1 + 46:.0f} {x2:.0f},{y2 - 46:.0f} {x2:.0f},{y2 - box / 2:.0f}"
-            parts.append(f'<path d="{bend}" fill="none" stroke="#9aa5b1"/>')
+            curve = f"C{x1:.0f},{y1 + 44:.0f} {x2:.0f},{y2 - 44:.0f} {x2:.0f},{y2 - box / 2:.0f}"
+            parts.append(f'<path d="M{x1:.0f},{y1 + box / 2:.0f} {curve}" fill="none" stroke="#b3bcc7"/>')
     for name, (x, y) in place.items():
         label = escape(name.removeprefix("polyrec."))
         half = max(4.2 * len(label) + 12, 40)
-        parts.append(
-            f'<rect x="{x - half:.0f}" y="{y - box / 2:.0f}" width="{2 * half:.0f}" height="{box}" rx="6" fill="#eef4fb" '
-            f'stroke="#0072b2"/><text x="{x:.0f}" y="{y + 5:.0f}" text-anchor="middle">{label}</text>'
-        )
+        frame = f'x="{x - half:.0f}" y="{y - box / 2:.0f}" width="{2 * half:.0f}" height="{box}" rx="6"'
+        parts.append(f'<rect {frame} fill="#eef4fb" stroke="#0072b2"/>')
+        parts.append(f'<text x="{x:.0f}" y="{y + 5:.0f}" text-anchor="middle">{label}</text>')
     return "\n".join([*parts, "</svg>", ""])
 
 
@@ -201,11 +208,11 @@ def _below(graph: Graph, name: str) -> set[str]:
     return {other for room, others in graph.items() if _top(room) == name for other in others if _top(other) != name}
 
 
-def _direct(rooms: Graph, name: str, below: set[str]) -> set[str]:
+def _direct(rooms: Graph, below: set[str]) -> set[str]:
     """Return the rooms that are imported and not reached through another one that is."""
 
     def reached(start: str) -> set[str]:
-        return rooms[start].union(*(reached(other) for other in rooms[start])) if rooms[start] else set()
+        return rooms[start].union(*(reached(other) for other in rooms[start]))
 
     return {other for other in below if not any(other in reached(way) for way in below - {other})}
 
