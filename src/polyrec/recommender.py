@@ -25,6 +25,7 @@ from polyrec.declaration.training import Training
 from polyrec.evaluate.evaluation import Evaluation
 from polyrec.evaluate.judging import judge
 from polyrec.export.inputs import NEW_ITEM, flatten
+from polyrec.export.obstacles import refuse_obstacles
 from polyrec.export.write import export
 from polyrec.fit.fit import fit
 from polyrec.fit.fusion_search import FusionSearch
@@ -233,7 +234,11 @@ class Fitted(Predictor):
         return weights_of(self, users)
 
     def encode(self, data: Source | Tables) -> dict[str, np.ndarray]:
-        """Return what an exported model reads, by input, for the rows of a table."""
+        """Return the inputs of an exported model, by name, for the rows of a table.
+
+        Raises `UserError` for a model that has a feature which cannot be exported.
+        """
+        refuse_obstacles(self.spec.all_features, "inputs of an exported model")
         frame = read_rows(self.parts, self.roles, data)
         batch = prepare_rows(self.catalogue, frame).batch(torch.arange(frame.height))
         tensors = flatten(batch, self.spec.all_features)

@@ -27,6 +27,7 @@ from polyrec import (
     History,
     HoME,
     Isotonic,
+    Joint,
     LightGCN,
     MMoE,
     MultiCategorical,
@@ -214,6 +215,18 @@ class TestRefusals:
         with pytest.raises(UserError, match="the feature 'liked': .* found the pooling Recurrent"):
             fitted.export(tmp_path / "model")
         assert [*tmp_path.iterdir()] == []
+        with pytest.raises(
+            UserError, match="exported model of the feature 'liked': .* found the pooling Recurrent"
+        ):
+            fitted.encode(world.head(5))
+
+    def test_name_the_history_of_a_joint_before_its_inputs_are_made(self, world: pl.DataFrame):
+        joint = Joint(name="thing", id="item_id", content="price", width=4)
+        item = (Categorical(name="item_id", width=4), Numeric(name="price", column="age", width=4), joint)
+        liked = History(name="liked", of="thing", width=4)
+        fitted = declare(user=(*USER, liked), item=item).fit(world.head(500), progress=False)
+        with pytest.raises(UserError, match="the feature 'liked': .* found the joint 'thing'"):
+            fitted.encode(world.head(5))
 
     def test_name_a_fusion_that_compares_rows(self, fitted: Fitted, tmp_path: Path):
         ranked = Fitted(replace(fitted.parts, spec=fitted.spec.replace(fusion=Rank())), fitted.model)

@@ -10,6 +10,7 @@ card.md                 what a person should know
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -34,6 +35,7 @@ def write(folder: Path, parts: Parts) -> None:
     with replacing_folder(folder) as temporary:
         parts.spec.to_yaml(temporary / SPEC_FILE)
         save_file({name: tensor.contiguous() for name, tensor in parts.weights.items()}, temporary / WEIGHTS_FILE)
+        shutil.copymode(temporary / SPEC_FILE, temporary / WEIGHTS_FILE)  # safetensors lets nobody but the owner read it
         (temporary / CARD_FILE).write_text(parts.card, encoding="utf-8")
         state = temporary / STATE_FOLDER
         groups = {

@@ -35,25 +35,25 @@ def describe_lists(fitted: Predictor, ranked: Ranked, ks: Sequence[int], columns
     Diversity is by what the item features make of the items, and by each of the columns. What users met are the training rows.
     """
     user, item, items = fitted.user_key, fitted.item_key, fitted.items
-    numbers = items.select(item).with_row_index("number").unique(item)
-    rows = fitted.seen_pairs().with_columns(pl.col(item).cast(items.schema[item])).join(numbers, on=item)
+    numbers = items.select(item).with_row_index("number").unique(item, maintain_order=True)
+    rows = fitted.seen_pairs().with_columns(pl.col(item).cast(items.schema[item])).join(numbers, on=item, maintain_order="left")
     users = max(fitted.seen_pairs()[user].n_unique(), 1)
-    pairs = rows.select(user, "number").unique()
-    rows_I, met_I = (np.bincount(frame["number"].to_numpy(), minlength=items.height) for frame in (rows, pairs))
+    pairs = rows.select(user, "number").unique(maintain_order=True)
+    rows_I, users_I = (np.bincount(frame["number"].to_numpy(), minlength=items.height) for frame in (rows, pairs))
     places = pl.DataFrame({user: ranked.users.cast(pairs.schema[user])}).with_row_index("place")
-    own = pairs.join(places, on=user)
-    profile_U = profile_popularity(own["place"].to_numpy(), own["number"].to_numpy(), met_I, users, places.height)
+    profiles = pairs.join(places, on=user, maintain_order="left")
+    profile_U = profile_popularity(profiles["place"].to_numpy(), profiles["number"].to_numpy(), users_I, users, places.height)
     vector_ID = fitted.catalogue.item_vectors.numpy()
     per_user, whole = {}, {}
     for k in ks:
         top_UK = ranked.rows_UK[:, :k]
         per_user[f"diversity@{k}"] = diversity(top_UK, vector_ID)
         per_user |= {f"diversity_{column}@{k}": category_diversity(top_UK, items[column]) for column in columns}
-        per_user[f"novelty@{k}"] = novelty(top_UK, met_I, users)
-        per_user[f"popularity@{k}"] = popularity(top_UK, met_I, users)
-        whole[f"popularity_lift@{k}"] = popularity_lift(top_UK, profile_U, met_I, users)
+        per_user[f"novelty@{k}"] = novelty(top_UK, users_I, users)
+        per_user[f"popularity@{k}"] = popularity(top_UK, users_I, users)
+        whole[f"popularity_lift@{k}"] = popularity_lift(top_UK, profile_U, users_I, users)
         whole[f"gini@{k}"] = gini(top_UK, items.height)
-    means = {name: _mean(own_U) for name, own_U in per_user.items()} | whole
+    means = {name: _mean(value_U) for name, value_U in per_user.items()} | whole
     return ListFigures(means, per_user, {column: exposures(ranked.rows_UK, items[column], rows_I) for column in columns})
 
 

@@ -21,6 +21,7 @@ from polyrec.core.names import FORMATS
 from polyrec.core.version import __version__
 from polyrec.export.inputs import BATCH, NEW_ITEM, dynamic_shapes, flatten, shapes
 from polyrec.export.module import ExportedModel
+from polyrec.export.obstacles import refuse_obstacles
 from polyrec.predict.outputs import lifts_new_items, rows_of_nothing
 from polyrec.predict.predictor import Predictor
 
@@ -71,11 +72,7 @@ def _check(fitted: Predictor, form: str) -> None:
     if fitted.has_score and fitted.spec.fusion.compares_rows:
         thing, found = f"export to {form} of the fusion {type(fitted.spec.fusion).__name__}", "one that compares rows"
         raise UserError(thing, expected="a score of each row alone", found=found, remedy="Choose another, such as Add.")
-    features = {feature.name: feature for feature in fitted.spec.all_features}
-    for feature in features.values():
-        if (obstacle := feature.export_obstacle(features)) is not None:
-            thing = f"export to {form} of the feature {feature.name!r}"
-            raise UserError(thing, expected=obstacle.expected, found=obstacle.found, remedy=obstacle.remedy)
+    refuse_obstacles(fitted.spec.all_features, f"export to {form}")
 
 
 def _trace(module: ExportedModel, tensors: dict[str, Tensor], named: Mapping[str, tuple[str | int, ...]]) -> ExportedProgram:

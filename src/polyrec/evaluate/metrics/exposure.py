@@ -42,7 +42,7 @@ def exposures(ranked_UK: np.ndarray, column: pl.Series, rows_I: np.ndarray) -> t
         items = items.with_columns(pl.when(values.list.len() > 0).then(values).otherwise(unknown).alias("value"))
         items = items.with_columns(pl.col(name) / pl.col("value").list.len() for name in figures).explode("value")
     items = items.with_columns(pl.col("value").cast(pl.String).fill_null("null"))
-    totals = items.group_by("value").agg(pl.col(*figures).sum())
+    totals = items.group_by("value", maintain_order=True).agg(pl.col(*figures).sum())
     shares = totals.with_columns(pl.col(name) / pl.col(name).sum() for name in figures)
     return tuple(Exposure(*row) for row in shares.sort(["exposure", "value"], descending=[True, False]).iter_rows())
 
@@ -57,11 +57,15 @@ def category_diversity(ranked_UK: np.ndarray, column: pl.Series) -> np.ndarray:
     values = column.to_frame("value").with_row_index("item").with_columns(pl.col("item").cast(pl.Int64))
     if isinstance(column.dtype, pl.List | pl.Array):
         values = values.with_columns(pl.col("value").cast(pl.List(pl.String))).explode("value")
-    values = values.drop_nulls("value").unique().with_columns(weight=1 / pl.len().over("item").sqrt())
+    values = values.drop_nulls("value").unique(maintain_order=True).with_columns(weight=1 / pl.len().over("item").sqrt())
     user_N, rank_N = (ranked_UK >= 0).nonzero()
-    lists = pl.DataFrame({"user": user_N, "item": ranked_UK[user_N, rank_N].astype(np.int64)}).join(values, on="item")
-    sums = lists.group_by("user", "value").agg(pl.col("weight").sum(), squares=pl.col("weight").pow(2).sum())
-    shared = sums.group_by("user").agg((pl.col("weight").pow(2) - pl.col("squares")).sum())
+    lists = pl.DataFrame({"user": user_N, "item": ranked_UK[user_N, rank_N].astype(np.int64)}).join(
+        values, on="item", maintain_order="left_right"
+    )
+    sums = lists.group_by("user", "value", maintain_order=True).agg(
+        pl.col("weight").sum(), squares=pl.col("weight").pow(2).sum()
+    )
+    shared = sums.group_by("user", maintain_order=True).agg((pl.col("weight").pow(2) - pl.col("squares")).sum())
     shared_U = np.zeros(len(ranked_UK))
     shared_U[shared["user"].to_numpy()] = shared["weight"].to_numpy()
     count_U = (ranked_UK >= 0).sum(1)
