@@ -50,6 +50,7 @@ def test_save_load_predict_are_bit_equal(ran: tuple[Path, dict, str]):
     assert polyrec.load(folder / "artifact").predict(test).equals(names["fitted"].predict(test))
 
 
+@pytest.mark.slow
 def test_its_yaml_does_the_same_through_the_command(ran: tuple[Path, dict, str]):
     folder, names, _ = ran
     text = names["recommender"].to_yaml(folder / "recommender.yaml")

@@ -79,6 +79,7 @@ class TestFit:
         assert {path.name for path in folder.iterdir()} >= {"artifact"}
         assert not (folder / "artifact.checkpoint").exists()
 
+    @pytest.mark.slow
     def test_resumes_what_was_killed(self, folder: Path, tmp_path: Path, small: Recommender, fitted, split):
         small.replace(training=small.training.replace(epochs=40, patience=None)).to_yaml(tmp_path / "long.yaml")
         arguments = ["fit", tmp_path / "long.yaml", "--data", folder / "ratings.parquet", "--out", tmp_path / "a", "--quiet"]

@@ -104,6 +104,7 @@ def test_what_was_done_before_a_kill_is_not_done_again(outcome: Outcome):
     assert len(finished(out)) == 5 * 3 - shared
 
 
+@pytest.mark.slow
 def test_the_command_does_nothing_twice_and_prints_the_same(outcome: Outcome):
     """But for the arm that fails, which it tries anew, in processes: their errors are those of its fits here."""
     out, _, result = outcome
@@ -221,6 +222,7 @@ def test_page_and_picture_are_written_and_name_the_contenders(outcome: Outcome):
     assert {"SharedBottom", "tuned fixed weights", "helps"} <= texts
 
 
+@pytest.mark.slow
 def test_a_job_ends_with_its_input(outcome: Outcome, spec: Recommender, tmp_path: Path):
     out, _, result = outcome
     learn, test = (out / "data" / f"{getattr(result.data, name)}.parquet" for name in ("learning_sha256", "test_sha256"))

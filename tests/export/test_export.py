@@ -130,7 +130,13 @@ def declare(**others: object) -> Recommender:
     return Recommender(**(defaults | {"training": Training(epochs=8, batch_size=128, learning_rate=0.02)} | others))
 
 
-@pytest.fixture(scope="module", params=DECLARATIONS)
+QUICK = ("bags, histories of bags, a product", "a head over predictions")
+"""Declarations that the quick run exports, too."""
+
+
+@pytest.fixture(
+    scope="module", params=[pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in DECLARATIONS]
+)
 def trained(request: pytest.FixtureRequest, world: pl.DataFrame) -> Fitted:
     return declare(**DECLARATIONS[request.param]).fit(world.head(1000), progress=False)
 

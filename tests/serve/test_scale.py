@@ -90,6 +90,7 @@ def cluster(artifact: Path, tmp_path_factory: pytest.TempPathFactory, free_port:
     assert not list(folder.glob("events.sqlite-*"))  # SQLite removes them when the last process has closed the store.
 
 
+@pytest.mark.slow
 class TestReplicas:
     def test_answer_as_offline_and_share_the_requests(self, cluster: Cluster, served: Fitted):
         generator, count = random.Random(0), 101
