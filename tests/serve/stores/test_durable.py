@@ -31,7 +31,7 @@ def ids(events: list[Event]) -> list[str]:
     return [one.id for one in events]
 
 
-def wait_until(holds: Callable[[], bool], seconds: float = 30) -> None:
+def wait_until(holds: Callable[[], bool], seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end

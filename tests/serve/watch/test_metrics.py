@@ -14,7 +14,6 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 from starlette.testclient import TestClient
 
-
 PATIENCE = 60
 """Seconds that a request may take on a machine that is busy."""
 
