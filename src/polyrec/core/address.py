@@ -39,20 +39,20 @@ class Address:
             return "***"
         return re.sub(r"\?.*", "?***", _PASSWORD.sub(r"\1***@", self.text))
 
-    def without_secrets(self, told: object) -> str:
-        """Return what a driver said, its secrets replaced by `***`; the name of the error where it said nothing."""
-        found = _PASSWORD.search(self.text)
-        secrets = {found[2], unquote(found[2])} if found else set()
+    def without_secrets(self, message: object) -> str:
+        """Return the message of a driver with secrets replaced by `***`; for an empty message, the name of the error."""
+        match = _PASSWORD.search(self.text)
+        secrets = {match[2], unquote(match[2])} if match else set()
         secrets |= {value for key, value in parse_qsl(self.text.partition("?")[2]) if "password" in key.lower()}
-        text = str(told).strip()
+        text = str(message).strip()
         for secret in sorted(secrets - {""}, key=len, reverse=True):
             text = text.replace(secret, "***")
-        return text or type(told).__name__
+        return text or type(message).__name__
 
     def check(self, thing: str) -> None:
-        """Raise `UserError` where a password splits the address, for drivers would tell its second half as a host."""
-        found = _PASSWORD.search(self.text)
-        if found and re.search("[/@]", found[2]) and not _NO_CREDENTIALS.fullmatch(self.text):
+        """Raise `UserError` if a password splits the address: drivers would print its second half as a host."""
+        match = _PASSWORD.search(self.text)
+        if match and re.search("[/@]", match[2]) and not _NO_CREDENTIALS.fullmatch(self.text):
             raise UserError(
                 f"{thing}, {self.shown!r}",
                 expected="a password in percent-encoding",

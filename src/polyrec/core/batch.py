@@ -38,7 +38,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Repeated:
-    """Values that several rows share, each of them once: row b holds element `index_B[b]` of `elements`."""
+    """Distinct values that rows share: row b has element `index_B[b]` of `elements`."""
 
     elements: Input
     index_B: Tensor
@@ -60,7 +60,7 @@ class Column(Protocol):
         ...
 
     def pieces(self, size: int) -> list[Input]:
-        """Return the values of all rows as they lie, `size` rows at a time; nothing is copied that can be a view."""
+        """Return the values of all rows in order, `size` rows at a time, as views where possible."""
         ...
 
 
@@ -116,8 +116,9 @@ class Ragged:
 
     def pieces(self, size: int) -> list[Input]:
         starts_B = self.offsets[:-1].split(size)
-        ends = [*(int(own[0]) for own in starts_B[1:]), int(self.offsets[-1])]
-        return [Bag(self.values[int(own[0]) : end], own - own[0]) for own, end in zip(starts_B, ends, strict=True)]
+        ends = [*(int(start_B[0]) for start_B in starts_B[1:]), int(self.offsets[-1])]
+        pieces = zip(starts_B, ends, strict=True)
+        return [Bag(self.values[int(start_B[0]) : end], start_B - start_B[0]) for start_B, end in pieces]
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ class Paired:
 
 @dataclass(frozen=True)
 class Lookup:
-    """Rows that share few distinct values of another column: row n holds element `index_N[n]`, handed out once a batch."""
+    """Rows that share few distinct values of another column: row n has element `index_N[n]`, passed once a batch."""
 
     elements: Column
     index_N: Tensor
@@ -194,17 +195,17 @@ class Batch:
     size: int
 
     def split(self, size: int) -> list[Batch]:
-        """Return the batch in pieces of so many rows, of which the last may be smaller; all of it where that is enough."""
+        """Return the batch in pieces of `size` rows; the last may be smaller. A batch of at most `size` rows is one piece."""
         if self.size <= size:
             return [self]
-        inputs = {name: _split(own, size) for name, own in self.inputs.items()}
-        targets = {name: own.split(size) for name, own in self.targets.items()}
-        masks = {name: own.split(size) for name, own in self.masks.items()}
+        inputs = {name: _split(values, size) for name, values in self.inputs.items()}
+        targets = {name: target.split(size) for name, target in self.targets.items()}
+        masks = {name: mask.split(size) for name, mask in self.masks.items()}
         return [
             Batch(
-                {name: own[number] for name, own in inputs.items()},
-                {name: own[number] for name, own in targets.items()},
-                {name: own[number] for name, own in masks.items()},
+                {name: pieces[number] for name, pieces in inputs.items()},
+                {name: pieces[number] for name, pieces in targets.items()},
+                {name: pieces[number] for name, pieces in masks.items()},
                 min(size, self.size - start),
             )
             for number, start in enumerate(range(0, self.size, size))
@@ -212,12 +213,12 @@ class Batch:
 
 
 def _split(values: Input, size: int) -> list[Input]:
-    """Return what an encoder receives in pieces of so many rows."""
+    """Return the input of an encoder in pieces of `size` rows."""
     if isinstance(values, Tensor):
         return list(values.split(size))
     if isinstance(values, Padded):
         elements = _split(values.elements, size * values.mask_BL.shape[1])
-        return [Padded(own, mask_BL) for own, mask_BL in zip(elements, values.mask_BL.split(size), strict=True)]
+        return [Padded(piece, mask_BL) for piece, mask_BL in zip(elements, values.mask_BL.split(size), strict=True)]
     if isinstance(values, Pair):
         return [Pair(*both) for both in zip(_split(values.first, size), _split(values.second, size), strict=True)]
     if isinstance(values, Repeated):
@@ -227,7 +228,7 @@ def _split(values: Input, size: int) -> list[Input]:
 
 
 def _used(elements: Input, index_B: Tensor) -> Repeated:
-    """Return those elements alone that some rows hold."""
+    """Return only the elements that the given rows contain."""
     used_U, index_B = index_B.unique(return_inverse=True)
     if isinstance(elements, Tensor):
         return Repeated(elements[used_U], index_B)
@@ -238,7 +239,7 @@ def _used(elements: Input, index_B: Tensor) -> Repeated:
 
 @dataclass(frozen=True)
 class Constant:
-    """One row of another column, for any row: one user beside many items."""
+    """One row of another column, repeated for every row: one user for many items."""
 
     column: Column
     row: int = 0
@@ -250,11 +251,11 @@ class Constant:
         return self.column.at(torch.full_like(rows_N, self.row))
 
     def pieces(self, size: int) -> list[Input]:
-        raise NotImplementedError("a constant has no rows of its own")
+        raise NotImplementedError("a constant column has one row")
 
 
 def few(column: Column, rows_N: Tensor) -> Column:
-    """Return the column of a few rows alone, which holds nothing that other rows need."""
+    """Return the column of a few rows, without the shared values of other rows."""
     if isinstance(column, Paired):
         return Paired(few(column.first, rows_N), few(column.second, rows_N))
     if isinstance(column, Indexed):
@@ -266,7 +267,7 @@ def few(column: Column, rows_N: Tensor) -> Column:
 
 
 def appended(first: Column, second: Column) -> Column:
-    """Return the rows of one column and after them those of another column of the same feature."""
+    """Return the rows of one column followed by those of another column of the same feature."""
     match first, second:
         case Dense(), Dense():
             return Dense(torch.cat([first.values_N, second.values_N]))

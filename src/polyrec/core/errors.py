@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 
 class UserError(ValueError):
-    """A mistake in data, declaration or call, told in four parts.
+    """A mistake in data, declaration or call, reported in four parts.
 
     The message reads `thing: expected …, found …. Remedy.` so that a reader sees at once what is wrong and what to do.
     Internal mistakes are `assert`s instead.

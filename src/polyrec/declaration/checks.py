@@ -1,4 +1,4 @@
-"""What must hold between the parts of a declaration, beyond what each part checks of itself. Mistakes are ValueErrors."""
+"""Checks between the parts of a declaration; each part checks itself. Mistakes are ValueErrors."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def check_links(tasks: Sequence[Task]) -> None:
 
 
 def check_references(spec: Declaration) -> None:
-    """Refuse histories and graphs of features that are not there or cannot serve."""
+    """Refuse tasks and derived features that refer to missing or unsuitable features."""
     by_name = {feature.name: feature for feature in spec.all_features}
     within = {task.name: task.expressions["group"] for task in spec.tasks if "group" in task.expressions}
     if len(set(within.values())) > 1:
@@ -96,7 +96,7 @@ def _scope(spec: Declaration) -> Scope:
 
 
 def check_fusion_features(spec: Declaration) -> None:
-    """Refuse a fusion that reads features which are not there, have no vectors of their own, or depend on the item."""
+    """Refuse a fusion that reads features which are not there, have no separate vectors, or depend on the item."""
     replaced = {name for feature in spec.all_features if isinstance(feature, Derived) for name in feature.replaces}
     beside = [feature for feature in (*spec.user, *spec.features) if feature.name not in replaced]
     known = [feature.name for feature in beside if not feature.sees_target]
@@ -122,8 +122,8 @@ def check_rules_fit(spec: Declaration) -> None:
 
 def _check_direct(task: Task, spec: Declaration, by_name: Mapping[str, Feature]) -> None:
     named = task.inputs if isinstance(task.inputs, tuple) else ()
-    sides = [[own.name for own in features if own.name in named] for features in ((*spec.user, *spec.features), spec.item)]
-    if len(named) != 2 or any(len(own) != 1 for own in sides):
+    sides = [[f.name for f in features if f.name in named] for features in ((*spec.user, *spec.features), spec.item)]
+    if len(named) != 2 or any(len(side) != 1 for side in sides):
         raise ValueError(f"task {task.name!r} is direct: its `inputs` are two features, one of the user and one of the item")
     widths = {name: by_name[name].width for name in named}
     width = getattr(task, "width", None)
@@ -131,7 +131,7 @@ def _check_direct(task: Task, spec: Declaration, by_name: Mapping[str, Feature])
         raise ValueError(
             f"task {task.name!r}, of width {width}, is direct; its inputs have the widths {widths}: make them equal"
         )
-    if spec.network.copies([own.name for own in spec.tasks]) > 1:
+    if spec.network.copies([task.name for task in spec.tasks]) > 1:
         kind = type(spec.network).__name__
         raise ValueError(f"task {task.name!r} is direct, and {kind} has several copies of features. Choose another network.")
     if spec.network.adapters is not None:

@@ -27,7 +27,7 @@ from polyrec.predict.predictor import Predictor
 
 
 def export(fitted: Predictor, path: Path, form: str) -> Path:
-    """Do what `Fitted.export` says."""
+    """Write a predictor for other runtimes; `Fitted.export` documents the parameters."""
     if form not in FORMATS:
         remedy = nearest(form, FORMATS)
         raise UserError("`format`", expected=" or ".join(map(repr, FORMATS)), found=repr(form), remedy=remedy)
@@ -51,14 +51,14 @@ def export(fitted: Predictor, path: Path, form: str) -> Path:
         found = f"something else: {str(error).strip().splitlines()[0]}"
         remedy = "Declare other kinds, or serve the model with polyrec."
         raise UserError(f"export to {form}", expected="operations that it knows", found=found, remedy=remedy) from error
-    told = {
+    document = {
         "format": form,
         "polyrec": __version__,
         "spec_sha256": hashlib.sha256(fitted.spec.to_yaml().encode()).hexdigest(),
         "inputs": [_port(name, tensors[name], shape) for name, shape in named.items()],
         "outputs": [_port(name, value, (BATCH, *value.shape[1:])) for name, value in outputs.items()],
     }
-    write_text(path.with_name(path.name + ".json"), json.dumps(told, indent=1, ensure_ascii=False))
+    write_text(path.with_name(path.name + ".json"), json.dumps(document, indent=1, ensure_ascii=False))
     return path
 
 
@@ -83,9 +83,9 @@ def _trace(module: ExportedModel, tensors: dict[str, Tensor], named: Mapping[str
 def _write_onnx(program: ExportedProgram, inputs: list[str], outputs: list[str], path: Path) -> None:
     with _quiet():
         program = program.run_decompositions({torch.ops.aten.searchsorted.Tensor: _places})
-        found = torch.onnx.export(program, input_names=inputs, output_names=outputs, dynamo=True, verbose=False)
-        assert found is not None
-        found.save(path, external_data=False)
+        onnx = torch.onnx.export(program, input_names=inputs, output_names=outputs, dynamo=True, verbose=False)
+        assert onnx is not None
+        onnx.save(path, external_data=False)
 
 
 @contextmanager

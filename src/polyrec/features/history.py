@@ -122,7 +122,7 @@ class History(Derived):
             found, remedy = f"the joint {self.of!r}, an id and its content", "Serve the model with polyrec."
             return ExportObstacle("elements of one input", found, remedy)
         if isinstance(self.pooling, Recurrent):
-            found = "the pooling Recurrent, which steps over each history's own length"
+            found = "the pooling Recurrent, which loops over the length of each history"
             remedy = "Choose another pooling, such as SASRec or Mean, or serve the model with polyrec."
             return ExportObstacle("a pooling that is the same operations for every row", found, remedy)
         return None
@@ -151,7 +151,7 @@ class HistoryPooling(DerivedEncoder):
         return self.pool(x_BLK, past.mask_BL, target_BK)
 
     def pool(self, x_BLK: Tensor, mask_BL: Tensor, target_BK: Tensor) -> Tensor:
-        """Return the vectors (B, width) of histories with a mask (B, L), given each row's own element (B, K)."""
+        """Return the vectors (B, width) of histories with a mask (B, L), given the element of each row (B, K)."""
         return self.projection(self.pooling(x_BLK, mask_BL, target_BK))
 
 

@@ -73,7 +73,7 @@ class LanguageModel(TextFeature):
     def fit(self, values: pl.DataFrame) -> State:
         texts = [text for text in self.render(values).unique().to_list() if text]
         whole = self._tokens(texts, cut=False)
-        truncated = float(np.mean([len(own) > self._loaded.max_length for own in whole])) if texts else 0.0
+        truncated = float(np.mean([len(tokens) > self._loaded.max_length for tokens in whole])) if texts else 0.0
         reader = TunableTransformer(self._loaded, Frozen())
         vectors = reader(self._tokens(sorted(texts, key=_digest)[:_SAMPLE] or ["empty"])).numpy()
         scaled = PostProcessing(method="scale").fit(vectors)
@@ -82,7 +82,7 @@ class LanguageModel(TextFeature):
     def encode(self, values: pl.DataFrame, state: State) -> Lookup:
         distinct, index_N = numbered(self.render(values))
         tokens = self._tokens(distinct.to_list())
-        lengths = torch.tensor([0, *(len(own) for own in tokens)])
+        lengths = torch.tensor([0, *(len(text) for text in tokens)])
         flat = torch.cat([*tokens, torch.zeros(0, dtype=torch.int32)])
         return Lookup(Ragged(flat, lengths.cumsum(0)), index_N)
 

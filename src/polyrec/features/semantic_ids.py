@@ -72,8 +72,8 @@ class SemanticIds(Text):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        own = self.text.columns
-        return own if self.key is None else (*own, self.key)
+        columns = self.text.columns
+        return columns if self.key is None else (*columns, self.key)
 
     def render(self, values: pl.DataFrame) -> pl.Series:
         return self.text.render(values)
@@ -110,8 +110,8 @@ class SemanticIds(Text):
 
     def sizes(self, state: State) -> tuple[int, ...]:
         """Return how many numbers each level has: one more than codes."""
-        own = tuple(size + 1 for size in Codebooks.of_frame(unpack(state["codebooks"])).sizes)
-        return own if self.key is None else (*own, int(unpack(state["twins"])["code"].to_numpy().max(initial=0)) + 2)
+        sizes = tuple(size + 1 for size in Codebooks.of_frame(unpack(state["codebooks"])).sizes)
+        return sizes if self.key is None else (*sizes, int(unpack(state["twins"])["code"].to_numpy().max(initial=0)) + 2)
 
     def describe(self, state: State) -> dict[str, Any]:
         """Return figures of the codes of the distinct training texts, to be printed or written as JSON.
@@ -135,7 +135,9 @@ class SemanticIds(Text):
         levels: list[dict[str, float]] = []
         if len(known_UD):
             left = codebooks.unexplained(known_UD)
-            levels = [{**own, "unexplained": share} for own, share in zip(usage(codes_UL, self.codes), left, strict=True)]
+            levels = [
+                {**figures, "unexplained": share} for figures, share in zip(usage(codes_UL, self.codes), left, strict=True)
+            ]
         rate = levels[-1]["colliding"] if levels else 0.0
         return {"texts": len(known_UD), "collision_rate": rate, "items_told_apart": len(twins), "levels": levels}
 
@@ -171,18 +173,18 @@ class CodesEncoder(Encoder):
         return [self.table]
 
     def numbered(self, numbers_BL: Tensor) -> Tensor:
-        """Return the rows of the table that are read, (B, L)."""
-        start, paths, path_B, found = 0, 1, torch.zeros_like(numbers_BL[:, 0]), []
+        """Return the rows of the table for the numbers of each level, (B, L)."""
+        start, paths, path_B, row_BL = 0, 1, torch.zeros_like(numbers_BL[:, 0]), []
         for level, (size, rows) in enumerate(zip(self.sizes, self.rows, strict=True)):
             paths *= size
             path_B = (path_B * size + numbers_BL[:, level]) % _PRIME
             if self.prefix_rows is None:
-                own_B = numbers_BL[:, level]
+                row_B = numbers_BL[:, level]
             else:
-                own_B = path_B if paths <= rows else path_B * _MULTIPLIER % 2**32 * rows // 2**32
-            found.append(own_B + start)
+                row_B = path_B if paths <= rows else path_B * _MULTIPLIER % 2**32 * rows // 2**32
+            row_BL.append(row_B + start)
             start += rows
-        return torch.stack(found, 1)
+        return torch.stack(row_BL, 1)
 
 
 _PRIME, _MULTIPLIER = 2**31 - 1, 2654435761

@@ -70,8 +70,8 @@ class Text(TextFeature):
 
     def describe(self, state: State) -> dict[str, Any]:
         both = ("mean_cosine", "effective_rank")
-        told = {f"{name}_{when}": state[name][0][place] for name in both for place, when in enumerate(("raw", "processed"))}
-        return {**told, "truncated": state["truncated"][0]}
+        figures = {f"{name}_{when}": state[name][0][place] for name in both for place, when in enumerate(("raw", "processed"))}
+        return {**figures, "truncated": state["truncated"][0]}
 
 
 def _width(encoder: TextEncoder, learned: pl.DataFrame) -> int:

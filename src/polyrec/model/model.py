@@ -98,7 +98,7 @@ class Model(nn.Module):
         shared network is not.
         """
         vectors = [copy(batch, only) for copy in self.copies]
-        vectors += [_numbers(batch.inputs[own]) for own in self.numbers_of.values() if only is None or own in only]
+        vectors += [_numbers(batch.inputs[name]) for name in self.numbers_of.values() if only is None or name in only]
         return vectors[0] if len(vectors) == 1 else torch.cat(vectors, 1)
 
     def columns(self, names: Collection[str]) -> Tensor:
@@ -121,8 +121,8 @@ class Model(nn.Module):
         """Return what each task's head is given: the hidden state (B, H) of each of the task's views."""
         hidden_BH: dict[tuple[str, int], Tensor] = {}
         for number, seen in enumerate(self.views.values()):
-            found = shared(number, list(dict.fromkeys(name for name, _ in seen)))
-            hidden_BH |= {(name, position): found[name] for name, position in seen}
+            states = shared(number, list(dict.fromkeys(name for name, _ in seen)))
+            hidden_BH |= {(name, position): states[name] for name, position in seen}
         return {name: [hidden_BH[name, position] for position in range(self.parts[name])] for name in self.tasks}
 
     def outputs(self, hidden_BH: Mapping[str, Sequence[Tensor]], numbers_BX: Tensor) -> dict[str, Tensor]:
@@ -142,11 +142,11 @@ class Model(nn.Module):
     def gates(self, batch: Batch) -> dict[str, Tensor]:
         """Return the weight (B, E) that each task, in its first view, gives each expert; empty for networks without gates."""
         x_BD = self.encode(batch)[:, : self.width]
-        found: dict[str, Tensor] = {}
+        weights: dict[str, Tensor] = {}
         for number, seen in enumerate(self.views.values()):
             first = [name for name, position in seen if position == 0]
-            found |= self.network.gates(self._masked(x_BD, number), first) if first else {}
-        return {name: found[name] for name in self.tasks if name in found}
+            weights |= self.network.gates(self._masked(x_BD, number), first) if first else {}
+        return {name: weights[name] for name in self.tasks if name in weights}
 
     def tables(self) -> list[nn.Embedding | nn.EmbeddingBag]:
         """Return the tables of ids."""
@@ -157,8 +157,8 @@ class Model(nn.Module):
         return [table for copy in self.copies if isinstance(copy, Encoders) for table in copy.tables_by_rows()]
 
     def rates(self) -> Rates:
-        """Return the weights whose steps are of a size of their own."""
-        return [own for copy in self.copies if isinstance(copy, Encoders) for own in copy.rates()]
+        """Return parameters with their own learning rate, which `Training` does not set."""
+        return [rate for copy in self.copies if isinstance(copy, Encoders) for rate in copy.rates()]
 
     def _masked(self, x_BD: Tensor, number: int) -> Tensor:
         return x_BD if self.sees_all[number] else x_BD * self.get_buffer(f"visible_{number}")

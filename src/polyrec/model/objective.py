@@ -38,7 +38,7 @@ class Objective:
         }
         self.on_path = {name for task, link in linked if link.forms_path for name in self.paths[task.name].chain}
         self.conditional = {task.name: link.tasks for task, link in linked if logits.issuperset(link.tasks)}
-        """Tasks with a sample space of their own, by the tasks that must have happened."""
+        """Tasks with a second sample space: by task, the tasks that must have happened."""
 
     def losses(
         self, raw: Mapping[str, Tensor], targets: Mapping[str, Tensor], masks: Mapping[str, Tensor], whole: bool = False
@@ -78,15 +78,15 @@ class Objective:
 
     def constants(self, targets: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str, float]:
         """Return the mean loss of the best constant of each task, 0 for a task without differing labels."""
-        found = {}
+        losses = {}
         for task in self.tasks:
             observed = _sample(task, targets[task.name][masks[task.name]])
             differs = len(observed) > 0 and bool((observed != observed[0]).any())
-            found[task.name] = 0.0
+            losses[task.name] = 0.0
             if differs:
                 constant = task.constant(observed)
-                found[task.name] = mean_loss(task, constant.expand(len(observed), *constant.shape[1:]), observed)
-        return found
+                losses[task.name] = mean_loss(task, constant.expand(len(observed), *constant.shape[1:]), observed)
+        return losses
 
     def mean_losses(
         self, raw: Mapping[str, Tensor], targets: Mapping[str, Tensor], masks: Mapping[str, Tensor]

@@ -37,14 +37,14 @@ from polyrec.predict.users import Users
 from polyrec.tasks.retrieval import Retrieval
 
 _CACHED, _FEWEST = 2**18, 128
-"""Numbers of single precision in a megabyte, and rows below which the overhead of a pass shows."""
+"""float32 values in 1 MiB; smallest batch whose run time exceeds the call overhead."""
 
 _SAME_FOR_ALL_ITEMS = ("log", "users", "_seen", "_sides", "_networks", "_piece", "_pass", "_objective")
-"""What is computed once and stays when items are added or changed, for they keep their rows."""
+"""Cached attributes that stay valid when items are added or changed, because items keep their rows."""
 
 
 class Catalogue:
-    """Items, users and their past, as a fitted recommender knows them."""
+    """Items, users and their histories, as stored in a fitted recommender."""
 
     def __init__(self, parts: Parts, roles: Roles, model: Model) -> None:
         self.parts, self.roles, self.model = parts, roles, model
@@ -89,12 +89,12 @@ class Catalogue:
         """Where each item stands in the catalogue."""
         return Keys(self.items[self.item_key])
 
-    def with_items(self, told: pl.DataFrame) -> Self:
-        """Return a catalogue in which some items are new or changed; this one stays as it is, for requests that it is read by.
+    def with_items(self, changes: pl.DataFrame) -> Self:
+        """Return a catalogue with new or changed items; this one stays unchanged for requests in progress.
 
-        Only what was told is encoded. Items keep their rows, and new ones come last.
+        Only the changes are encoded. Items keep their rows, and new ones come last.
         """
-        rows = changed_rows(told, self.items, self.item_key)
+        rows = changed_rows(changes, self.items, self.item_key)
         place_I = places(rows, self.items, self.item_key)
         items = pl.concat([self.items, rows])[place_I.numpy()]
         other = type(self)(replace(self.parts, frames=replace(self.parts.frames, items=items)), self.roles, self.model)
@@ -112,11 +112,11 @@ class Catalogue:
 
     @property
     def item_vectors(self) -> Tensor:
-        """What the features of the item make of each item, side by side, (I, O)."""
+        """Vectors of the items' features side by side, (I, O)."""
         return self._vectors[0]
 
     def rows(self, items: Sequence[object] | pl.Series) -> Tensor:
-        """Return the rows (N,) of some items by their keys; one that is not in the catalogue is refused."""
+        """Return the rows (N,) of items by key; raise `UserError` for an item that is not in the catalogue."""
         rows = self.keys.find(items)
         if None in rows:
             missing = list(items)[rows.index(None)]
@@ -125,25 +125,25 @@ class Catalogue:
         return torch.tensor(rows, dtype=torch.long)
 
     def seen(self, user: object) -> Tensor:
-        """Return the catalogue's rows (M,) of the items in a user's known rows."""
+        """Return the catalogue rows (M,) of the items in a user's training rows."""
         keys, rows = self._seen
         (place,) = keys.find([user])
         return torch.zeros(0, dtype=torch.long) if place is None else rows.take(torch.tensor([place])).values
 
-    def events(self, told: pl.DataFrame | None, user: object) -> Events | None:
-        """Read what a user did after the rows that are known, if anything was told; what these hold already is left out."""
-        if told is None:
+    def events(self, frame: pl.DataFrame | None, user: object) -> Events | None:
+        """Return the events of a user that are later than the known rows; None without a frame."""
+        if frame is None:
             return None
         time, clock = self.roles.time, self.parts.facts.data.clock
         last = None if time is None else self.users.last_time(user)
-        read = read_events(told, self.log, self.item_key, time, clock, last)
+        read = read_events(frame, self.log, self.item_key, time, clock, last)
         rows = [-1 if row is None else row for row in self.keys.find(read[self.item_key])]
         return completed(read, self.items, torch.tensor(rows, dtype=torch.long), self.log.frame.schema)
 
     def predict(self, given: Mapping[str, Any], rows_N: Tensor, events: Events | None = None) -> TaskTensors:
         """Return each task's predictions, (N,) or (N, C), for one user, by key or description, and some rows.
 
-        Histories go on with the events, where there are some.
+        Histories are extended by the events, if any.
         """
         with torch.inference_mode():
             raw = self._raw(self._user(given, events), rows_N)
@@ -153,7 +153,7 @@ class Catalogue:
         return TaskTensors(calibrated(self.spec.calibration, self.parts.calibration_states, predictions), raw.context)
 
     def nearest(self, given: Mapping[str, Any], events: Events | None, count: int, keep_I: Tensor) -> Tensor:
-        """Return the rows, in order, of `count` items that the first Retrieval task finds nearest to a user, of those kept."""
+        """Return the sorted rows of the `count` items nearest to a user by the first Retrieval task, among those kept."""
         return self.proposer.nearest(self._outputs_of(given, events), count, keep_I)
 
     @cached_property
@@ -164,7 +164,7 @@ class Catalogue:
     def unit_vectors(self, rows_N: Tensor) -> Tensor:
         """Return vectors of length one by which items can be compared, (N, D).
 
-        They are those of the first Retrieval task where there is one, else those of the items' features side by side.
+        They come from the first Retrieval task if there is one, else from the items' features side by side.
         """
         if any(isinstance(task, Retrieval) for task in self.spec.tasks):
             return self.proposer.item_IK[rows_N]
@@ -175,9 +175,9 @@ class Catalogue:
         return next(task for task in self.spec.tasks if isinstance(task, Retrieval))
 
     def _outputs_of(self, given: Mapping[str, Any], events: Events | None) -> Outputs:
-        """Return what gives the first Retrieval task's raw outputs for a user and some rows; no other task is computed."""
+        """Return a function from rows to the raw outputs of the first Retrieval task for a user; no other task is computed."""
         name, user = self._retrieval.name, self._user(given, events)
-        seen = [(place, view) for view, own in enumerate(self.model.views.values()) for task, place in own if task == name]
+        seen = [(place, view) for view, tasks in enumerate(self.model.views.values()) for task, place in tasks if task == name]
         views = [view for _, view in sorted(seen)]
         head = self.model.heads[name]
         with torch.inference_mode():
@@ -187,7 +187,7 @@ class Catalogue:
             with torch.inference_mode():
                 pieces = [self._own(user, rows_B)[0] for rows_B in rows_N.split(self._piece)]
                 hidden = ([self._networks[view](fixed_F, own_BO, [name])[name] for view in views] for own_BO in pieces)
-                return torch.cat([head.output(head.state(*own)) for own in hidden])
+                return torch.cat([head.output(head.state(*states)) for states in hidden])
 
         return outputs
 
@@ -198,16 +198,16 @@ class Catalogue:
             return self.model.encode(Prepared(columns, {}, {}, 1).batch(torch.tensor([row])))
 
     def baseline(self, row: int) -> Tensor:
-        """Return the vectors of a row of which nothing is known, (1, D); numbers of the item behind them are kept."""
+        """Return the vectors of a row with only null values, (1, D), followed by the numbers of the item in a row."""
         spec, states = self.spec, self.parts.feature_states
         nothing = self.parts.frames.columns.clear(1)
         only = {feature.name for feature in spec.item}
         item = encode_features(nothing, spec.all_features, states, None, None, only)
         columns = {**self.users.columns({}), **item}
         with torch.no_grad():
-            found = self.model.encode(Prepared(columns, {}, {}, 1).batch(torch.zeros(1, dtype=torch.long)))
-        found[:, self.model.width :] = self._vectors[1][row]
-        return found
+            x_1D = self.model.encode(Prepared(columns, {}, {}, 1).batch(torch.zeros(1, dtype=torch.long)))
+        x_1D[:, self.model.width :] = self._vectors[1][row]
+        return x_1D
 
     def user_hidden(self, task: str, given: Mapping[str, Any]) -> Tensor:
         """Return the hidden state (1, H) of a task that sees the user's side alone, for one user."""
@@ -217,7 +217,7 @@ class Catalogue:
             return self._networks[view](fixed_F, self._vectors[0][:1], [task])[task]
 
     def numbers(self, feature: str) -> Tensor:
-        """Return the numbers (I, X) that a feature has of the items."""
+        """Return the numbers (I, X) of the items in a feature."""
         numbers_IX = self._item_columns[feature].take(torch.arange(self.items.height))
         assert isinstance(numbers_IX, Tensor)
         return numbers_IX
@@ -230,7 +230,7 @@ class Catalogue:
         return with_events(columns, events, features, self.parts.feature_states, self._item_columns)
 
     def _fixed(self, user: Mapping[str, Column]) -> Tensor:
-        """Return the vectors of what is the user's, side by side, (F,)."""
+        """Return the vectors of the user's features side by side, (F,)."""
         inputs = {name: column.take(torch.zeros(1, dtype=torch.long)) for name, column in user.items()}
         return self.model.encode(Batch(inputs, {}, {}, 1), self._sides.fixed)[0]
 
@@ -251,7 +251,7 @@ class Catalogue:
         return {name: fixed_F[torch.searchsorted(columns_F, place)][None] for name, place in self._pass.places.items()}
 
     def _own(self, user: Mapping[str, Column], rows_B: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what differs from item to item, (B, O), and the items' numbers, (B, X), for some rows."""
+        """Return the vectors that differ by item, (B, O), and the items' numbers, (B, X), for some rows."""
         own_BO, numbers_BX = (known[rows_B] for known in self._vectors)
         if self._sides.aimed:
             columns = {**user, **self._item_columns}
@@ -270,7 +270,7 @@ class Catalogue:
 
     @cached_property
     def _networks(self) -> list[Beside]:
-        """The shared network for each view, with the user's part of it computed once a request."""
+        """The shared network for each view; the user's part of it is computed once a request."""
         model, sides = self.model, self._sides
         own_O, fixed_F = torch.cat([model.columns(sides.item), model.columns(sides.aimed)]), model.columns(sides.fixed)
         views = (model.get_buffer(f"visible_{number}") for number in range(len(model.views)))
@@ -278,21 +278,21 @@ class Catalogue:
 
     @cached_property
     def _piece(self) -> int:
-        """Rows a pass: as many as keep what the first layers make of them within a core's cache."""
+        """Rows per pass: as many as keep the outputs of the first layers in a core's cache."""
         widest = max(network.width for network in self._networks)
         return min(max(_CACHED // max(widest, 1), _FEWEST), BATCH)
 
     @cached_property
     def _vectors(self) -> tuple[Tensor, Tensor]:
-        """The vectors of the items' features side by side, (I, O), and the numbers that stand behind them, (I, X)."""
+        """The vectors of the items' features side by side, (I, O), and the numbers that follow them, (I, X)."""
         return self._encoded(self._item_columns, self.items.height)
 
     def _encoded(self, columns: Mapping[str, Column], rows: int) -> tuple[Tensor, Tensor]:
         prepared = Prepared(columns, {}, {}, rows)
         with torch.inference_mode():
-            found = torch.cat([self.model.encode(batch, self._sides.item) for batch in prepared.batches(BATCH)])
+            x_IX = torch.cat([self.model.encode(batch, self._sides.item) for batch in prepared.batches(BATCH)])
         width = len(self.model.columns(self._sides.item))
-        return found[:, :width], found[:, width:]
+        return x_IX[:, :width], x_IX[:, width:]
 
     @cached_property
     def _item_columns(self) -> dict[str, Column]:
@@ -301,7 +301,7 @@ class Catalogue:
 
     @cached_property
     def _seen(self) -> tuple[Keys, Ragged]:
-        """The users who met an item, and the catalogue's rows of these items."""
+        """The users with training rows, and the catalogue rows of their items."""
         rows = self.items.select(self.item_key).with_row_index("row")
         met = self.log.frame.select(USER, self.item_key).join(rows, on=self.item_key).drop_nulls().sort(USER)
         runs = met[USER].rle().struct.unnest()
@@ -309,7 +309,7 @@ class Catalogue:
         return Keys(runs["value"]), Ragged(met["row"].cast(pl.Int32).to_torch(), offsets)
 
     def is_new(self, items: pl.Series) -> Tensor:
-        """Return which items (N,), by key, no known row holds."""
+        """Return which items (N,), by key, occur in no training row."""
         met = self.log.frame[self.item_key].unique()
         return (~items.cast(met.dtype, strict=False).is_in(met.implode())).fill_null(True).to_torch()
 
@@ -328,11 +328,11 @@ class Catalogue:
 
 @dataclass(frozen=True)
 class Sides:
-    """Names of features, by how their vectors change from item to item for one user."""
+    """Names of features, by how their vectors depend on the item for one user."""
 
     item: Sequence[str]
-    """Those of the item alone, whose vectors are computed once for all users."""
+    """Features of the item; their vectors are computed once for all users."""
     aimed: Sequence[str]
-    """Histories of the user as seen from the item."""
+    """Features of the user that depend on the item, such as a history pooled by DIN."""
     fixed: Sequence[str]
-    """The rest, which is the same beside every item."""
+    """All others; their vectors are the same for every item."""

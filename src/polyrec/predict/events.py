@@ -28,7 +28,7 @@ class Events:
     """The later events of one user, oldest first."""
 
     frame: pl.DataFrame
-    """The columns of the log, but for the user's key; those that were not told are the catalogue's, or null."""
+    """The columns of the log except the user's key; missing ones come from the catalogue, or are null."""
     rows_E: Tensor
     """Rows of the items in the catalogue; -1 for an item that is not in it."""
 
@@ -39,7 +39,7 @@ class Events:
 
 
 def read_events(
-    told: pl.DataFrame, log: Log, item: str, time: str | None, clock: str | None, last: float | None
+    frame: pl.DataFrame, log: Log, item: str, time: str | None, clock: str | None, last: float | None
 ) -> pl.DataFrame:
     """Return events as rows of the log, those alone that are later than `last`, the user's last known row.
 
@@ -51,27 +51,27 @@ def read_events(
     Raises `UserError` where the item's or the time's column is missing, a time is of another kind than in training, or a value
     does not fit its column.
     """
-    require_columns(told, (item,) if time is None else (item, time), "events")
+    require_columns(frame, (item,) if time is None else (item, time), "events")
     schema = {name: kind for name, kind in log.frame.schema.items() if name not in (USER, TIME)}
     columns = []
     for name, kind in schema.items():
-        if name in told.columns:
+        if name in frame.columns:
             try:
-                columns.append(told[name] if told[name].dtype == kind else told[name].cast(kind))
+                columns.append(frame[name] if frame[name].dtype == kind else frame[name].cast(kind))
             except pl.exceptions.PolarsError as error:
                 found, remedy = str(error).splitlines()[0], "Give values of the training table's type."
                 thing = f"column {name!r} of events"
                 raise UserError(thing, expected=f"values of type {kind}", found=found, remedy=remedy) from error
     if time is None:
         return pl.DataFrame(columns)
-    times, _ = read_times(told[time], clock)
+    times, _ = read_times(frame[time], clock)
     at_E = times.to_numpy()
     later_E = np.flatnonzero(at_E > last) if last is not None else np.arange(len(at_E))
     return pl.DataFrame([*columns, times.alias(TIME)])[later_E[np.argsort(at_E[later_E], kind="stable")]]
 
 
 def completed(events: pl.DataFrame, items: pl.DataFrame, rows_E: Tensor, schema: Mapping[str, pl.DataType]) -> Events:
-    """Return events with all columns of the log: those that were not told from the catalogue, where it has them."""
+    """Return events with all columns of the log; missing ones come from the catalogue, or are null."""
     if (rows_E >= 0).all():
         known = items[rows_E.numpy()]
     else:

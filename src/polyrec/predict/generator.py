@@ -1,4 +1,4 @@
-"""`Generator`: the next items of a user, found by telling their codes instead of scoring every item."""
+"""`Generator`: the next items of a user, by beam search over codes instead of a score for every item."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Generator:
     """
 
     def __init__(self, fitted: Predictor, task: str) -> None:
-        generative = {own.name: own for own in fitted.spec.tasks if isinstance(own, Generative)}
+        generative = {task.name: task for task in fitted.spec.tasks if isinstance(task, Generative)}
         if task not in generative:
             remedy = nearest(task, generative)
             raise UserError(f"task {task!r}", expected="a Generative task", found="none of that name", remedy=remedy)

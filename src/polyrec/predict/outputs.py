@@ -43,7 +43,7 @@ def context_of(values: Mapping[str, Tensor]) -> Context:
 def joined(pieces: Sequence[TaskTensors]) -> TaskTensors:
     """Return the rows of several pieces, one after another."""
     contexts = [piece.context for piece in pieces]
-    states, features = _joined([own.states for own in contexts]), _joined([own.features for own in contexts])
+    states, features = _joined([context.states for context in contexts]), _joined([context.features for context in contexts])
     return TaskTensors(_joined(pieces), Context(states, features))
 
 
@@ -76,7 +76,7 @@ def lifts_new_items(tasks: Sequence[Task]) -> bool:
 def raised(predictions: Mapping[str, Tensor], tasks: Sequence[Task], is_new_N: Tensor) -> dict[str, Tensor]:
     """Return predictions, at most 1, with what tasks add to those of items that no training row holds."""
     bonus = {task.name: task.bonus_of_new_items for task in tasks if task.bonus_of_new_items}
-    lifted = {name: (predictions[name] + own * is_new_N).clamp(max=1) for name, own in bonus.items()}
+    lifted = {name: (predictions[name] + value * is_new_N).clamp(max=1) for name, value in bonus.items()}
     return {**predictions, **lifted}
 
 

@@ -135,7 +135,7 @@ class Predictor(Printed):
         predictions = self.catalogue.predict({self.user_key: user}, rows)
         ranked = {task.name: predictions[task.name] for task in self.spec.tasks if task.ranks_catalogue}
         scores = {SCORE: self._fused(predictions), **ranked}
-        return {name: rows[best_first(own, k)].numpy() for name, own in scores.items()}
+        return {name: rows[best_first(values, k)].numpy() for name, values in scores.items()}
 
     def fused(
         self, predictions: Mapping[str, Tensor], weights: Mapping[str, float] | None = None, requests: Tensor | None = None
@@ -199,7 +199,7 @@ class Predictor(Printed):
         return {task: torch.cat([piece[task] for piece in pieces]).numpy() for task in pieces[0]}
 
     def _requests(self, frame: pl.DataFrame) -> Tensor | None:
-        """Return a number for each row, (N,), that is the same for rows of one user; None where users are not told."""
+        """Return a number for each row, (N,), that is the same for rows of one user; None if the table has no user."""
         return torch.from_numpy(number_groups(frame[self.roles.user])) if self.roles.user in frame.columns else None
 
     def _columns(self, predictions: Mapping[str, Tensor], scores: Tensor | None) -> list[pl.Series]:

@@ -1,6 +1,6 @@
-"""Candidates of a Retrieval task: the items whose vectors are nearest to the user's, found in an index.
+"""Candidates of a Retrieval task: the items whose vectors are nearest to the user's vector, by an index.
 
-Shape letters: I items, N items that may be found, K width of the task's vectors, W width of the index, C changed items.
+Shape letters: I items, N items that may be proposed, K width of the task's vectors, W width of the index, C changed items.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from polyrec.index.build import build_index
 from polyrec.index.index import Index
 
 _FEW = 1000
-"""Items that may be left out after a search for as many more, which costs less than to search among the others alone."""
+"""Largest number of excluded items for which the search returns as many more and drops them, which is cheaper than a filter."""
 
 Outputs = Callable[[Tensor], Tensor]
 """Returns the task's raw outputs (N, 2K) for some rows of the catalogue, the user's vectors and the items' side by side."""
@@ -52,19 +52,19 @@ class Proposer:
         """Return the rows, in order, of `count` items nearest to the user whose `outputs` these are, of those that are kept.
 
         Another thread may add items to the index meanwhile, which later catalogues share: rows beyond `keep_I` are left out,
-        and an item that changes is found by its old vector or its new one.
+        and a changed item is matched by its old vector or its new one.
         """
         user_1K = outputs(torch.zeros(1, dtype=torch.long)).chunk(2, 1)[0]
         query = (user_1K if self.bonus == 0 else functional.pad(user_1K, (0, 1), value=1.0)).numpy()
         keep, left_out = keep_I.numpy(), len(keep_I) - int(keep_I.sum())
         if left_out <= _FEW and len(self.index) == len(keep):
-            found = self.index.search(query, count + left_out).rows_QK[0]
-            found = found[(found >= 0) & (found < len(keep))]
-            found = found[keep[found]][:count]
-            if len(found) == count:
-                return torch.from_numpy(np.sort(found))
-        found = self.index.search(query, count, keep).rows_QK[0]
-        return torch.from_numpy(np.sort(found[found >= 0]))
+            rows_K = self.index.search(query, count + left_out).rows_QK[0]
+            rows_K = rows_K[(rows_K >= 0) & (rows_K < len(keep))]
+            rows_K = rows_K[keep[rows_K]][:count]
+            if len(rows_K) == count:
+                return torch.from_numpy(np.sort(rows_K))
+        rows_K = self.index.search(query, count, keep).rows_QK[0]
+        return torch.from_numpy(np.sort(rows_K[rows_K >= 0]))
 
     def _indexed(self, rows: Tensor) -> np.ndarray:
         vectors = self.item_IK[rows]

@@ -48,7 +48,7 @@ class Recommendation:
 
 
 def recommendation(fitted: Predictor, request: ListRequest) -> Recommendation:
-    """Do what `Fitted.recommend` says."""
+    """Return a list for a user; `Fitted.recommend` documents the request."""
     if request.k < 1:
         raise UserError("k", expected="a number of items, 1 or more", found=f"{request.k}", remedy="Ask for at least one.")
     catalogue, rules = fitted.catalogue, (*fitted.spec.rules, *request.rules)
@@ -67,8 +67,8 @@ def recommendation(fitted: Predictor, request: ListRequest) -> Recommendation:
     order_N = best_first(scores_N, request.k if not rules else len(rows_N))
     vectors_ND = catalogue.unit_vectors(rows_N[order_N]).numpy() if any(rule.needs_vectors for rule in rules) else None
     rows_K, scores_K = rows_N[order_N].numpy(), scores_N[order_N].numpy()
-    own = Candidates(rows_K, scores_K, fitted.items, fitted.item_key, vectors_ND, catalogue.keys)
-    listed = apply_rules(rules, own, request.k, request.seed)
+    candidates = Candidates(rows_K, scores_K, fitted.items, fitted.item_key, vectors_ND, catalogue.keys)
+    listed = apply_rules(rules, candidates, request.k, request.seed)
     shown_K = torch.searchsorted(rows_N, torch.from_numpy(listed.rows_K))
     return Recommendation(listed, {name: value[shown_K] for name, value in predictions.items()})
 

@@ -63,14 +63,14 @@ class Users:
                 )
         (place,) = self.keys.find([given.get(self.key)])
         row = self.frame.height - 1 if place is None else place
-        told = [name for name in given if place is None or name != self.key]
-        fresh = self.texts.union(*(self.read[name] for name in told))
-        found: dict[str, Column] = {name: Constant(column, row) for name, column in self._known.items() if name not in fresh}
+        replaced = [name for name in given if place is None or name != self.key]
+        fresh = self.texts.union(*(self.read[name] for name in replaced))
+        columns: dict[str, Column] = {name: Constant(column, row) for name, column in self._known.items() if name not in fresh}
         if fresh:
-            values = self.frame[row].with_columns(_cast(name, given[name], self.kinds[name]) for name in told)
+            values = self.frame[row].with_columns(_cast(name, given[name], self.kinds[name]) for name in replaced)
             encoded = encode_features(values, self.parts.spec.all_features, self.parts.feature_states, None, None, fresh)
-            found |= {name: Constant(column) for name, column in encoded.items()}
-        return found
+            columns |= {name: Constant(column) for name, column in encoded.items()}
+        return columns
 
     def last_time(self, user: object) -> float | None:
         """Return the time of a user's last row in the log; None for one who has none."""

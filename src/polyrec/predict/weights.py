@@ -18,7 +18,7 @@ from polyrec.predict.predictor import Predictor
 
 
 def weights_of(fitted: Predictor, users: pl.DataFrame) -> pl.DataFrame:
-    """Do what `Fitted.weights_of` says."""
+    """Return users with their fusion weights; `Fitted.weights_of` documents the columns."""
     fusion = fitted.spec.fusion
     scalar = [task.name for task in fitted.spec.tasks if task.is_scalar]
     context = Context(features=_vectors(fitted, _completed(fitted, users), fusion.features_of()))
@@ -47,9 +47,9 @@ def _vectors(fitted: Predictor, rows: pl.DataFrame, names: Sequence[str]) -> dic
     if not names:
         return {}
     catalogue, spec = fitted.catalogue, fitted.spec
-    own = [feature.name for feature in (*spec.user, *spec.features)]
+    beside = [feature.name for feature in (*spec.user, *spec.features)]
     who, log = rows.select(pl.col(fitted.user_key).alias(USER)), catalogue.log if spec.reads_log else None
-    columns = encode_features(rows, spec.all_features, fitted.parts.feature_states, log, who, own)
+    columns = encode_features(rows, spec.all_features, fitted.parts.feature_states, log, who, beside)
     batches = [*Prepared(columns, {}, {}, rows.height).batches(BATCH)]
     with torch.inference_mode():
         return {name: torch.cat([fitted.model.encode(batch, [name]) for batch in batches]) for name in names}

@@ -42,44 +42,44 @@ def prepare(
     Where training goes on from a `start`, its states are what they become by the table.
     """
     features: dict[str, pl.DataFrame] = {}
-    own: dict[str, Column] = {}
-    others: dict[str, Column] = {}
+    columns: dict[str, Column] = {}
+    held_columns: dict[str, Column] = {}
     for feature in spec.all_features:
         if isinstance(feature, Derived):
             continue
         values = table.frame.select(feature.columns)
         features[feature.name] = _fit(feature, values, table, None if start is None else start.feature_states[feature.name])
-        own[feature.name] = keep_column(feature.encode(values, features[feature.name]), keep)
+        columns[feature.name] = keep_column(feature.encode(values, features[feature.name]), keep)
         if held is not None:
             values = held.frame.select(feature.columns)
-            others[feature.name] = keep_column(feature.encode(values, features[feature.name]), keep_held)
-    _fit_derived(spec, features, lambda name: own[name])
+            held_columns[feature.name] = keep_column(feature.encode(values, features[feature.name]), keep_held)
+    _fit_derived(spec, features, lambda name: columns[name])
     tasks, observed = {}, {}
     targets: dict[str, Tensor] = {}
     masks: dict[str, Tensor] = {}
     for task in spec.tasks:
-        labels = _labels(task, table, own)
+        labels = _labels(task, table, columns)
         check_learnable(labels, task)
         tasks[task.name] = fit_task(task, labels, None if start is None else start.task_states[task.name])
         observed[task.name] = len(observed_labels(labels))
         targets[task.name] = keep(task.targets(labels, tasks[task.name]))
         masks[task.name] = keep(task.observed(labels, tasks[task.name]))
     log = _log(spec, table) if spec.reads_log else None
-    own |= _derived(spec, features, log, table, keep)
-    rows = _prepared(spec, table, own, targets, masks, keep)
+    columns |= _derived(spec, features, log, table, keep)
+    rows = _prepared(spec, table, columns, targets, masks, keep)
     if held is None:
         return Stage(features, tasks, rows, observed)
     held_targets: dict[str, Tensor] = {}
     held_masks: dict[str, Tensor] = {}
     for task in spec.tasks:
-        labels = _labels(task, held, others)
+        labels = _labels(task, held, held_columns)
         held_targets[task.name] = keep_held(task.targets(labels, tasks[task.name]))
         held_masks[task.name] = keep_held(task.observed(labels, tasks[task.name]))
     if log is not None:
         keys = [name for name in (USER, TIME, table.roles.item) if name is not None]
         log = log.with_rows(held.logged(_log_columns(spec, table)), keys)
-    others |= _derived(spec, features, log, held, keep_held)
-    held_rows = _prepared(spec, held, others, held_targets, held_masks, keep_held)
+    held_columns |= _derived(spec, features, log, held, keep_held)
+    held_rows = _prepared(spec, held, held_columns, held_targets, held_masks, keep_held)
     users = keep_held(torch.from_numpy(number_groups(held.rows[USER]))) if USER in held.rows.columns else None
     return Stage(features, tasks, rows, observed, held_rows, users)
 
@@ -130,7 +130,7 @@ def _prepared(
     masks = {name: keep(mask) for name, mask in masks.items()}
     in_order = {feature.name: columns[feature.name] for feature in spec.all_features if feature.name in columns}
     groups = (task.group(targets[task.name]) for task in spec.tasks)
-    group = next((own for own in groups if own is not None), None)
+    group = next((numbers for numbers in groups if numbers is not None), None)
     group_N = None if group is None else keep(group.long())
     if not any(task.uniform_negatives for task in spec.tasks):
         return Prepared(in_order, targets, masks, table.frame.height, group_N)
@@ -144,7 +144,7 @@ def _prepared(
 def _derived(
     spec: Declaration, states: Mapping[str, pl.DataFrame], log: Log | None, table: Table, keep: Keep
 ) -> dict[str, Column]:
-    """Return the input of the derived features that have input of their own."""
+    """Return the columns of the derived features that have one."""
     names = {feature.name for feature in spec.all_features if isinstance(feature, Derived)}
     columns = encode_features(pl.DataFrame(), spec.all_features, states, log, table.rows, names)
     return {name: keep_column(column, keep) for name, column in columns.items()}

@@ -42,9 +42,9 @@ class Stage:
 def keep_column(column: Column, keep: Keep) -> Column:
     """Return a column whose tensors are all kept."""
     kept: dict[str, Any] = {}
-    for own in fields(column):  # type: ignore[arg-type]  # every kind of column is a dataclass
-        value = getattr(column, own.name)
-        kept[own.name] = keep(value) if isinstance(value, Tensor) else keep_column(value, keep)
+    for part in fields(column):  # type: ignore[arg-type]  # every kind of column is a dataclass
+        value = getattr(column, part.name)
+        kept[part.name] = keep(value) if isinstance(value, Tensor) else keep_column(value, keep)
     return replace(column, **kept)  # type: ignore[type-var]
 
 

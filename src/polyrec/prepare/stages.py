@@ -85,8 +85,8 @@ class Stages:
         if self._files is None or limit() == 0:
             return make(in_memory, in_memory)
         key = self._key(stage)
-        if (found := find_stage(key)) is not None:
-            return found
+        if (prepared := find_stage(key)) is not None:
+            return prepared
         if not self._is_worth_it:
             return make(in_memory, in_memory)
         try:
@@ -154,13 +154,13 @@ class Stages:
         return self._files is not None and (self.ahead or self._files.size >= WORTH)
 
     def _key(self, stage: str) -> str:
-        told = {**self._told, "stage": stage}
+        dependencies = {**self._dependencies, "stage": stage}
         if stage == SELECTION and self.validation is None:
-            told["split"] = [self.training.split.model_dump(mode="json"), self.training.seed]
-        return key_of(told)
+            dependencies["split"] = [self.training.split.model_dump(mode="json"), self.training.seed]
+        return key_of(dependencies)
 
     @cached_property
-    def _told(self) -> dict[str, Any]:
+    def _dependencies(self) -> dict[str, Any]:
         """All that both stages depend on: widths of features and the layers of tasks are not among it."""
         assert self._files is not None
         spec = self.spec
@@ -168,7 +168,7 @@ class Stages:
             "sources": self._files.digests,
             "versions": [__version__, pl.__version__, numpy.__version__],
             "features": [_without(feature.model_dump(mode="json"), "width") for feature in spec.all_features],
-            "encoders": [identity for own in spec.all_features if (identity := own.identity()) is not None],
+            "encoders": [identity for f in spec.all_features if (identity := f.identity()) is not None],
             "tasks": [_without(task.model_dump(mode="json"), "tower", "dropout", "inputs") for task in spec.tasks],
             "sides": [[feature.name for feature in side] for side in (spec.user, spec.item)],
             "time": spec.time,

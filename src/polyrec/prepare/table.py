@@ -75,7 +75,7 @@ def read_table(spec: Declaration, frame: WideTable, like: Table | None = None) -
 
 def _refuse_later_texts(spec: Declaration, frame: WideTable, rows: pl.DataFrame, clock: str | None) -> None:
     """Refuse texts that were written when their row's label was known already, where the declaration says when."""
-    for text in (own for own in spec.all_features if isinstance(own, TextFeature) and own.written is not None):
+    for text in (f for f in spec.all_features if isinstance(f, TextFeature) and f.written is not None):
         assert text.written is not None
         thing = f"text {text.name!r}"
         require_columns(frame, (text.written,), f"the time at which the {thing} was written")
@@ -83,9 +83,9 @@ def _refuse_later_texts(spec: Declaration, frame: WideTable, rows: pl.DataFrame,
             remedy = "Name the column of the time: Recommender(time=…), or leave out `written`."
             raise UserError(thing, expected="a time of each row to hold `written` against", found="none", remedy=remedy)
         values = frame.select([*dict.fromkeys((text.written, *text.columns))])
-        told = values[text.written].is_not_null() & (text.render(values) != "")
-        written, _ = read_times(values[text.written].filter(told), clock)
-        late = int((written >= rows[TIME].filter(told)).sum())
+        is_given = values[text.written].is_not_null() & (text.render(values) != "")
+        written, _ = read_times(values[text.written].filter(is_given), clock)
+        late = int((written >= rows[TIME].filter(is_given)).sum())
         if late:
             raise UserError(
                 thing,

@@ -15,8 +15,8 @@ _CODES = 2**53
 def roles_of(task: Task, labels: pl.Series) -> dict[str, pl.Series]:
     """Return the columns that a task reads, by role, from the struct of them."""
     dtype = labels.dtype
-    found = [field.name for field in dtype.fields] if isinstance(dtype, pl.Struct) else []
-    if not set(task.expressions) <= set(found):
+    roles = [field.name for field in dtype.fields] if isinstance(dtype, pl.Struct) else []
+    if not set(task.expressions) <= set(roles):
         remedy = "Name the columns or expressions that hold them in the task."
         raise task.wrong_labels(" and ".join(task.expressions), f"the type {dtype}", remedy)
     columns = {role: labels.struct.field(role) for role in task.expressions}

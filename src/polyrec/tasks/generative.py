@@ -1,4 +1,4 @@
-"""Generative: the next item, told code by code.
+"""Generative: the next item, predicted code by code.
 
 Shape letters: B rows, H hidden width, L levels, K numbers of a level.
 """
@@ -26,7 +26,7 @@ class GenerativeHead(Head):
     """A tower over what is known of the user, and a decoder over the codes of the row's item.
 
     Maps the hidden state (B, H) and the item's numbers (B, L) to raw outputs (B, L (K + 1)): for each level the logits of all
-    its numbers, given the item's numbers before it, and the item's own number.
+    its numbers, given the item's numbers before it, and the number of the item.
     """
 
     def __init__(self, width: int, tower: tuple[int, ...], levels: int, size: int, code_width: int, dropout: float) -> None:
@@ -107,8 +107,8 @@ class Generative(Task):
         if numbers is not None:
             rows = rows.with_columns(numbers.alias(NUMBERS))
         untold = numbers is None
-        own = [pl.lit(0) if untold else pl.col(NUMBERS).arr.get(at).fill_null(0).clip(0, size - 1) for at in range(levels)]
-        return rows.select("flag", *(number.alias(f"{at}") for at, number in enumerate(own))).cast(pl.Int32).to_torch()
+        numbered = [pl.lit(0) if untold else pl.col(NUMBERS).arr.get(at).fill_null(0).clip(0, size - 1) for at in range(levels)]
+        return rows.select("flag", *(number.alias(f"{at}") for at, number in enumerate(numbered))).cast(pl.Int32).to_torch()
 
     def observed(self, labels: pl.Series, state: State) -> Tensor:
         return flags(self, self._parts(labels)[0]).is_not_null().to_torch()

@@ -27,9 +27,9 @@ def in_order(tasks: Sequence[Task]) -> list[Task]:
 
 def with_earlier(task: Task, by_name: Mapping[str, Task], link: type[Link] = Link) -> tuple[str, ...]:
     """Return the task and all before it by links of a kind, each once, in the order of first mention."""
-    found = [task.name]
-    for name in found:
+    names = [task.name]
+    for name in names:
         after = by_name[name].after
         if isinstance(after, link):
-            found += [earlier for earlier in after.tasks if earlier not in found]
-    return tuple(found)
+            names += [earlier for earlier in after.tasks if earlier not in names]
+    return tuple(names)
