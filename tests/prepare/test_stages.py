@@ -349,6 +349,7 @@ class TestLimit:
         assert folders(cache) == sorted([made, young])
 
 
+@pytest.mark.slow
 def test_two_processes_that_prepare_at_once_do_not_disturb_each_other(
     spec: Recommender, world: pl.DataFrame, table: Path, cache: Path, tmp_path: Path
 ):
@@ -446,6 +447,7 @@ print(peak() - before)
 """
 
 
+@pytest.mark.slow
 def test_preparing_takes_a_fraction_of_the_memory_of_the_table(tmp_path: Path):
     """Two million rows of 13 columns are 208 MB; on disk they are prepared a column or two at a time."""
     generator = np.random.default_rng(0)
