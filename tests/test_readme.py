@@ -74,5 +74,6 @@ def test_a_new_kind_in_one_file_is_everywhere(tmp_path: Path, run_contracts: Cal
         "schema = polyrec.json_schema(polyrec.Recommender)\n"
         "assert {'$ref': '#/$defs/Purchase'} in schema['$defs']['tasks']['anyOf'] and 'Purchase' in schema['$defs']\n"
     )
-    subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(tmp_path)}, check=True)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
     assert run_contracts(tmp_path, ["purchase"], ["Purchase"])["Purchase"] >= 10

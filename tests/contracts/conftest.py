@@ -5,10 +5,10 @@ define such kinds in the environment variable POLYREC_TEST_KINDS, separated by c
 
     POLYREC_TEST_KINDS=my_tasks,my_package.networks pytest tests/contracts
 
-The contracts feed the examples of a kind with columns and tasks of their own, so an example must satisfy three conditions: it runs
-offline; where it names tasks, as a weight does, it names only `like` and `stars`; where it names features, as a derived
-feature does, it names only `user_id`, `age` and `profile` of the user and `item_id` and `text` of the item, and a SQL condition
-on the log only `rating`.
+The contracts supply columns and tasks for the examples of a kind, so an example must satisfy three conditions. It runs offline.
+Where it names tasks, as a weight does, it names only `like` and `stars`. Where it names features, as a derived feature does, it
+names only `user_id`, `age` and `profile` of the user and `item_id` and `text` of the item, and in a SQL condition on the log
+only `rating`.
 """
 
 import importlib

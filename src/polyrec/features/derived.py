@@ -196,7 +196,7 @@ class Derived(Feature, kind=False):
         return None
 
     def check(self, scope: Scope) -> None:
-        """Raise `ValueError` if a feature that this one reads is missing or unsuitable. Called when a recommender is declared."""
+        """Raise `ValueError` if a feature that this one reads is missing or unsuitable. Called at declaration."""
         require_known(self, scope)
 
     def fit_derived(self, encoded: Callable[[str], Column]) -> State | None:
@@ -213,10 +213,10 @@ class Derived(Feature, kind=False):
     def column(
         self, features: Features, states: Mapping[str, State], log: Past | None, rows: pl.DataFrame | None
     ) -> Column | None:
-        """Return the input of `rows` (user and time, as `Past.positions` reads them); None for a kind without its own input.
+        """Return the input of `rows` (see `Past.positions`: user and time); None for a kind without such input.
 
-        `features` and `states` are all features and their states by name. `log` and `rows` are None unless a feature of the
-        recommender reads the log; without a time in `rows`, every row of the log is earlier.
+        `features` and `states` are all features and their states by name. `log` and `rows` are None unless `reads_log`; a feature
+        that reads the log belongs in `user` or `features`. Without a time in `rows`, every row of the log is earlier.
         """
         return None
 
@@ -248,8 +248,8 @@ def require_known(feature: Derived, scope: Scope) -> None:
 def _with_read(name: str, features: Features) -> list[str]:
     """Return a feature and all features that it reads, directly or through others."""
     names = [name]
-    for reader in names:
-        feature = features.get(reader)
+    for visited in names:
+        feature = features.get(visited)
         if isinstance(feature, Derived):
             names += [read for read in feature.reads if read not in names]
     return names
