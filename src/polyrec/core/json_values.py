@@ -1,4 +1,4 @@
-"""Values as JSON can hold them."""
+"""Conversion to values that JSON can represent."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 
 def as_json(value: Any) -> Any:
-    """Return JSON values; what is no finite number is None."""
+    """Return JSON values; NaN and infinity become None."""
     if isinstance(value, Mapping):
-        return {str(key): as_json(own) for key, own in value.items()}
+        return {str(key): as_json(element) for key, element in value.items()}
     if isinstance(value, list | tuple):
-        return [as_json(own) for own in value]
+        return [as_json(element) for element in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
