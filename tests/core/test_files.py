@@ -101,7 +101,7 @@ class TestParquet:
     @pytest.mark.parametrize("content", [b"", b"PAR1", b"not parquet at all, but long enough to be one"])
     def test_what_is_no_parquet_is_refused(self, tmp_path: Path, content: bytes):
         (tmp_path / "a.parquet").write_bytes(content)
-        with pytest.raises(UserError, match="expected a complete Parquet file"):
+        with pytest.raises(UserError, match="expected a whole Parquet file"):
             read_parquet(tmp_path / "a.parquet")
 
     def test_a_truncated_file_is_refused(self, tmp_path: Path):

@@ -83,7 +83,7 @@ def read_parquet(path: Path, columns: list[str] | None = None) -> pl.DataFrame:
     except (pa.ArrowException, OSError, EOFError) as error:
         raise UserError(
             f"file '{path}'",
-            expected="a complete Parquet file",
+            expected="a whole Parquet file",
             found=str(error).splitlines()[0] if str(error) else type(error).__name__,
             remedy="Write or fetch the file again.",
         ) from error
