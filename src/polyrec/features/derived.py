@@ -1,4 +1,4 @@
-"""`Derived`: a feature that is computed from other features of the recommender. A new kind of it is one file.
+"""`Derived`: a feature computed from other features of the recommender.
 
 Shape letters: B rows, M elements, U rows of a table, K width of a feature.
 """
@@ -21,17 +21,17 @@ Features = Mapping[str, Feature]
 
 @dataclass(frozen=True)
 class Scope:
-    """The declaration around a derived feature, as its `check` reads it."""
+    """The parts of a declaration that `check` of a derived feature reads."""
 
     features: Features
     sides: Mapping[str, str]
-    """`user`, `item` or `features`, by feature."""
+    """Side by feature: `user`, `item` or `features`."""
     has_user_key: bool
     """Whether the user's side has a key."""
     views: Mapping[str, Sequence[frozenset[str]]]
-    """By task, the features that each of its views sees."""
+    """Features of each view by task."""
     inputs: Mapping[str, Sequence[str]]
-    """By task, the features that `inputs` lists by name; empty for `all`, `user` and `item`."""
+    """Features listed by name in `inputs`, by task; empty for `all`, `user` and `item`."""
 
     def beside(self, feature: Feature) -> list[str]:
         """Return the names of the other features on the same side."""
@@ -48,23 +48,23 @@ class Past(Protocol):
         ...
 
     def where(self, condition: str | None, thing: str) -> Past:
-        """Return the rows that meet a SQL condition; `thing` names the condition in errors."""
+        """Return the rows that satisfy a SQL condition; `thing` names the condition in errors."""
         ...
 
     def matches(self, condition: str | None, thing: str) -> Tensor:
-        """Return the positions, in order, of the rows that meet a SQL condition."""
+        """Return the ascending positions of the rows that satisfy a SQL condition."""
         ...
 
     def positions(self, rows: pl.DataFrame, length: int) -> tuple[Tensor, Tensor]:
-        """Return for each of `rows` where the earlier rows of its user end in the log, and how many of them count."""
+        """Return for each of `rows` the end of its user's earlier rows in the log and their number, at most `length`."""
         ...
 
 
 class Reader(Protocol):
-    """Access to the other features while a batch is encoded."""
+    """Access to other features during the encoding of a batch."""
 
     def ids(self, name: str) -> Tensor:
-        """Return the rows' ids of a Categorical feature, (B,), after its id dropout, which is drawn once a batch."""
+        """Return the rows' ids of a Categorical feature, (B,), after id dropout, which is drawn once per batch."""
         ...
 
     def input(self, name: str) -> Input:
@@ -72,27 +72,27 @@ class Reader(Protocol):
         ...
 
     def dropped(self, name: str, ids: Tensor) -> Tensor:
-        """Return ids of a Categorical feature after its id dropout, drawn anew."""
+        """Return ids of a Categorical feature after a new draw of id dropout."""
         ...
 
     def lookup(self, name: str, ids: Tensor) -> Tensor:
-        """Return the table rows (M, K) of ids of a Categorical feature."""
+        """Return the embedding rows (M, K) of ids of a Categorical feature."""
         ...
 
     def table(self, name: str) -> Tensor:
-        """Return the table (U, K) of a Categorical feature."""
+        """Return the embedding table (U, K) of a Categorical feature."""
         ...
 
     def elements(self, name: str, values: Input) -> Tensor:
-        """Return the vectors (M, K) of any values that are encoded as a feature's values are."""
+        """Return the vectors (M, K) of values, encoded like values of the feature `name`."""
         ...
 
 
 class DerivedEncoder(nn.Module):
-    """Base of the modules that compute a derived feature's vectors, with weights of their own where they need any."""
+    """Base of the modules that compute a derived feature's vectors."""
 
     def begin(self) -> None:
-        """Draw what all rows of a batch share; called once before a batch is encoded."""
+        """Draw the random numbers shared by all rows of a batch; called once before the batch is encoded."""
 
     def __call__(self, reader: Reader) -> Tensor:
         return super().__call__(reader)
@@ -102,7 +102,7 @@ class DerivedEncoder(nn.Module):
         raise NotImplementedError
 
     def elements(self, reader: Reader, values: Input) -> Tensor:
-        """Return the vectors (M, width) of any values of this feature, for other features that read it."""
+        """Return the vectors (M, width) of values of this feature, for other features that read it."""
         raise NotImplementedError
 
     def input(self, batch: Batch) -> Input:
@@ -111,10 +111,10 @@ class DerivedEncoder(nn.Module):
 
 
 class Derived(Feature, kind=False):
-    """A feature that reads other features, through their tables and encoders, and no column of its own row.
+    """A feature that reads the tables and encoders of other features, and no column of its row.
 
-    A kind names the features it reads, checks them, makes a column where it has input of its own, and builds an encoder, which
-    reads the others through a `Reader`. State: empty unless the kind says otherwise.
+    A kind names the features that it reads, checks them, makes a column if it has further input, and builds an encoder, which
+    reads the other features through a `Reader`. State: empty unless the kind documents one.
     """
 
     @property
@@ -128,7 +128,7 @@ class Derived(Feature, kind=False):
 
     @property
     def replaces(self) -> tuple[str, ...]:
-        """Names of the features whose vectors this one stands for: they are not passed to the network themselves."""
+        """Names of the features that this one replaces: their vectors are not input of the network."""
         return ()
 
     @property
@@ -138,7 +138,7 @@ class Derived(Feature, kind=False):
 
     @property
     def tables(self) -> tuple[str, ...]:
-        """Names of the Categorical features whose whole tables the encoder reads; these are updated densely."""
+        """Names of the Categorical features whose complete tables the encoder reads; their updates are dense."""
         return ()
 
     @property
@@ -148,16 +148,16 @@ class Derived(Feature, kind=False):
 
     @property
     def conditions(self) -> Mapping[str, str]:
-        """SQL conditions on the log, by what errors call them."""
+        """SQL conditions on the log, by their names in errors."""
         return {}
 
     @property
     def longest(self) -> int | None:
-        """Largest number of elements a row where the input is a sequence."""
+        """Maximum length of the input if it is a sequence, else None."""
         return None
 
     def check(self, scope: Scope) -> None:
-        """Raise `ValueError` where the features that this one reads are missing or unsuitable."""
+        """Raise `ValueError` if a feature that this one reads is missing or unsuitable."""
         require_known(self, scope)
 
     def fit_derived(self, encoded: Callable[[str], Column]) -> State | None:
@@ -165,36 +165,36 @@ class Derived(Feature, kind=False):
         return None
 
     def log_columns(self, features: Features) -> tuple[str, ...]:
-        """Return the columns of the log that `column` reads besides those of `conditions`."""
+        """Return the columns of the log that `column` reads, except those of `conditions`."""
         return ()
 
     def column(
         self, features: Features, states: Mapping[str, State], log: Past | None, rows: pl.DataFrame | None
     ) -> Column | None:
-        """Return the input of some rows (their user and time); None for a kind that reads nothing but other features' input."""
+        """Return the input of `rows` (user and time); None for a kind that reads only the input of other features."""
         return None
 
     def extended(
         self, column: Column, row: int, events: Past, features: Features, elements: Callable[[Feature, Tensor], Column]
     ) -> Column | None:
-        """Return the one-row input of a user, row `row` of `column`, extended by later events; None where it stays the same.
+        """Return the input of one user, row `row` of `column`, extended by later events; None if it does not change.
 
-        `elements` returns the column of a feature for the events at some positions.
+        `elements` returns the column of a feature for the events at given positions.
         """
         return None
 
     def build_derived(self, widths: Mapping[str, int], state: State | None) -> DerivedEncoder:
-        """Make the encoder, given the widths of all features."""
+        """Make the encoder; `widths`: widths of all features."""
         raise NotImplementedError
 
 
 def require_known(feature: Derived, scope: Scope) -> None:
-    """Refuse a derived feature that reads a feature which is not declared, or another derived one that cannot be read."""
+    """Raise `ValueError` if a derived feature reads itself or a feature that is not declared."""
     for name in feature.reads:
         if name not in scope.features or name == feature.name:
-            raise ValueError(f"{kind_and_name(feature)} reads {name!r}, which is no other feature of this recommender")
+            raise ValueError(f"{kind_and_name(feature)} reads {name!r}, which is not another feature of this recommender")
 
 
 def kind_and_name(feature: Feature) -> str:
-    """Return how errors call a derived feature."""
+    """Return the name of a derived feature in errors."""
     return f"{type(feature).__name__} {feature.name!r}"

@@ -1,4 +1,4 @@
-"""`Feature`: what is known of a row before its labels. State, column, encoder: the three stations of every feature."""
+"""`Feature`: an input of the model. Every feature has a state, a column and an encoder."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from polyrec.core.errors import UserError
 from polyrec.core.spec import Family
 
 State = pl.DataFrame
-"""What a feature or task learned from the training rows: a frame whose columns each kind documents, saved as Parquet."""
+"""What a feature or task learned from the training rows: a frame, saved as Parquet. Each kind documents its columns."""
 
 
 Rates = list[tuple[float, list[nn.Parameter]]]
-"""Highest step sizes, each with the weights that take it."""
+"""Peak learning rates, each with its parameters."""
 
 
 @dataclass(frozen=True)
 class ExportObstacle:
-    """Why a feature cannot be exported: three of the four parts of an error."""
+    """The reason why a feature cannot be exported: three of the four parts of an error."""
 
     expected: str
     found: str
@@ -32,35 +32,35 @@ class ExportObstacle:
 
 
 class Encoder(nn.Module):
-    """Base of the modules that turn one feature's input into vectors (B, width)."""
+    """Base of the modules that map one feature's input to vectors (B, width)."""
 
     reads_repeated: ClassVar[bool] = False
-    """Whether it reads values that rows share, `Repeated`, itself; else it is given each once, and its vectors are repeated."""
+    """Whether the encoder accepts `Repeated` input. Otherwise it receives the distinct values, and its vectors are repeated."""
 
     def __call__(self, values: Input) -> Tensor:
         return super().__call__(values)
 
     def tables(self) -> list[nn.Embedding | nn.EmbeddingBag]:
-        """Return the large tables, whose rows that a batch does not read can be left out of its update."""
+        """Return the embedding tables; an update may skip the rows that the batch does not read."""
         return []
 
     def rates(self) -> Rates:
-        """Return the weights whose steps are of a size of their own, which no setting of the training names."""
+        """Return the parameters with their own learning rate, which `Training` does not set."""
         return []
 
 
 class Feature(Family, family="features"):
-    """A named input. `fit` learns its state from training rows, `encode` turns a table's column into numbers, `build`
-    makes the module that turns those numbers into a vector."""
+    """A named input. `fit` learns its state from training rows, `encode` converts columns of a table to numbers, and
+    `build` makes the module that maps these numbers to a vector."""
 
     name: str = Field(min_length=1, pattern=r"^[^./\\]+$")
-    """Name of the feature, and the column that it reads unless `column` names another."""
+    """Name of the feature, and of its column unless `column` is set."""
     width: int = Field(default=32, gt=0)
-    """Length of the vector that the feature contributes to the shared network."""
+    """Length of the feature's vector, which is input of the shared network."""
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns of the table that the feature reads from the row itself."""
+        """Columns of the table that the feature reads from its row."""
         return (self.name,)
 
     def fit(self, values: pl.DataFrame) -> State:
@@ -68,19 +68,19 @@ class Feature(Family, family="features"):
         raise NotImplementedError
 
     def grow(self, values: pl.DataFrame, state: State) -> State:
-        """Return what the state becomes where training goes on with other rows.
+        """Return the state for continued training on other rows.
 
-        Scales, edges and what is done to vectors stay, for weights were learned by them; vocabularies are those of the rows.
+        Scales, edges and transformations of vectors stay the same, since weights depend on them; vocabularies are refitted.
         """
         return state
 
     def rows_before(self, state: State, before: State) -> Tensor | None:
-        """Return, for each row of the table that ids have by a state, the row of the table by a state before that it goes on
-        from, (rows,): the id's own, or the one that it was read by; None where no rows are given to ids."""
+        """Return, for each embedding row of `state`, the row of `before` whose weights it takes over, (rows,): the id's earlier
+        row, or the one that it shared with unseen ids; None for a feature without rows for ids."""
         return None
 
     def encode(self, values: pl.DataFrame, state: State) -> Column:
-        """Turn the feature's columns over any rows into model input."""
+        """Convert the feature's columns in any rows to model input."""
         raise NotImplementedError
 
     def build(self, state: State) -> Encoder:
@@ -89,11 +89,11 @@ class Feature(Family, family="features"):
 
     @property
     def sees_target(self) -> bool:
-        """Whether a feature of the user depends on the row's item too, so that its vector differs from item to item."""
+        """Whether a feature of the user also depends on the row's item, so that its vector differs between items."""
         return False
 
     def pinned(self) -> Self:
-        """Return the feature with all that it reads from outside fixed at its present version, such as a commit of a model."""
+        """Return the feature with external resources fixed at their current version, such as the commit of a model."""
         return self
 
     def identity(self) -> Mapping[str, Any] | None:
@@ -101,30 +101,30 @@ class Feature(Family, family="features"):
         return None
 
     def export_obstacle(self, features: Mapping[str, Feature]) -> ExportObstacle | None:
-        """Return why a model with this feature cannot be exported, if it cannot; `features` are all features by name."""
+        """Return the reason why a model with this feature cannot be exported, or None; `features`: all features by name."""
         return None
 
     def describe(self, state: State) -> dict[str, Any]:
-        """Return what the state says to a reader: names and numbers, or lists of such, that JSON can hold."""
+        """Return a summary of the state in JSON values: names and numbers, or lists of these."""
         return {}
 
 
 class ColumnFeature(Feature, kind=False):
-    """A feature that reads exactly one column."""
+    """Base of features that read exactly one column."""
 
     column: str | None = None
-    """Column to read; unset, the column named like the feature."""
+    """Name of the column; default: the name of the feature."""
 
     @property
     def columns(self) -> tuple[str, ...]:
         return (self.column or self.name,)
 
     def series(self, values: pl.DataFrame) -> pl.Series:
-        """Return the one column."""
+        """Return the column."""
         return values[self.columns[0]]
 
     def wrong_type(self, series: pl.Series, expected: str, remedy: str) -> UserError:
-        """Return the error for a column of a type that this kind cannot read."""
+        """Return the error for a column whose type this kind cannot read."""
         return UserError(
             f"column {series.name!r} of the feature {self.name!r}",
             expected=expected,

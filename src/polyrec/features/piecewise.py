@@ -1,4 +1,4 @@
-"""Piecewise: a number a row, as how far it has come through each of a row of bins. Shape letters: N rows, B rows, T bins."""
+"""Piecewise: one number per row, encoded as the fraction of each bin below it. Shape letters: N rows, B rows, T bins."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from polyrec.features.feature import Encoder, State
 from polyrec.features.numeric import NumberFeature
 
 _ALIKE = 1e-9
-"""Share of the edges' span below which two of them differ by rounding alone."""
+"""Distance, as a share of the edges' span, below which two edges count as equal."""
 
 
 class Piecewise(NumberFeature):
-    """A quantity whose effect bends, jumps or has peaks: an age, a capital gain, a price.
+    """A quantity with a nonlinear effect (bends, jumps, peaks): an age, a capital gain, a price.
 
     Piecewise linear encoding (Gorishniy et al., NeurIPS 2022): bin t from edge b_t to edge b_(t+1) gives
-    `clamp((v - b_t) / (b_(t+1) - b_t), 0, 1)`, so that all bins below v are 1, its own is the share of the way through, and
-    those above are 0; a null's are all 0. A linear layer maps (bins, 1 if null) to (B, width): any function that is linear
-    between edges. Trees cut a column wherever they like; a perceptron on one scaled number, as `Numeric` gives, learns such
-    cuts slowly.
+    `clamp((v - b_t) / (b_(t+1) - b_t), 0, 1)`: 1 for bins below v, the fraction passed for the bin of v, 0 for bins above; all
+    bins of a null are 0. A linear layer maps (bins, 1 if null) to (B, width), and so represents any function that is linear
+    between edges. Trees split a column at any value; a perceptron on one scaled number, such as `Numeric`'s, learns such splits
+    slowly.
 
-    Edges lie at quantiles of the training rows. Unlike the paper, which drops quantiles that coincide and so leaves a column
-    that is mostly 0 few bins, a value that more than one bin's share of the rows have takes one edge, and the other rows share
-    the other edges equally; and values beyond the first and last edge are read as these, where the paper extrapolates. State:
-    `edge`, ascending.
+    Edges are quantiles of the training rows, with two differences from the paper. The paper drops equal quantiles, which leaves
+    few bins for a column that is mostly 0; here a value in more than 1 / bins of the rows takes one edge, and the other edges
+    are quantiles of the other rows. The paper extrapolates beyond the first and last edge; here values are clamped to these.
+    State: `edge`, ascending.
     """
 
     examples = ({"name": "age"}, {"name": "price", "column": "amount", "bins": 4, "width": 8})
 
     bins: int = Field(default=64, ge=1)
-    """Number of bins, at most: a column with fewer distinct values has one between each two of them."""
+    """Maximum number of bins; a column with fewer distinct values has one bin between each two neighbours."""
 
     def fit(self, values: pl.DataFrame) -> State:
         known = self.numbers(values).drop_nulls().to_numpy()
@@ -49,7 +49,7 @@ class Piecewise(NumberFeature):
         return pl.DataFrame({"edge": edges[np.concatenate([[True], apart])]})
 
     def encode(self, values: pl.DataFrame, state: State) -> Dense:
-        """Return two numbers a row: the bin that the value is in plus the share of the way through it, and 1 if null."""
+        """Return two numbers per row: the index of the value's bin plus the fraction of it passed, and 1 if null."""
         numbers = self.numbers(values)
         edges = state["edge"].to_numpy()
         place = np.interp(numbers.fill_null(edges[0]).to_numpy(), edges, np.arange(len(edges)))
@@ -60,7 +60,7 @@ class Piecewise(NumberFeature):
 
 
 class PiecewiseEncoder(Encoder):
-    """The bins of (place among the edges, 1 if null), (B, 2), and a linear layer on them. Maps to (B, width)."""
+    """A linear layer on the bins. Maps (position among the edges, 1 if null), (B, 2), to (B, width)."""
 
     def __init__(self, bins: int, width: int) -> None:
         super().__init__()
