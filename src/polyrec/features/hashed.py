@@ -23,8 +23,8 @@ from polyrec.layers.shared_table import FIRST_DEVIATION
 class Hashed(IdFeature):
     """An id with more values than a table can hold, or with ever new values: a user, a query, a device.
 
-    Output: `[table_1[h_1(value)], ..., table_k[h_k(value)]]`, concatenated parts of width / k. Each hash function selects one of
-    its `rows` rows, so that two ids have equal vectors only if all k hashes agree. With one function this is the hashing trick
+    Output: `[table_1[h_1(value)], ..., table_k[h_k(value)]]`, concatenated parts of width / k. Each hash function selects one
+    of its `rows` rows; two ids have equal vectors only if all k hashes agree. With one function this is the hashing trick
     (Weinberger et al., ICML 2009). Bloom embeddings (Serrà and Karatzoglou, RecSys 2017), hash embeddings (Svenstrup et al.,
     NeurIPS 2017) and double hashing (Zhang et al., RecSys 2020) combine several rows of full width, with weights per id or for
     rare ids only. Concatenated parts (Shi et al., KDD 2020; Coleman et al., NeurIPS 2023) need as many weights as one function,

@@ -1,4 +1,4 @@
-"""Hashes of ids that stay the same over processes, machines and versions, computed for whole columns.
+"""Vectorised hashes of ids that are stable over processes, machines and versions.
 
 Shape letters: N values, K hash functions, W words of eight bytes, S strings.
 """
@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 _STRINGS = 1 << 20
-"""Distinct strings that are hashed at a time, so that memory stays bounded."""
+"""Number of distinct strings hashed at a time, which bounds memory."""
 
 
 def mix(numbers: np.ndarray) -> np.ndarray:
@@ -21,18 +21,18 @@ def mix(numbers: np.ndarray) -> np.ndarray:
 
 
 def hash_rows(values: pl.Series, rows: int, hashes: int, seed: int) -> np.ndarray:
-    """Return the rows that the hash functions send each value to, int32 (N, K); those of null are 0.
+    """Return the row number of each value under each hash function, int32 (N, K); 0 for null.
 
-    Every function has `rows` rows of its own: the first has 1 to `rows`, the second the next, and so on.
+    Each function has `rows` separate rows: 1 to `rows` for the first, the next `rows` for the second, and so on.
     """
     salt_K = mix(mix(np.array([seed], np.uint64)) + np.arange(hashes, dtype=np.uint64))
-    own_NK = (mix(hash_values(values)[:, None] ^ salt_K) % np.uint64(rows)).astype(np.int32)
+    hash_NK = (mix(hash_values(values)[:, None] ^ salt_K) % np.uint64(rows)).astype(np.int32)
     first_K = 1 + rows * np.arange(hashes, dtype=np.int32)
-    return np.where(values.is_null().to_numpy()[:, None], np.int32(0), own_NK + first_K)
+    return np.where(values.is_null().to_numpy()[:, None], np.int32(0), hash_NK + first_K)
 
 
 def hash_values(values: pl.Series) -> np.ndarray:
-    """Return 64 bits for each value, uint64 (N,): integers, booleans and times by their number, the rest as text."""
+    """Return 64 bits for each value, uint64 (N,): integers, booleans and times by their number, other types as text."""
     if values.dtype == pl.String:
         return _hash_distinct(values)
     numbers = values.to_physical()
@@ -57,7 +57,7 @@ def _hash_distinct(strings: pl.Series) -> np.ndarray:
 
 
 def _hash_strings(part: pl.DataFrame) -> np.ndarray:
-    """Return 64 bits for each string, (S,), from the sum of its words of eight bytes, each mixed with its place."""
+    """Return 64 bits for each string, (S,), from the sum of its words of eight bytes, each mixed with its position."""
     length_S = part["value"].str.len_bytes().to_numpy().astype(np.int64)
     words_S = length_S // 8 + 1
     first_S = np.cumsum(words_S) - words_S
