@@ -215,8 +215,8 @@ class Derived(Feature, kind=False):
     ) -> Column | None:
         """Return the input of `rows` (see `Past.positions`: user and time); None for a kind without such input.
 
-        `features` and `states` are all features and their states by name. `log` and `rows` are None unless `reads_log`; a feature
-        that reads the log belongs in `user` or `features`. Without a time in `rows`, every row of the log is earlier.
+        `features` and `states` are all features and their states by name. `log` and `rows` are None unless `reads_log`. A
+        feature that reads the log belongs in `user` or `features`. Without a time in `rows`, every row of the log is earlier.
         """
         return None
 

@@ -34,7 +34,7 @@ class Encoder(nn.Module):
     """Base of the modules that map one feature's input to vectors (B, width)."""
 
     reads_repeated: ClassVar[bool] = False
-    """Whether `forward` accepts `Repeated` values. If not, it receives the distinct values and the model repeats the vectors."""
+    """Whether `forward` accepts `Repeated` values. If not, it receives distinct values, and the model repeats the vectors."""
 
     def __call__(self, values: Input) -> Tensor:
         return super().__call__(values)
@@ -51,7 +51,8 @@ class Encoder(nn.Module):
 class Feature(Family, family="features"):
     """A named input of the model.
 
-    `fit` learns a state from training rows, `encode` turns columns into numbers, and `build` makes the encoder. A kind overrides these three methods, and `grow` and `rows_before` if its encoder has an embedding table. A feature that is
+    `fit` learns a state from training rows, `encode` turns columns into numbers, and `build` makes the encoder. A kind
+    overrides these three methods, and `grow` and `rows_before` if its encoder has an embedding table. A feature that is
     computed from other features is a `Derived`.
     """
 
