@@ -216,9 +216,7 @@ class TestRefusals:
         with pytest.raises(UserError, match="the feature 'liked': .* found the pooling Recurrent"):
             fitted.export(tmp_path / "model")
         assert [*tmp_path.iterdir()] == []
-        with pytest.raises(
-            UserError, match="exported model of the feature 'liked': .* found the pooling Recurrent"
-        ):
+        with pytest.raises(UserError, match="exported model of the feature 'liked': .* found the pooling Recurrent"):
             fitted.encode(world.head(5))
 
     def test_name_the_history_of_a_joint_before_its_inputs_are_made(self, world: pl.DataFrame):
