@@ -82,8 +82,8 @@ class Training(Spec):
         penalty = self.weight_decay > 0 and self.optimizer != "adamw"
         if self.tables == "rows" and (self.optimizer == "rmsprop" or self.momentum > 0 or penalty):
             raise ValueError(
-                "RMSProp, momentum and an L2 penalty update every row of a table at every step. Set momentum and weight_decay to "
-                "zero, use adamw, whose weight decay can be applied by row, or set `tables` to row_wise_adagrad or dense."
+                "RMSProp, momentum and an L2 penalty update every row of a table at every step. Set momentum and weight_decay "
+                "to zero, use adamw, whose weight decay can be applied by row, or set `tables` to row_wise_adagrad or dense."
             )
         return self
 

@@ -37,7 +37,7 @@ class Task(Family, family="tasks"):
     is_scalar: ClassVar[bool] = True
     """Whether a prediction is one number per row, which a fusion can use."""
     views: ClassVar[tuple[Literal["inputs", "user", "item"], ...]] = ("inputs",)
-    """Hidden states that the head receives: one of all features in `inputs`, or a separate one of the user's and item's side."""
+    """Hidden states that the head receives: one of all features in `inputs`, or one of the user's and one of the item's."""
     relates_rows: ClassVar[bool] = False
     """Whether the loss of a row depends on other rows of the batch, as a ranking loss does."""
     needs_contrast: ClassVar[bool] = True
