@@ -88,7 +88,7 @@ def test_states_and_answers_are_listed_and_answers_stay_until_they_are_named(cac
         assert all(file["bytes"] > 4000 for file in found.values())
     assert "and 1 files" in run("--clear")
     with Journal() as journal:
-        assert journal.found([b"key"]) == {b"key": {"tags": ["a"]}}
+        assert journal.answers([b"key"]) == {b"key": {"tags": ["a"]}}
     assert [file["name"] for file in json.loads(run("--json"))["files"]] == ["written.sqlite"]
     assert "and 1 files" in run("--clear", "--only", "written")
     assert not list(cache.glob("written*"))

@@ -227,7 +227,7 @@ def test_a_job_ends_with_its_input(outcome: Outcome, spec: Recommender, tmp_path
     out, _, result = outcome
     learn, test = (out / "data" / f"{getattr(result.data, name)}.parquet" for name in ("learning_sha256", "test_sha256"))
     job = Job(spec.replace(training=spec.training.replace(epochs=5000, patience=None)), learn, test)
-    process = subprocess.Popen([sys.executable, "-m", "polyrec.compare.worker"], stdin=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, "-m", "polyrec.compare.fits.worker"], stdin=subprocess.PIPE, text=True)
     assert process.stdin is not None
     process.stdin.write(json.dumps({"job": job.document(), "folder": str(tmp_path / "run")}) + "\n")
     process.stdin.close()

@@ -1,6 +1,7 @@
 """Calibrating tasks on held-out predictions: honest figures, clear refusals."""
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -75,8 +76,9 @@ def test_other_tasks_are_left_as_they_are():
 def test_what_is_told_is_json_and_holds_the_curves():
     predictions, truths = held_out()
     _, facts = calibrate(TASKS, {"like": Isotonic()}, predictions, truths, seed=0)
-    own = json.loads(json.dumps(facts, allow_nan=False))["like"]
-    assert own["kind"] == "Isotonic"
+    own = facts["like"]
+    assert json.loads(json.dumps(asdict(own), allow_nan=False)) == asdict(own)
+    assert own.kind == "Isotonic"
     assert own.rows == 1600 == sum(own.reliability_before["count"]) == sum(own.reliability_after["count"])
 
 
@@ -126,7 +128,7 @@ def test_what_fits_is_accepted():
     calibration = {"like": Isotonic(), "grade": Temperature(), "interest": Temperature()}
     check_calibration(calibration, TASKS)
     states, facts = calibrate(TASKS, calibration, *held_out(), seed=0)
-    assert {name: own["kind"] for name, own in facts.items()} == {
+    assert {name: own.kind for name, own in facts.items()} == {
         "like": "Isotonic",
         "grade": "Temperature",
         "interest": "Temperature",

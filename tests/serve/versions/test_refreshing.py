@@ -92,8 +92,8 @@ class TestGoingOn:
         refreshed = refresh(models, pl.concat([rows(0, 1500, taste=0), later]), progress=False)
         fitted = Fitted.load(models / VERSIONS / str(refreshed.version))
         facts = fitted.parts.facts.training
-        assert facts["start"] == start_hash(Fitted.load(models / VERSIONS / before).parts)
-        assert facts["spec"]["epochs"] == 2 and fitted.spec == SPEC
+        assert facts.start == start_hash(Fitted.load(models / VERSIONS / before).parts)
+        assert facts.spec["epochs"] == 2 and fitted.spec == SPEC
         assert fitted.parts.facts.data.training_rows == 1500 + 900
         assert fitted.catalogue.users.keys.find([35]) != [None]
 
@@ -101,8 +101,8 @@ class TestGoingOn:
         table = pl.concat([rows(0, 1500, taste=0), rows(1500, 2000, taste=0)])
         refreshed = refresh(models, table, from_scratch=True, epochs=3, progress=False)
         facts = Fitted.load(models / VERSIONS / str(refreshed.version)).parts.facts
-        assert facts["training"]["start"] is None
-        assert facts["training"]["spec"]["epochs"] == 3 and facts["data"]["training_rows"] == 2250
+        assert facts.training.start is None
+        assert facts.training.spec["epochs"] == 3 and facts.data.training_rows == 2250
 
     def test_side_tables_are_joined_once(self, tmp_path: Path):
         items = pl.DataFrame({"item_id": range(40), "price": [float(number) for number in range(40)]})
