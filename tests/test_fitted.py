@@ -110,7 +110,7 @@ class TestRecommend:
             ({"user_id": 101, "weights": {"lik": 1.0}}, "weight 'lik' of the fusion.*Did you mean 'like'"),
             ({"user_id": 101, "weights": {"like": float("nan")}}, "weight 'like' of the fusion: expected a finite number"),
             ({"user_id": 101, "k": 0}, "k: expected a number of items, 1 or more, found 0"),
-            ({"user": 101}, "argument 'user': expected a column of the user's side.*Did you mean 'user_id'"),
+            ({"user_ids": 101}, "argument 'user_ids': expected a column of the user's side.*Did you mean 'user_id'"),
             ({"user_id": 101, "columns": ["titel"]}, "expected a column 'titel'"),
             ({"user_id": 101, "where": "price > 3"}, "expected a column 'price'"),
             ({"user_id": 101, "age": "old"}, "argument 'age': expected a value of type Float64, found 'old'"),

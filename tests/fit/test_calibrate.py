@@ -1,6 +1,7 @@
 """Calibrating tasks on held-out predictions: honest figures, clear refusals."""
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -75,9 +76,10 @@ def test_other_tasks_are_left_as_they_are():
 def test_what_is_told_is_json_and_holds_the_curves():
     predictions, truths = held_out()
     _, facts = calibrate(TASKS, {"like": Isotonic()}, predictions, truths, seed=0)
-    own = json.loads(json.dumps(facts, allow_nan=False))["like"]
-    assert own["kind"] == "Isotonic"
-    assert own.rows == 1600 == sum(own.reliability_before["count"]) == sum(own.reliability_after["count"])
+    figures = json.loads(json.dumps(asdict(facts["like"]), allow_nan=False))
+    assert figures["kind"] == "Isotonic"
+    assert figures["rows"] == 1600
+    assert sum(figures["reliability_before"]["count"]) == sum(figures["reliability_after"]["count"]) == 1600
 
 
 def test_the_figures_after_are_not_flattered_by_a_map_that_learns_the_rows_by_heart():
@@ -126,7 +128,7 @@ def test_what_fits_is_accepted():
     calibration = {"like": Isotonic(), "grade": Temperature(), "interest": Temperature()}
     check_calibration(calibration, TASKS)
     states, facts = calibrate(TASKS, calibration, *held_out(), seed=0)
-    assert {name: own["kind"] for name, own in facts.items()} == {
+    assert {name: figures.kind for name, figures in facts.items()} == {
         "like": "Isotonic",
         "grade": "Temperature",
         "interest": "Temperature",
