@@ -1,4 +1,4 @@
-"""`Recommender` and `Fitted`: the two classes that users hold. Nothing below imports this file.
+"""`Recommender` and `Fitted`: the two main classes of the interface. No package below imports this file.
 
 Shape letters: N rows.
 """
@@ -43,11 +43,11 @@ from polyrec.train.loop import OnEpoch
 
 
 class Recommender(Declaration):
-    """Features, tasks, a shared network and a fusion: what `fit` turns into a `Fitted`.
+    """Features, tasks, a shared network and a fusion, from which `fit` learns a `Fitted`.
 
-    A recommender for users who meet items has `user` and `item` features, the first of ids (Categorical, Hashed, Streamed) of
-    each being the key. Rows that are something else (a loan, a patient) have `features` alone; beside the two sides `features`
-    are those of the encounter (an hour, a device).
+    A recommender of items to users has `user` and `item` features; the first id feature (Categorical, Hashed, Streamed) of each
+    side is its key. `features` describe the interaction (an hour, a device), or the entire row if it is something else (a loan,
+    a patient).
     """
 
     @model_validator(mode="after")
@@ -67,20 +67,19 @@ class Recommender(Declaration):
         progress: bool = True,
         on_epoch: OnEpoch | None = None,
     ) -> Fitted:
-        """Learn from a table and return what can predict, recommend, explain and be saved.
+        """Learn from a table; return a `Fitted`, which predicts, recommends, explains and can be saved.
 
         `data` is a path, a glob, a frame, a `Query`, or `Tables` with side tables. Without `validation` rows,
-        `training.split` takes them from `data`. With a `checkpoint` folder the training can be resumed after an interruption
-        and ends with the weights of an uninterrupted one; the folder is left for the caller to remove. `on_epoch` is told the
-        number of each epoch and its training losses and validation metrics; an exception that it raises ends the training.
+        `training.split` takes them from `data`. With a `checkpoint` folder, training can be resumed after an interruption
+        and ends with the same weights as without one; the caller removes the folder. `on_epoch` receives the number of each
+        epoch with its training losses and validation metrics; an exception that it raises ends the training.
 
-        With a `start`, an earlier fit of the same features, network and tasks, training goes on from its weights. `data` then
-        is the table that went on, known rows and later ones: the vocabularies become those of it, in which known ids keep what
-        was learned of them, whatever their number, and new ones begin as the row that stood for unknown ids. Scales, edges,
-        classes and what is done to texts' vectors stay as they were. Give `validation` rows that the start has not learned:
-        those that a split draws from known rows flatter it.
+        With a `start`, an earlier fit of the same features, network and tasks, training continues from its weights. `data` is
+        then the extended table, with earlier and later rows. Vocabularies are those of this table: known ids keep their learned
+        vectors, and new ids start with the vector of unknown ids. Scales, edges, classes and the transformations of text
+        vectors do not change. Give `validation` rows that the start has not seen; a split of known rows overestimates quality.
 
-        Raises `UserError` where the data does not fit the declaration, or the declaration the start.
+        Raises `UserError` if the data does not fit the declaration, or the declaration does not fit the start.
         """
         predictor = fit(
             self,
@@ -96,24 +95,24 @@ class Recommender(Declaration):
         return Fitted(predictor.parts, predictor.model)
 
     def prepare(self, data: Source | Tables, validation: Source | None = None, training: Training | None = None) -> Path:
-        """Prepare Parquet files on disk for a `fit` of the same data and split, which then starts at once; return the folder.
+        """Prepare Parquet files on disk, so that a `fit` of the same data and split starts at once; return the folder.
 
-        The rows are turned into numbers column by column, so that a table larger than memory can be prepared. `fit` prepares
-        larger tables by itself, and finds what was prepared by what it depends on: the content of the files, what features and
-        tasks read, and the split. Prepared tables lie in the cache; the least recently used go first.
+        Rows are encoded column by column, so a table larger than memory can be prepared. `fit` prepares large tables by itself.
+        A prepared table is found by a hash of its inputs: the content of the files, the declared features and tasks, and the
+        split. Prepared tables are in the cache; the least recently used are removed first.
 
-        Raises `UserError` where the data does not fit the declaration, or is not Parquet.
+        Raises `UserError` if the data does not fit the declaration, or is not Parquet.
         """
         return Stages(self, data, validation, training or self.training, ahead=True).folder()
 
 
 class Fitted(Predictor):
-    """What `Recommender.fit` returns and `polyrec.load` reads: a model with all that it needs to answer."""
+    """A trained recommender, as `Recommender.fit` returns it and `polyrec.load` reads it."""
 
     spec: Recommender
 
     def save(self, folder: str | Path) -> Path:
-        """Write the recommender to a folder, whole or not at all, and return the folder."""
+        """Write the recommender to a folder atomically, and return the folder."""
         artifact.write(Path(folder), self.parts)
         return Path(folder)
 
@@ -125,9 +124,9 @@ class Fitted(Predictor):
     def export(self, path: str | Path, format: str = "onnx") -> Path:
         """Write the model for other runtimes, from the tensors of features to each task's prediction and the fused score.
 
-        `format` is "onnx", for ONNX Runtime and others, or "torch", for `torch.export.load`. Beside the file `path` there is
-        `path.json`, which names the inputs and outputs with types and shapes; `encode` makes the inputs. A feature, network or
-        task that cannot be exported is refused.
+        `format` is "onnx", for ONNX Runtime and others, or "torch", for `torch.export.load`. An additional file `path.json`
+        lists the inputs and outputs with types and shapes; `encode` returns the inputs for a table. Raises `UserError` for a
+        feature, network or task that cannot be exported.
         """
         return export(self, Path(path), format)
 
@@ -153,14 +152,14 @@ class Fitted(Predictor):
         user; columns that are neither given nor stored are null. Keywords are a short form, `recommend(user_id=42, age=30)`,
         for columns whose name is no parameter of this method.
 
-        With `exclude_seen`, items of the user's training rows are left out. `where` is a SQL condition on the catalogue's
+        With `exclude_seen`, items of the user's training rows are excluded. `where` is a SQL condition on the catalogue's
         columns. `weights` replace weights of the fusion for this list.
 
         `rules` are applied after those of the declaration. If one of them draws at random, there is a column `propensity`, the
-        probability of the item at its position, and the same `seed` makes the same list.
+        probability of the item at its position, and the same `seed` gives the same list.
 
-        `events` are the user's actions since the training: rows with the item's key, the time and the other columns that
-        histories read. Histories are extended by them and, with `exclude_seen`, their items are left out too. Rows that are not
+        `events` are the user's actions since training: rows with the item's key, the time and the other columns that
+        histories read. Histories are extended by them and, with `exclude_seen`, their items are excluded too. Rows that are not
         later than the user's last training row are ignored.
 
         Raises `UserError` for an unknown column, a column that is given twice, and a value that does not fit its column.
@@ -190,13 +189,13 @@ class Fitted(Predictor):
         exposure: Sequence[str] = (),
         seed: int = 0,
     ) -> Evaluation:
-        """Judge the predictions on labelled rows, and the fused ranking over the whole catalogue.
+        """Evaluate the predictions on labelled rows, and the fused ranking over the entire catalogue.
 
-        Every task is judged on the rows where its label was observed. `slices` names columns whose values are judged apart.
-        With `resamples` each metric has a 95 % bootstrap interval, users drawn with replacement. The ranking is judged for the
-        users who have a relevant item among the rows, at the ranks `ks`; items of the rows that `fit` was given are left
-        out, so that on those very rows there is none. Their lists are described, too: diversity, novelty, popularity, and, by
-        the columns of the catalogue that `exposure` names, who is shown.
+        Every task is evaluated on the rows with an observed label, and separately for each value of the columns in `slices`.
+        With `resamples`, each metric has a 95 % bootstrap interval over users. The ranking is evaluated at the ranks `ks` for
+        users with a relevant item among the rows. Items of training rows are excluded, so training rows have no ranking. The
+        lists are also described by diversity, novelty, popularity and, for catalogue columns in `exposure`, the exposure of
+        each value.
         """
         frame = read_rows(self.parts, self.roles, data)
         return judge(self, frame, slices=slices, resamples=resamples, ranking=ranking, ks=ks, exposure=exposure, seed=seed)
@@ -212,24 +211,25 @@ class Fitted(Predictor):
         ranges: Mapping[str, Uniform] | None = None,
         on_trial: Callable[[int], None] = lambda done: None,
     ) -> FusionSearch:
-        """Search for the weights of the fusion that order users' held-out rows best; `apply` of what is returned takes them.
+        """Search for the weights of the fusion that order users' held-out rows best; `apply` of the result applies them.
 
-        `utility` weighs metrics by `task.metric` (`gauc`, `ndcg@k` and `mean@k` of that task's label): a negative weight for
-        what should be low, 0 for what is only watched. Each user's rows are a list, ordered by the fused score. The weights as
-        they are declared are trial 0; the others are proposed by Optuna's TPE (Bergstra et al., NeurIPS 2011), or at random
-        (Bergstra and Bengio, JMLR 2012). Half of the users, drawn by `seed`, are searched on, and the other half say what
-        was gained. Weights are searched from 0 to twice their value or more, on their side of 0, unless `ranges` says other.
-        `on_trial` is told how many trials have ended.
+        `utility` contains weights of metrics by `task.metric` (`gauc`, `ndcg@k` and `mean@k` of that task's label): negative
+        for a metric that should be low, 0 for a metric that is only reported. Each user's rows are a list, ordered by the fused
+        score. Trial 0 has the declared weights; others are proposed by Optuna's TPE (Bergstra et al., NeurIPS 2011), or at
+        random (Bergstra and Bengio, JMLR 2012). The search uses half of the users, drawn by `seed`; gains are estimated on the
+        other half. Each weight is searched from 0 to at least twice its value, without a change of sign, unless `ranges`
+        contains another range. `on_trial` receives the number of finished trials.
 
-        Raises `UserError` where the table cannot tell a metric, holds fewer than 4 users, or the fusion has no weights.
+        Raises `UserError` if a metric cannot be computed from the table, if the table has fewer than 4 users, or if the fusion
+        has no weights.
         """
         return search_fusion(self, read_rows(self.parts, self.roles, data), utility, trials, sampler, seed, ranges, on_trial)
 
     def weights_of(self, users: pl.DataFrame) -> pl.DataFrame:
-        """Return the users with a column `weight.name` for each weight of the fusion, as their requests are fused by it.
+        """Return the users with a column `weight.name` for each weight of the fusion that applies to their requests.
 
-        The users are given as to `recommend`, one a row: by key, by columns that user features read, or both. Columns that are
-        not given are as they are known of the user, or null. Only those of `Personal` differ from one another.
+        The users are given as in `recommend`, one per row: by key, by columns that user features read, or both. Columns
+        that are neither given nor stored are null. Only the fusion `Personal` has different weights for different users.
         """
         return weights_of(self, users)
 

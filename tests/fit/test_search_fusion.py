@@ -152,7 +152,7 @@ def test_a_hundred_trials_over_twenty_thousand_rows_take_seconds(fitted: Fitted,
         ({"like.gauc": 1.0}, {"trials": 0}, "expected trials of a sampler"),
         ({"like.gauc": 1.0}, {"sampler": "grid"}, "expected trials of a sampler"),
         ({"like.gauc": 1.0}, {"ranges": {"lik": Uniform(low=0, high=1)}}, "range of the weight 'lik'.*Did you mean 'like'"),
-        ({"like.gauc": 1.0}, {"ranges": {"like": Uniform(low=2, high=3)}}, "expected one that holds the weight as it is"),
+        ({"like.gauc": 1.0}, {"ranges": {"like": Uniform(low=2, high=3)}}, "expected one that contains the present weight"),
     ],
 )
 def test_mistakes_are_named(fitted: Fitted, rows: pl.DataFrame, utility: dict, options: dict, message: str):
@@ -163,7 +163,7 @@ def test_mistakes_are_named(fitted: Fitted, rows: pl.DataFrame, utility: dict, o
 def test_a_table_that_cannot_tell_is_refused(fitted: Fitted, rows: pl.DataFrame):
     with pytest.raises(UserError, match="expected 4 users or more, found 1"):
         fitted.tune_fusion(rows.filter(user_id=rows["user_id"][0]), UTILITY)
-    with pytest.raises(UserError, match="utility 'like.gauc': expected users whose lists it can tell"):
+    with pytest.raises(UserError, match="utility 'like.gauc': expected users whose lists decide it"):
         fitted.tune_fusion(rows.with_columns(rating=5), {"like.gauc": 1.0})
     with pytest.raises(UserError, match="expected the name of a task with a label here"):
         fitted.tune_fusion(rows.drop("rating"), UTILITY)

@@ -107,7 +107,7 @@ def test_rows_alone_and_pieces_are_what_is_taken():
 
 def test_an_empty_column_can_be_written(tmp_path: Path):
     with ColumnsWriter(tmp_path / "rows.bin") as keep:
-        kept = Prepared({"bag": keep_column(Ragged(torch.zeros(0).int(), torch.zeros(3).long()), keep)}, {}, {}, 2)
+        kept = Prepared.of_inputs({"bag": keep_column(Ragged(torch.zeros(0).int(), torch.zeros(3).long()), keep)}, 2)
         tree = keep.tree(kept)
     with (tmp_path / "rows.bin").open("rb") as file:
         read = read_tree(file, tree).columns["bag"]

@@ -53,7 +53,7 @@ def write_card(spec: Declaration, facts: Facts) -> str:
         "## Limits",
         "",
         "Predictions describe the users, items and times of the table above and inherit its gaps: what was never shown has no "
-        "label. Users and items not met in training are predicted from their other features.",
+        "label. Users and items not seen in training are predicted from their other features.",
         "",
     ]
     return "\n".join(lines)

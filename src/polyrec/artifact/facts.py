@@ -1,4 +1,4 @@
-"""`Facts` and `Frames`: what a fitted recommender records about its data and its training, and the tables that it keeps."""
+"""`Facts` and `Frames`: records about data and training, and the tables that a fitted recommender stores."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ class DataFacts:
 
     roles: Roles
     clock: str | None
-    """How times are written: one of the kinds of `polyrec.data.times`; None without a time column."""
+    """Format of times: one of the kinds of `polyrec.data.times`; None without a time column."""
     sha256: str
     """Hash of the training table."""
     validation_sha256: str
-    """Hash of the validation rows, or of how they were split off."""
+    """Hash of the validation rows, or of the split that holds them out."""
     rows: int
     """Rows of the table, validation rows included."""
     training_rows: int | None = None
-    """Rows that the weights were trained on."""
+    """Number of rows on which the weights were trained."""
 
 
 @dataclass(frozen=True)
 class TrainingFacts:
-    """How the weights were trained."""
+    """The training of the weights."""
 
     spec: Mapping[str, Any]
     """The `Training` as JSON values."""
@@ -43,12 +43,12 @@ class TrainingFacts:
     parameters: int
     """Number of parameters of the model."""
     start: str | None = None
-    """Hash of the earlier fit that training went on from."""
+    """Hash of the earlier fit from which training continued."""
 
 
 @dataclass(frozen=True)
 class CalibrationFacts:
-    """What calibration changed for one task, on validation rows; `after` is cross-fitted."""
+    """Effect of calibration for one task, on validation rows; `after` is cross-fitted."""
 
     kind: str
     rows: int
@@ -62,7 +62,7 @@ class CalibrationFacts:
 
 @dataclass(frozen=True)
 class Facts:
-    """All that is recorded in an artifact's manifest besides the hashes of its files."""
+    """All records in an artifact's manifest except the hashes of its files."""
 
     versions: Mapping[str, str]
     data: DataFacts
@@ -70,7 +70,7 @@ class Facts:
     """Number of observed training labels by task."""
     training: TrainingFacts
     calibration: Mapping[str, CalibrationFacts] = field(default_factory=dict)
-    """By task, where one is calibrated."""
+    """By task, for calibrated tasks."""
     features: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Figures about the states of features, by feature, for those that report any."""
     fusion_search: Mapping[str, Any] | None = None
@@ -93,7 +93,7 @@ class Facts:
 
     @staticmethod
     def from_json(manifest: Mapping[str, Any]) -> Facts:
-        """Read the facts of a manifest; raises `KeyError` or `TypeError` where one is missing or of another type."""
+        """Read the facts of a manifest; raise `KeyError` or `TypeError` if one is missing or of another type."""
         return Facts(
             versions=manifest["versions"],
             data=DataFacts(Roles(**manifest["roles"]), manifest["clock"], **manifest["data"]),
@@ -107,16 +107,16 @@ class Facts:
 
 @dataclass(frozen=True)
 class Frames:
-    """The tables that a fitted recommender keeps."""
+    """The tables that a fitted recommender stores."""
 
     columns: pl.DataFrame
-    """No rows: the columns of the training table with their types."""
+    """The columns of the training table with their types, without rows."""
     log: pl.DataFrame | None = None
-    """Training rows by user and time, with the columns that histories read; None where no user is declared."""
+    """Training rows by user and time, with the columns that histories read; None if no user is declared."""
     users: pl.DataFrame | None = None
-    """One row per user; None where no user is declared."""
+    """One row per user; None if no user is declared."""
     items: pl.DataFrame | None = None
-    """One row per item; None where no item is declared."""
+    """One row per item; None if no item is declared."""
 
     def by_name(self) -> dict[str, pl.DataFrame]:
         """Return the tables that exist, by name."""

@@ -4,7 +4,7 @@ spec.yaml               the declaration, every field written out
 weights.safetensors     the model's weights
 state/                  what features and tasks learned, the log, users and items, as Parquet with page checksums
 state/manifest.json     versions, roles, curves, metrics, and the SHA-256 of every other file
-card.md                 what a person should know
+card.md                 the model card
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from polyrec.declaration.declaration import Declaration
 
 
 def write(folder: Path, parts: Parts) -> None:
-    """Write an artifact, whole or not at all; an artifact that lies there already is replaced."""
+    """Write an artifact atomically; an artifact that already exists there is replaced."""
     if folder.exists() and not (folder / STATE_FOLDER / MANIFEST_FILE).exists() and (folder.is_file() or any(folder.iterdir())):
         remedy = "Choose another folder, or remove this one."
         raise UserError(f"folder '{folder}'", expected="a new folder or an artifact", found="something else", remedy=remedy)
@@ -57,8 +57,8 @@ def write(folder: Path, parts: Parts) -> None:
 def read(folder: Path, declaration: type[Declaration]) -> Parts:
     """Read an artifact, its YAML as a declaration of the given class.
 
-    Raises `UserError` where the folder is none, its format is unknown, it names a file outside itself, or a file is missing or
-    not as it was written.
+    Raises `UserError` if the folder does not exist, its format is unknown, it names a file outside itself, or a file is missing
+    or has changed.
     """
     manifest = _manifest(folder)
     files = manifest.pop("files")
@@ -109,7 +109,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
 
 
 def _inside(folder: Path, name: str) -> Path:
-    """Return the path of a file that the manifest names, refusing one that lies outside the folder, links followed."""
+    """Return the path of a file that the manifest names; raise `UserError` if it lies outside the folder, links resolved."""
     path = folder / name
     if not path.resolve().is_relative_to(folder.resolve()):
         raise _broken(folder, "files inside the folder", f"{name!r}, which leads out of it")

@@ -1,4 +1,4 @@
-"""`Parts`: all that a fitted recommender consists of."""
+"""`Parts`: the parts of a fitted recommender."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from polyrec.declaration.declaration import Declaration
 
 @dataclass(frozen=True)
 class Parts:
-    """All that a fitted recommender consists of."""
+    """The parts of a fitted recommender: declaration, states, tables, weights and facts."""
 
     spec: Declaration
     feature_states: Mapping[str, pl.DataFrame]

@@ -101,7 +101,7 @@ class Prepared:
         return random_order(self.rows, self.group_N)
 
     def epoch(self, size: int, skip: int = 0) -> Iterator[tuple[Prepared, Tensor]]:
-        """Return one pass over all rows in random order, in batches of `size` of which the last may be smaller.
+        """Return one pass over all rows in random order, in batches of `size`; the last batch may be smaller.
 
         Each batch is a table and the rows in it, to be passed to that table's `batch`. The order depends on torch's global
         generator at the call, not on later draws. The first `skip` batches are skipped without reading them.
@@ -134,7 +134,7 @@ def _batches(data: Prepared, order_N: Tensor, size: int) -> Iterator[tuple[Prepa
 
 
 def _windows(data: Prepared, size: int, skipped: int, seed: int) -> Iterator[tuple[Prepared, Tensor]]:
-    """Shuffle the blocks of rows, then the rows of every `WINDOW` of them, of which one is in memory at a time.
+    """Shuffle the blocks of rows, then the rows of each window of `WINDOW` blocks; one window is in memory at a time.
 
     Rows left over by a window are carried to the first batch of the next one; so are the rows of the items.
     """
@@ -156,8 +156,8 @@ def _windows(data: Prepared, size: int, skipped: int, seed: int) -> Iterator[tup
         items_I = torch.arange(left, left + items)
         if items:
             part = replace(part, items=replace(data.items, rows_I=items_I))
-        whole = len(order_N) if number + 1 == len(windows) else len(order_N) // size * size
-        yield from _batches(part, order_N[:whole], size)
-        left = len(order_N) - whole
-        carried = part.at(torch.cat([order_N[whole:], items_I])) if left + items else None
+        count = len(order_N) if number + 1 == len(windows) else len(order_N) // size * size
+        yield from _batches(part, order_N[:count], size)
+        left = len(order_N) - count
+        carried = part.at(torch.cat([order_N[count:], items_I])) if left + items else None
         del part

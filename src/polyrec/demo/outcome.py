@@ -1,4 +1,4 @@
-"""`Outcome`: what the demo found."""
+"""`Outcome`: the results of the demo."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from polyrec.recommender import Fitted
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the demo found."""
+    """The recommender, comparisons and lists of the demo."""
 
     multi: Fitted
     comparisons: list[Comparison]
     ranking: dict[str, float]
     """Metrics of the fused ranking, and `popularity ndcg@10`."""
     text: list[TextGain]
-    """What the text gave."""
+    """Gains in metrics from text features."""
     liked: pl.DataFrame
     recommended: pl.DataFrame

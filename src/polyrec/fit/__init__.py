@@ -1,4 +1,4 @@
-"""All that is learned from rows: weights, calibrators, fusion weights; and the judge of each epoch."""
+"""Learning from rows: weights, calibrators and fusion weights; and the validation of each epoch."""
 
 from polyrec.fit.fusion_search import FusionSearch, FusionTrial, Gain
 

@@ -18,7 +18,7 @@ from polyrec.evaluate.metrics.reliability import calibration_error, reliability
 from polyrec.tasks.task import Task
 
 FEWEST = 10
-"""Validation rows that a calibrator must have of each of two outcomes: fewer say little about a rate."""
+"""Minimum number of validation rows of each of two outcomes; fewer rows give a poor estimate of a rate."""
 
 
 def calibrate(
@@ -28,11 +28,11 @@ def calibrate(
     truths: Mapping[str, tuple[np.ndarray, np.ndarray]],
     seed: int,
 ) -> tuple[dict[str, State], dict[str, CalibrationFacts]]:
-    """Fit the calibrators on held-out predictions and return their states, and per task what the calibration changed.
+    """Fit the calibrators on held-out predictions and return their states, and the effect of the calibration per task.
 
-    `truths` holds, by task, which rows were observed and the labels of those, as `predictions` are compared with. The figures
-    `after` are cross-fitted: each half of the rows is calibrated by a map learned on the other half. The map that is
-    kept is learned on all rows. Raises `UserError` where a task has too few rows of two outcomes.
+    `truths` contains, by task, the mask of observed rows and their labels in the units of `predictions`. The figures `after`
+    are cross-fitted: each half of the rows is calibrated by a map fitted on the other half. The map that is returned is fitted
+    on all rows. Raises `UserError` if a task has too few rows of two outcomes.
     """
     states: dict[str, State] = {}
     facts: dict[str, CalibrationFacts] = {}
@@ -57,7 +57,7 @@ def calibrate(
 
 
 def _cross_fitted(calibrator: Calibrator, prediction: np.ndarray, target: np.ndarray, seed: int) -> np.ndarray:
-    """Return every row's prediction as a calibrator fitted on the other half of the rows leaves it."""
+    """Return each row's prediction, calibrated by a calibrator that is fitted on the other half of the rows."""
     half_N = _halves(target, seed)
     after = np.empty_like(prediction)
     for half in (False, True):
@@ -68,7 +68,7 @@ def _cross_fitted(calibrator: Calibrator, prediction: np.ndarray, target: np.nda
 
 
 def _halves(target: np.ndarray, seed: int) -> np.ndarray:
-    """Return which rows are in the second half (N,): drawn so that both halves hold as many rows of each outcome."""
+    """Return a mask (N,) of the second half of the rows, drawn such that each outcome is split evenly."""
     outcome_N = np.unique(target, axis=0, return_inverse=True)[1].reshape(-1)
     order = np.lexsort((np.random.default_rng(seed).permutation(len(target)), outcome_N))
     half_N = np.empty(len(target), dtype=bool)
@@ -77,7 +77,7 @@ def _halves(target: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _require_outcomes(task: Task, target: np.ndarray) -> None:
-    """Refuse labels that hold fewer than two outcomes often enough."""
+    """Raise `UserError` if fewer than two outcomes have enough rows."""
     if target.ndim == 2:
         counts = [int(target.sum()), int((1 - target).sum())]
     else:

@@ -1,4 +1,4 @@
-"""From a declaration and a table to a `Fitted`, step by step."""
+"""From a declaration and a table to a `Predictor`, step by step."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ def fit(
     stages = Stages(spec, data, validation, training, start=None if start is None else start.parts)
     stage = stages.selection()
     assert stage.data is not None
-    begun = [] if start is None else [start_hash(start.parts)]
-    fingerprint = _fingerprint(spec, training, stage.data.sha256, stage.data.validation_sha256, *begun)
+    start_hashes = [] if start is None else [start_hash(start.parts)]
+    fingerprint = _fingerprint(spec, training, stage.data.sha256, stage.data.validation_sha256, *start_hashes)
     folder = _inside(checkpoint, "selection")
     first = _learn(spec, stage, training, fingerprint, folder, resume, progress, "training", start=start, on_epoch=on_epoch)
     predictions, truths = _held_out(spec, first)
@@ -88,7 +88,7 @@ def fit(
             best_epoch=first.run.best_epoch,
             validation=first.run.curves[first.run.best_epoch - 1],
             parameters=sum(parameter.numel() for parameter in first.model.parameters()),
-            start=begun[0] if begun else None,
+            start=start_hashes[0] if start_hashes else None,
         ),
     )
     parts = Parts(
@@ -138,8 +138,8 @@ def _learn(
     if stage.held is not None:
         users = None if stage.users is None else stage.users.numpy()
         items = None if stage.frames is None else stage.frames.items
-        asked = any(term.endswith("@10") for term in (*training.utility, *training.watch))
-        ranking = ValidationRanking(spec, stage.features, items, stage.held) if asked and items is not None else None
+        needs_ranking = any(term.endswith("@10") for term in (*training.utility, *training.watch))
+        ranking = ValidationRanking(spec, stage.features, items, stage.held) if needs_ranking and items is not None else None
         judge = Judge(spec, stage.tasks, stage.held, users, training.utility, training.watch, ranking)
     run = train(
         model,

@@ -27,7 +27,7 @@ Sampler = Literal["tpe", "random"]
 
 @dataclass(frozen=True)
 class FusionTrial:
-    """Weights that were tried, and what they are worth on the users that the search was given."""
+    """One set of weights, and its metrics and utility on the users of the search."""
 
     number: int
     weights: Mapping[str, float]
@@ -38,43 +38,43 @@ class FusionTrial:
 
 @dataclass(frozen=True)
 class Gain:
-    """One figure under the weights given and under the best ones, for users that the search was not given."""
+    """One figure under the given and under the best weights, for users outside the search."""
 
     given: float
     best: float
     difference: float
-    """Best minus given."""
+    """`best` minus `given`."""
     low: float
-    """Lower end of its 95 % interval, users drawn with replacement for both at once."""
+    """Lower end of the 95 % interval of `difference`, by a paired bootstrap over users."""
     high: float
 
 
 @dataclass(frozen=True)
 class FusionSearch(Printed):
-    """The trials of a search for a fusion's weights; trial 0 is the fusion as it was given."""
+    """The trials of a search for a fusion's weights; trial 0 has the given weights."""
 
     fusion: Fusion
-    """The fusion as it was given."""
+    """The fusion with the given weights."""
     tasks: Sequence[str]
     """The tasks whose predictions are fused."""
     utility: Mapping[str, float]
-    """Weight of each `task.metric` in what was searched for; those of weight 0 were watched only."""
+    """Weight of each `task.metric` in the objective of the search; metrics of weight 0 are only reported."""
     sampler: Sampler
     seed: int
     trials: Sequence[FusionTrial]
     gains: Mapping[str, Gain]
-    """The utility and each metric on the other half of the users: what may be reported."""
+    """The utility and each metric on the other half of the users, free of selection bias."""
     users: tuple[int, int]
-    """Users that were searched on, and users that `gains` are of."""
+    """Number of users of the search, and of users on whom `gains` are computed."""
 
     @property
     def given(self) -> FusionTrial:
-        """The weights as they were given."""
+        """The trial of the given weights."""
         return self.trials[0]
 
     @property
     def best(self) -> FusionTrial:
-        """The trial of the highest utility, the first of equal ones."""
+        """The trial of the highest utility; the first one of ties."""
         return max(self.trials, key=lambda trial: trial.utility)
 
     @property
@@ -84,7 +84,7 @@ class FusionSearch(Printed):
 
     @property
     def front(self) -> list[FusionTrial]:
-        """The trials that none beats in every metric; a metric of negative weight is better when lower."""
+        """The Pareto front of the trials over all metrics; a metric of negative weight is better when lower."""
         signs_M = np.array([-1.0 if weight < 0 else 1.0 for weight in self.utility.values()])
         values_TM = np.array([[trial.metrics[term] for term in self.utility] for trial in self.trials])
         return [trial for trial, kept in zip(self.trials, pareto_front(values_TM * signs_M), strict=True) if kept]
@@ -96,7 +96,7 @@ class FusionSearch(Printed):
         return type(fitted)(replace(fitted.parts, spec=spec, facts=facts), fitted.model)
 
     def to_dict(self, trials: bool = False) -> dict[str, Any]:
-        """Return the outcome as JSON values, with every trial where asked for."""
+        """Return the outcome as JSON values. Set `trials` to include every trial."""
         document = {
             "utility": dict(self.utility),
             "sampler": self.sampler,

@@ -59,8 +59,8 @@ class Judge:
         raw = raw_outputs(model, self.spec, self.prepared)
         targets, masks = self.prepared.targets, self.prepared.masks
         losses = self.objective.mean_losses(raw, targets, masks)
-        whole = self.objective.predictions(raw, self.states)
-        spaces = observe_raw(self.objective, self.states, raw, whole, targets, masks, self.users)
+        predictions = self.objective.predictions(raw, self.states)
+        spaces = observe_raw(self.objective, self.states, raw, predictions, targets, masks, self.users)
         metrics: dict[str, float] = {}
         for name, constant in self.constants.items():
             for metric in self.wanted[name]:
