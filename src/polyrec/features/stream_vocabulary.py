@@ -1,7 +1,7 @@
-"""The vocabulary of an endless stream of ids: which of them have a row of a table of bounded size, and since when.
+"""The vocabulary of an endless stream of ids: assignment of ids to the rows of a table of bounded size.
 
-A state is a frame, saved as it is: `value`, `row` (0 while the id waits for one), `count`, `last_seen`; first the ids with a
-row, by row, then those that wait, the latest first.
+The state is a frame, saved as it is: `value`, `row` (0 for a waiting id), `count`, `last_seen`. Ids with a row come first,
+sorted by row, then waiting ids, the latest first.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from torch import Tensor
 from polyrec.features.vocabulary import COUNT, VALUE
 
 ROW = "row"
-"""Column of the state: the id's row of the table, from 1; 0 while it waits."""
+"""Column of the state: the id's row of the table, from 1; 0 for a waiting id."""
 LAST_SEEN = "last_seen"
 """Column of the state: the time of the newest row that holds the id."""
 
 
 @dataclass(frozen=True)
 class Update:
-    """What an update made of a vocabulary."""
+    """Result of an update of a vocabulary."""
 
     state: pl.DataFrame
     given: Tensor
-    """Rows of the table that ids were given, ascending."""
+    """Rows of the table assigned to new ids, ascending."""
     recycled: Tensor
-    """Those of `given` that were another id's before: what was learned there is none of the new id's."""
+    """Rows among `given` that belonged to another id before: their weights must be reset."""
 
 
 def update_vocabulary(
@@ -40,12 +40,12 @@ def update_vocabulary(
     admit_after: int,
     evict: Literal["lru", "lfu"],
 ) -> Update:
-    """Count new rows, and decide which ids have one of the `rows` rows of the table.
+    """Count new values, and assign the `rows` rows of the table to ids.
 
-    Of all ids counted `admit_after` times the `rows` last seen (`lru`) or most often counted (`lfu`) have a row; the other
-    measure breaks ties, then the value. An id that keeps its row keeps its number; new ids take the free rows in the order in
-    which they were admitted. Ids without a row wait with their counts, evicted ones too; as many wait as there are rows, the
-    last seen. Without times all rows are of one instant, after those before. Nulls do not count.
+    Among the ids counted at least `admit_after` times, the `rows` most recent (`lru`) or most frequent (`lfu`) have a row; ties
+    are broken by the other measure, then by the value. Ids that keep a row keep its number; new ids take free rows in the order
+    of their admission. Ids without a row, including evicted ones, wait with their counts; at most `rows` ids wait, the most
+    recent ones. Without times, all new values have one time, later than all before. Nulls are not counted.
     """
     state = _start(values, times) if state is None else state
     assert state.filter(pl.col(ROW) > rows).is_empty()
@@ -71,7 +71,7 @@ def _start(values: pl.Series, times: pl.Series | None) -> pl.DataFrame:
 
 
 def _count(state: pl.DataFrame, values: pl.Series, times: pl.Series | None, admit_after: int) -> pl.DataFrame:
-    """Return all ids, old and new, with what they count now and, as `admitted`, when their count sufficed for a row."""
+    """Return all ids, old and new, with updated counts and, as `admitted`, the time when the count reached `admit_after`."""
     if times is None:
         last = pl.lit(state[LAST_SEEN].max(), state[LAST_SEEN].dtype)
         times = pl.select((last + 1).fill_null(0).repeat_by(len(values)).explode(empty_as_null=False)).to_series()
