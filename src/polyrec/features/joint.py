@@ -1,4 +1,4 @@
-"""Joint: an id and what is known of its content, as one vector.
+"""Joint: an id and its content as one vector.
 
 Shape letters: N elements, J width of the id, C width of the content, K width of the joint.
 """
@@ -23,20 +23,20 @@ By = Literal["sum", "gate", "concat"]
 
 
 class Joint(Derived):
-    """An id and its content (a text, a vector, numbers), joined so that either can stand for the other.
+    """An id and its content (a text, a vector, numbers), combined so that either can replace the other.
 
-    With `e` the id's row of its table, `c` the content's vector and s = 1 where the id has a row of its own, else 0:
+    With `e` the id's row of its table, `c` the content's vector and s = 1 if the id is in the vocabulary, else 0:
 
-    - `sum`: `s e + c` (as in LightFM; Kula, 2015): the id is what the content does not say.
-    - `gate`: `g e + (1 - g) c`, `g = s sigmoid(W [e, c] + b)`: each number says for itself which of the two it is of (gated
-      multimodal units; Arevalo et al., ICLR Workshop 2017).
+    - `sum`: `s e + c` (as in LightFM; Kula, 2015): the id models what the content does not explain.
+    - `gate`: `g e + (1 - g) c`, `g = s sigmoid(W [e, c] + b)`: a weight per dimension mixes id and content (gated multimodal
+      units; Arevalo et al., ICLR Workshop 2017).
     - `concat`: `W [s e, c, 1 - s] + b`.
 
-    An id that is null, rare or never seen is not in it (s = 0): the vector is the content's alone, where a table on its own
-    would give all such ids one row. `id_dropout` of the id's feature makes training meet that case (DropoutNet; Volkovs et al.,
-    2017). In `sum` and `gate` a part of another width is mapped to the joint's by a linear layer. The two features serve
-    the joint and their histories and graphs, and are no longer laid beside it. A `History` of a joint reads each earlier
-    element as the candidate is read.
+    A null, rare or unseen id does not contribute (s = 0): the vector depends on the content only, while an embedding table
+    would give all such ids the same row. `id_dropout` of the id's feature simulates this case in training (DropoutNet; Volkovs
+    et al., 2017). In `sum` and `gate` a linear layer maps a part of another width to the joint's width. The two features are
+    input of the joint, of histories and of graphs, but no longer of the network. A `History` of a joint encodes earlier
+    elements like the candidate.
     """
 
     examples = (
@@ -45,14 +45,14 @@ class Joint(Derived):
     )
 
     id: str
-    """Name of the Categorical feature, on the same side, that is the id."""
+    """Name of the Categorical feature, on the same side, with the id."""
     content: str
-    """Name of the feature, on the same side, that is the content: a Text, a Vector or any other but ids and histories."""
+    """Name of the feature, on the same side, with the content: a Text, a Vector or any other except ids and histories."""
     by: By = "sum"
-    """How the two become one vector."""
+    """Combination of the two vectors."""
     alone: float = Field(default=0.0, ge=0.0, lt=1.0)
-    """Share of the training batches in which no id counts, so that the contents learn to stand alone against one another, as
-    those of new items will. Dropping ids one by one, by `id_dropout`, teaches them to stand beside items that have an id."""
+    """Share of training batches with all ids dropped, so that the model learns to compare new items with one another by content
+    alone. `id_dropout` drops ids one by one, so that the model learns to compare new items with known ones."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -76,10 +76,10 @@ class Joint(Derived):
         thing, beside = f"joint {self.name!r}", scope.beside(self)
         ids = [name for name in beside if isinstance(scope.features[name], Categorical)]
         if self.id not in ids:
-            raise ValueError(f"{thing} needs {self.id!r} as a Categorical of its own side. {nearest(self.id, ids)}")
+            raise ValueError(f"{thing} needs {self.id!r} as a Categorical of the same side. {nearest(self.id, ids)}")
         content = [name for name in beside if not isinstance(scope.features[name], IdFeature | Derived)]
         if self.content not in content:
-            raise ValueError(f"{thing} needs {self.content!r} as content of its own side. {nearest(self.content, content)}")
+            raise ValueError(f"{thing} needs {self.content!r} as content of the same side. {nearest(self.content, content)}")
         for other in scope.features.values():
             shared = (
                 set(self.replaces).intersection(other.replaces) if isinstance(other, Derived) and other is not self else set()
@@ -96,7 +96,7 @@ class Joint(Derived):
 
 
 class JointEncoder(DerivedEncoder):
-    """Maps an id's vector (N, J), whether it counts (N,) and the content's vector (N, C) to (N, K)."""
+    """Maps an id's vector (N, J), whether the id is in the vocabulary (N,) and the content's vector (N, C) to (N, K)."""
 
     def __init__(self, joint: Joint, id_width: int, content_width: int) -> None:
         super().__init__()
@@ -111,7 +111,7 @@ class JointEncoder(DerivedEncoder):
             self.gate = nn.Linear(2 * width, width)
 
     def begin(self) -> None:
-        """Draw whether ids count in this batch, (1,), where the content is to stand alone in some."""
+        """Draw whether this batch keeps its ids, (1,), if `alone` is positive."""
         self._counts = torch.rand(1) >= self.alone if self.training and self.alone > 0 else None
 
     def forward(self, reader: Reader) -> Tensor:
@@ -127,7 +127,7 @@ class JointEncoder(DerivedEncoder):
         return self._joined(reader, reader.dropped(self.names[0], values.first), values.second)
 
     def _joined(self, reader: Reader, ids: Tensor, content: Input) -> Tensor:
-        """Return the vectors (N, K) of ids, after their dropout, with their content."""
+        """Return the vectors (N, K) of ids, after id dropout, and their content."""
         if self._counts is not None:
             ids = ids * self._counts
         return self.join(reader.lookup(self.names[0], ids), ids > 0, reader.elements(self.names[1], content))

@@ -1,6 +1,6 @@
-"""LightGCN: an id as its neighbourhood in the graph of who met what.
+"""LightGCN: an id as its neighbourhood in the graph of interactions.
 
-Shape letters: U values of the own id, V values of the other side's id, K width.
+Shape letters: U values of the id `of`, V values of the id `to`, E edges, K width.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ OWN, OTHER = "own", "other"
 
 
 class LightGCN(Derived):
-    """The row's id `of` as the mean, over the layers of light graph convolution (He et al., SIGIR 2020), of the embeddings
-    around it: `e_u = sum_l e_u^(l) / (L + 1)`, l from 0 to L, the number of layers.
+    """The row's id `of` as the mean of its embeddings over the layers of light graph convolution (He et al., SIGIR 2020):
+    `e_u = sum_l e_u^(l) / (L + 1)`, l from 0 to L, the number of layers.
 
-    `e_u^(0)` is the own embedding; `e_u^(l+1) = sum_i e_i^(l) / sqrt(degree_u degree_i)`, and the same from the other side.
-    It shares the learned tables of the two Categorical features, so all three have one width. Edges are the distinct pairs of
-    the two ids in the TRAINING rows. Unlike the paper, where nodes are all there is, values can be unseen, rare or null: these
-    all have number 0, have no edges (one node for all of them would tie strangers together), and keep the embedding of
-    number 0 as it is; so does any value without an edge. State: `own`, `other`.
+    `e_u^(0)` is the embedding of u; `e_u^(l+1) = sum_i e_i^(l) / sqrt(degree_u degree_i)`, and likewise for the items i.
+    The feature shares the embedding tables of the two Categorical features, so all three have equal widths. Edges are the
+    distinct pairs of the two ids in the TRAINING rows. Unlike in the paper, values can be unseen, rare or null. These have
+    number 0 and no edges, since one node for all of them would connect unrelated values; they keep embedding 0 unchanged. Other
+    values without edges keep their embedding, too. State: `own`, `other`.
 
-    Unlike a `History`, it has no `where`. A history holds rows before a row's time, whose labels are past. The graph holds the
-    training rows themselves: were only rows with a certain label its edges, each training row could see its own label by
-    whether its edge is there, and no later row could.
+    Unlike a `History`, it has no `where`. A history contains rows before a row's time, whose labels are past. The graph
+    contains the training rows themselves: if edges were selected by label, the presence of its edge would reveal the label of
+    a training row, but not that of a later row.
     """
 
     examples = (
@@ -46,11 +46,11 @@ class LightGCN(Derived):
     )
 
     of: str
-    """Name of the Categorical feature whose value, on the same side, is seen through its neighbours."""
+    """Name of the Categorical feature, on the same side, whose values are smoothed over their neighbours."""
     to: str
-    """Name of the Categorical feature of the other side, whose values are the neighbours."""
+    """Name of the Categorical feature, on the other side, whose values are the neighbours."""
     layers: int = Field(default=2, ge=1)
-    """How many steps away a neighbour may be."""
+    """Number of layers: the maximum distance of a neighbour, in edges."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -87,9 +87,9 @@ class LightGCN(Derived):
         columns = [encoded(name) for name in self.reads]
         return self.fit_edges(*(pl.Series(column.values_N.numpy()) for column in columns if isinstance(column, Dense)))
 
-    def fit_edges(self, own_numbers: pl.Series, other_numbers: pl.Series) -> State:
-        """Return the distinct pairs of numbers of the training rows; the two series are the rows' values as encoded."""
-        pairs = pl.DataFrame({OWN: own_numbers.cast(pl.Int32), OTHER: other_numbers.cast(pl.Int32)})
+    def fit_edges(self, left_numbers: pl.Series, right_numbers: pl.Series) -> State:
+        """Return the distinct pairs of encoded values of the training rows."""
+        pairs = pl.DataFrame({OWN: left_numbers.cast(pl.Int32), OTHER: right_numbers.cast(pl.Int32)})
         return pairs.filter((pl.col(OWN) > 0) & (pl.col(OTHER) > 0)).unique().sort(OWN, OTHER)
 
     def build_derived(self, widths: Mapping[str, int], state: State | None) -> GraphEncoder:
@@ -98,33 +98,33 @@ class LightGCN(Derived):
 
 
 class GraphEncoder(DerivedEncoder):
-    """Maps two learned tables (U, K) and (V, K) to the first as seen through the graph, then looks up the rows' ids."""
+    """Propagates two embedding tables (U, K) and (V, K) through the graph, then looks up the rows' ids in the first."""
 
-    def __init__(self, own_E: Tensor, other_E: Tensor, layers: int, of: str, to: str) -> None:
+    def __init__(self, left_E: Tensor, right_E: Tensor, layers: int, of: str, to: str) -> None:
         super().__init__()
-        self.propagation = Propagation(own_E, other_E, layers)
-        self.id_name, self.other_name = of, to
+        self.propagation = Propagation(left_E, right_E, layers)
+        self.left_name, self.right_name = of, to
         self._kept: Tensor | None = None
 
     def forward(self, reader: Reader) -> Tensor:
-        return functional.embedding(reader.ids(self.id_name), self._table(reader))
+        return functional.embedding(reader.ids(self.left_name), self._table(reader))
 
     def train(self, mode: bool = True) -> GraphEncoder:
-        """Switch to training or back; the propagated table is dropped, for the tables may have changed."""
+        """Switch the mode; the cached propagated table is dropped, since the tables may have changed."""
         self._kept = None
         return super().train(mode)
 
-    def propagate(self, own_UK: Tensor, other_VK: Tensor) -> Tensor:
-        """Return the first table as seen through the graph; rows without edges stay as they are."""
-        seen_UK, _ = self.propagation(own_UK, other_VK)
-        has_edges_U1 = self.propagation.left_degrees(len(own_UK)).unsqueeze(1) > 0
-        return torch.where(has_edges_U1, seen_UK, own_UK)
+    def propagate(self, left_UK: Tensor, right_VK: Tensor) -> Tensor:
+        """Return the first table after propagation; rows without edges are unchanged."""
+        smoothed_UK, _ = self.propagation(left_UK, right_VK)
+        has_edges_U1 = self.propagation.left_degrees(len(left_UK)).unsqueeze(1) > 0
+        return torch.where(has_edges_U1, smoothed_UK, left_UK)
 
     def _table(self, reader: Reader) -> Tensor:
-        """Return the propagated table (U, K); outside training it is computed once."""
+        """Return the propagated table (U, K); outside training it is cached."""
         if self._kept is not None and not torch.is_grad_enabled():
             return self._kept
-        table_UK = self.propagate(reader.table(self.id_name), reader.table(self.other_name))
+        table_UK = self.propagate(reader.table(self.left_name), reader.table(self.right_name))
         if not self.training and not torch.is_grad_enabled():
             self._kept = table_UK
         return table_UK
