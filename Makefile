@@ -1,14 +1,22 @@
 # Two commands do everything: `make demo` and `make test`. Both set up an environment of their own in .venv.
+# `make quick` tests all but what is marked as slow.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint bench bench-quality clean
+.PHONY: demo test quick lint bench bench-quality clean
 
 demo: .venv/installed
 	$(BIN)/polyrec demo --out artifact/demo
 
+# Each of two processes takes half of the tests in their order, and a part of the other's rest when it is done. Compiled modules
+# are kept, whatever the shell says: tests start some fifty processes.
+PYTEST := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses=2 --dist=worksteal
+
 test: .venv/installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=2 --dist=loadfile
+	$(PYTEST)
+
+quick: .venv/installed
+	$(PYTEST) -m "not slow"
 
 lint: .venv/installed
 	$(BIN)/ruff check .

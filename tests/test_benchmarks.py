@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -71,21 +70,12 @@ class TestMMoEGenerator:
         assert found["mean"] == pytest.approx(2)
         assert found["half"] == pytest.approx(4.302653 / np.sqrt(3))
 
-    def test_runs_on_few_rows(self, tmp_path: Path):
+    @pytest.mark.slow
+    def test_runs_on_few_rows(self, generator: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         out = tmp_path / "figures.json"
-        command = [
-            sys.executable,
-            str(FOLDER / "mmoe_generator.py"),
-            "--quick",
-            "--datasets",
-            "2",
-            "--jobs",
-            "1",
-            "--out",
-            str(out),
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
+        monkeypatch.syspath_prepend(FOLDER)
+        monkeypatch.setattr(sys, "argv", ["", "--quick", "--datasets", "2", "--jobs", "1", "--out", str(out)])
+        generator.main()
         facts = json.loads(out.read_text())
         assert set(facts["figures"]) == {"0.0", "0.5", "0.9", "1.0"}
         assert all(len(rows) == 2 for rows in facts["figures"].values())

@@ -50,6 +50,7 @@ def test_save_load_predict_are_bit_equal(ran: tuple[Path, dict, str]):
     assert polyrec.load(folder / "artifact").predict(test).equals(names["fitted"].predict(test))
 
 
+@pytest.mark.slow
 def test_its_yaml_does_the_same_through_the_command(ran: tuple[Path, dict, str]):
     folder, names, _ = ran
     text = names["recommender"].to_yaml(folder / "recommender.yaml")
@@ -60,24 +61,34 @@ def test_its_yaml_does_the_same_through_the_command(ran: tuple[Path, dict, str])
     assert polyrec.load(folder / "by-command").predict(test).equals(names["fitted"].predict(test))
 
 
+EVERYWHERE = """
+import purchase, polyrec
+
+TEXT = "features: [{kind: Numeric, name: age}]\\ntasks: [{kind: Purchase, name: buy, label: bought}]\\n"
+
+def test_in_yaml():
+    spec = polyrec.Recommender.from_yaml(TEXT)
+    assert isinstance(spec.tasks[0], purchase.Purchase) and "kind: Purchase" in spec.to_yaml()
+    assert polyrec.Recommender.from_yaml(spec.to_yaml()) == spec
+
+def test_in_kinds_and_the_schema():
+    assert "Purchase" in polyrec.kinds("tasks")
+    schema = polyrec.json_schema(polyrec.Recommender)
+    assert {"$ref": "#/$defs/tasks.Purchase"} in schema["$defs"]["tasks"]["anyOf"]
+    assert "tasks.Purchase" in schema["$defs"]
+"""
+
+
+@pytest.mark.slow
 def test_a_new_kind_in_one_file_is_everywhere(tmp_path: Path):
     """The README's task kind, in a file of its own: in YAML, `kinds`, the schema and the contract tests, unlisted."""
     (tmp_path / "purchase.py").write_text(KIND)
-    code = (
-        "import purchase, json, polyrec\n"
-        "text = 'features: [{kind: Numeric, name: age}]\\ntasks: [{kind: Purchase, name: buy, label: bought}]\\n'\n"
-        "spec = polyrec.Recommender.from_yaml(text)\n"
-        "assert isinstance(spec.tasks[0], purchase.Purchase) and 'kind: Purchase' in spec.to_yaml()\n"
-        "assert polyrec.Recommender.from_yaml(spec.to_yaml()) == spec\n"
-        "assert 'Purchase' in polyrec.kinds('tasks')\n"
-        "schema = polyrec.json_schema(polyrec.Recommender)\n"
-        "assert {'$ref': '#/$defs/tasks.Purchase'} in schema['$defs']['tasks']['anyOf']\n"
-        "assert 'tasks.Purchase' in schema['$defs']\n"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "POLYREC_TEST_KINDS": "purchase"}
-    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/contracts", "-k", "Purchase"]
+    (tmp_path / "test_purchase.py").write_text(EVERYWHERE)
+    path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
+    environment = {**os.environ, "PYTHONPATH": path, "POLYREC_TEST_KINDS": "purchase"}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "pyproject.toml", "-k", "Purchase"]
+    command += [str(tmp_path), "tests/contracts"]
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:]
     passed = int(re.findall(r"(\d+) passed", done.stdout)[0])
-    assert passed >= 10
+    assert passed >= 10 + EVERYWHERE.count("def test")

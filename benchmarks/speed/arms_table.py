@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 
@@ -14,6 +15,8 @@ class Arm:
     workloads: tuple[str, ...]
     peer: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    checkout: Path | None = None
+    """The checkout of Polyrec that the arm runs; None for this one."""
 
 
 ARMS = {

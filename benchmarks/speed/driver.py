@@ -62,7 +62,7 @@ def run_workload(workload: Workload, plan: Plan, arms: list[str], out: Path, doc
     names = [name for name in arms if workload.name in ARMS[name].workloads]
     if not names:
         return
-    version = re.search('__version__ = "(.+)"', (ROOT / "src" / "polyrec" / "__init__.py").read_text())
+    version = re.search('__version__ = "(.+)"', (ROOT / "src" / "polyrec" / "core" / "version.py").read_text())
     facts: dict[str, Any] = {
         "title": workload.title,
         "unit": "auc" if plan.quality else workload.unit,
@@ -133,6 +133,7 @@ def main() -> None:
     parser.add_argument("--only", help="workloads, of W1,W2,W3,W4,W5,curves")
     parser.add_argument("--curves", help=f"curves, of {','.join(CURVES)}")
     parser.add_argument("--arms", help=f"arms, of {','.join(ARMS)}")
+    parser.add_argument("--beside", type=Path, help="another checkout of Polyrec, which runs as the arm polyrec-beside")
     parser.add_argument("--rows", type=int, help="training rows of W2 and W5; the others have a quarter")
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--batches", help="batch sizes of W2 and W3, such as 4096,1024")
@@ -150,6 +151,8 @@ def main() -> None:
     plan = replace(plan, **{name: value for name, value in given.items() if value is not None})
     if told.batches:
         plan = replace(plan, batches=tuple(int(batch) for batch in told.batches.split(",")))
+    if told.beside:
+        ARMS["polyrec-beside"] = replace(ARMS["polyrec"], checkout=told.beside.resolve())
     only = chosen(told.only, [*WORKLOADS, "curves"], "workload")
     arms = chosen(told.arms, list(ARMS), "arm")
     out = told.out or ROOT / ("docs/results" if told.full else "artifact/speed") / "speed.json"

@@ -32,7 +32,8 @@ class Worker:
         counts = dict.fromkeys(
             ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"), f"{threads}"
         )
-        path = os.pathsep.join([str(SPEED.parent), *([str(SPEED.parents[1] / "src")] if arm.peer is None else [])])
+        root = arm.checkout or SPEED.parents[1]
+        path = os.pathsep.join([str(root / "benchmarks"), *([str(root / "src")] if arm.peer is None else [])])
         self.folder = tempfile.TemporaryDirectory(prefix="polyrec-speed-")
         with self.log.open("w") as log:
             self.process = subprocess.Popen(

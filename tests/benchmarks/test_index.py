@@ -5,9 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "index.py"
 
 
+@pytest.mark.slow
 def test_it_tells_recall_and_milliseconds_under_every_filter(tmp_path: Path):
     out = tmp_path / "index.json"
     small = ["--rows", "3000", "--queries", "4", "--peers", "0", "--work", str(tmp_path / "work"), "--out", str(out)]

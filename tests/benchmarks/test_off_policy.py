@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -56,11 +55,10 @@ def test_intervals_cover_the_truth_and_doubly_robust_is_the_narrowest(simulator:
         assert found[f"dr, {model} model"]["standard_error"] < found["ips"]["standard_error"]
 
 
-def test_the_command_writes_its_figures(tmp_path: Path):
+def test_the_command_writes_its_figures(simulator: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     out = tmp_path / "figures.json"
-    command = [sys.executable, str(FILE), "--runs", "2", "--users", "100", "--out", str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    monkeypatch.setattr(sys, "argv", ["", "--runs", "2", "--users", "100", "--out", str(out)])
+    simulator.main()
     told = json.loads(out.read_text())
     assert told["requests"] == 200
     assert len(told["settings"]) == 12

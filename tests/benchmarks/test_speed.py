@@ -39,6 +39,7 @@ def tiny(speed: SimpleNamespace) -> SimpleNamespace:
     return SimpleNamespace(workload=workload, plan=plan, job=workload.jobs(plan)["batch 500"])
 
 
+@pytest.mark.slow
 class TestWorkers:
     def test_the_plain_loop_answers_with_times_samples_memory_and_auc(self, speed: SimpleNamespace, tiny: SimpleNamespace):
         worker = speed.process.Worker("bare", speed.arms_table.ARMS["bare"])
@@ -75,6 +76,7 @@ class TestWorkers:
         assert sum("lost" in line and "round" in line for line in said) == 1
 
 
+@pytest.mark.slow
 class TestDriver:
     def test_it_writes_figures_and_a_picture(self, tmp_path: Path):
         out = tmp_path / "speed.json"

@@ -5,9 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "stores.py"
 
 
+@pytest.mark.slow
 def test_it_measures_every_kind_and_loses_nothing(tmp_path: Path):
     out = tmp_path / "stores.json"
     command = [sys.executable, str(SCRIPT), "--appends", "5", "--kill", "1", "--out", str(out)]

@@ -1,11 +1,13 @@
 """The command line, run as a user runs it."""
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import polars as pl
@@ -19,10 +21,21 @@ from polyrec.cli.app import app, main
 
 
 def run(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "polyrec", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    """Run the command in this process: `main` is all that `python -m polyrec` calls."""
+    output, errors = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(output), redirect_stderr(errors):
+        patch.setattr(sys, "argv", ["polyrec", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+    done = subprocess.CompletedProcess(arguments, int(ended.value.code or 0), output.getvalue(), errors.getvalue())
     assert done.returncode == code, done.stderr + done.stdout
     return done
+
+
+def start(*arguments: object) -> str:
+    """Run the command in a process of its own and return what it prints."""
+    command = [sys.executable, "-m", "polyrec", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +79,7 @@ class TestFit:
         assert {path.name for path in folder.iterdir()} >= {"artifact"}
         assert not (folder / "artifact.checkpoint").exists()
 
+    @pytest.mark.slow
     def test_resumes_what_was_killed(self, folder: Path, tmp_path: Path, small: Recommender, fitted, split):
         small.replace(training=small.training.replace(epochs=40, patience=None)).to_yaml(tmp_path / "long.yaml")
         arguments = ["fit", tmp_path / "long.yaml", "--data", folder / "ratings.parquet", "--out", tmp_path / "a", "--quiet"]
@@ -132,7 +146,7 @@ class TestAnswers:
         assert [item["item_id"] for item in steered["items"]] == expected["item_id"].to_list()
         wrong = run("recommend", folder / "artifact", "--user", 101, "--weight", "stars", code=2)
         assert "option --weight stars: expected NAME=NUMBER" in wrong.stderr
-        assert "Top 3 for a new user" in run("recommend", folder / "artifact", "--set", "age=30", "-k", 3).stdout
+        assert "Top 3 for a new user" in start("recommend", folder / "artifact", "--set", "age=30", "-k", 3)
 
     def test_recommend_keeps_columns_apart_from_parameters(self, tmp_path: Path, world: pl.DataFrame):
         spec = Recommender(
@@ -180,7 +194,9 @@ class TestAnswers:
         assert {"MMoE", "PLE", "SharedBottom"} <= set(told["networks"])
         assert {"Retrieval", "Censored", "Quantile"} <= set(told["tasks"])
         assert {"UPGrad", "GradNorm", "Hierarchical"} <= set(told["balancers"])
-        assert "MMoE" in run("kinds").stdout
+        shown = run("kinds").stdout
+        assert "MMoE" in shown
+        assert start("kinds") == shown
 
     def test_schema(self):
         told = json.loads(run("schema").stdout)

@@ -8,15 +8,19 @@ import sys
 import time
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import polars as pl
 import pytest
 from scipy import stats
+from typer.testing import CliRunner
 
-from polyrec import Recommender
+from polyrec import Recommender, UserError
+from polyrec.cli.app import app, main
 from polyrec.compare.comparison import Comparison
-from polyrec.compare.fits.boosting import boost
+from polyrec.compare.fits import pool
+from polyrec.compare.fits.boosting import boost, require_lightgbm
 from polyrec.compare.fits.job import Job
 from polyrec.compare.fits.worker import run
 from polyrec.compare.page import improvements
@@ -40,32 +44,47 @@ Outcome = tuple[Path, set[str], Comparison]
 
 
 def command(folder: Path, *more: str) -> list[str]:
-    """Return the command line of the comparison in a folder that holds spec.yaml and data.parquet."""
+    """Return the arguments of `polyrec` for the comparison in a folder that holds spec.yaml and data.parquet."""
     paths = [folder / "spec.yaml", "--data", folder / "data.parquet", "--out", folder / "out"]
     options = [argument for option in VARIED for argument in ("--vary", option)]
     numbers = ["--seeds", "2", "--trials", "2", "--resamples", "20", "--jobs", "1"]
-    return [sys.executable, "-m", "polyrec", "compare", *map(str, paths), *options, "--one-at-a-time", *numbers, *more]
+    return ["compare", *map(str, paths), *options, "--one-at-a-time", *numbers, *more]
 
 
 def finished(out: Path) -> set[str]:
     return {path.parent.name for path in out.glob("runs/*/result.json") if not path.parent.name.startswith(".")}
 
 
+def run_here(job: Job, folder: Path, stop: Event) -> str | None:
+    """Do a job in this process, where `pool` starts one of its own: no import, but no memory of its own either."""
+    try:
+        run(job, folder)
+    except UserError as error:
+        return str(error)
+    return None
+
+
 @pytest.fixture(scope="module")
 def outcome(tmp_path_factory: pytest.TempPathFactory, spec: Recommender, world: pl.DataFrame) -> Outcome:
-    """A comparison whose process was killed after some fits, and then run to its end: folder, fits before, the rest."""
+    """A comparison whose process was killed after some fits, and then run to its end: folder, fits before, the rest.
+
+    The fits before the kill are those of real processes.
+    """
     folder = tmp_path_factory.mktemp("compare")
     out, table = folder / "out", world[:1500]
     table.write_parquet(folder / "data.parquet")
     spec.to_yaml(folder / "spec.yaml")
-    process = subprocess.Popen(command(folder), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    comparing = [sys.executable, "-m", "polyrec", *command(folder)]
+    process = subprocess.Popen(comparing, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while len(finished(out)) < 3 and process.poll() is None:
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert not (out / "report.json").exists()
     before, varied = finished(out), read_options(VARIED)
-    rest = compare(spec, table, out, varied=varied, one_at_a_time=True, progress=False, seeds=2, trials=2, resamples=20)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pool, "_run", run_here)
+        rest = compare(spec, table, out, varied=varied, one_at_a_time=True, progress=False, seeds=2, trials=2, resamples=20)
     return out, before, rest
 
 
@@ -85,19 +104,24 @@ def test_what_was_done_before_a_kill_is_not_done_again(outcome: Outcome):
     assert len(finished(out)) == 5 * 3 - shared
 
 
+@pytest.mark.slow
 def test_the_command_does_nothing_twice_and_prints_the_same(outcome: Outcome):
+    """But for the arm that fails, which it tries anew, in processes: their errors are those of its fits here."""
     out, _, result = outcome
     times = {path: path.stat().st_mtime_ns for path in out.glob("runs/*/*")}
-    done = subprocess.run(command(out.parent, "--json"), capture_output=True, text=True, check=True)
+    done = CliRunner().invoke(app, command(out.parent, "--json"))
     assert json.loads(done.stdout) == result.to_dict()
     assert {path: path.stat().st_mtime_ns for path in out.glob("runs/*/*")} == times
 
 
-def test_a_mistake_ends_with_one_line(outcome: Outcome):
-    done = subprocess.run(command(outcome[0].parent, "--vary", "netwrok=PLE"), capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "Did you mean 'network'?" in done.stderr
-    assert "Traceback" not in done.stderr
+def test_a_mistake_ends_with_one_line(outcome: Outcome, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setattr(sys, "argv", ["polyrec", *command(outcome[0].parent, "--vary", "netwrok=PLE")])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    errors = capsys.readouterr().err
+    assert "Did you mean 'network'?" in errors
+    assert "Traceback" not in errors
 
 
 def test_a_failing_arm_is_reported_and_the_others_stand(outcome: Outcome):
@@ -198,6 +222,7 @@ def test_page_and_picture_are_written_and_name_the_contenders(outcome: Outcome):
     assert {"SharedBottom", "tuned fixed weights", "helps"} <= texts
 
 
+@pytest.mark.slow
 def test_a_job_ends_with_its_input(outcome: Outcome, spec: Recommender, tmp_path: Path):
     out, _, result = outcome
     learn, test = (out / "data" / f"{getattr(result.data, name)}.parquet" for name in ("learning_sha256", "test_sha256"))
@@ -243,12 +268,7 @@ class TestBoosting:
         assert 0 < result.best_epoch <= result.epochs
         assert 0 < result.utility < 1
 
-    def test_without_lightgbm_the_extra_is_named(self):
-        code = (
-            "import sys; sys.modules['lightgbm'] = None\n"
-            "from polyrec.compare.boosting import require_lightgbm\n"
-            "try: require_lightgbm()\n"
-            "except ImportError as error: print(error)"
-        )
-        output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-        assert "pip install 'polyrec[compare]'" in output
+    def test_without_lightgbm_the_extra_is_named(self, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setitem(sys.modules, "lightgbm", None)
+        with pytest.raises(ImportError, match=r"pip install 'polyrec\[compare\]'"):
+            require_lightgbm()

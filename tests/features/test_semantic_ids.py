@@ -1,16 +1,16 @@
 """Semantic ids as a feature: numbers of levels, twins, prefixes, figures, and their place in a history."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import polars as pl
 import pytest
 import torch
 from pydantic import ValidationError
+from typer.testing import CliRunner
 
 from polyrec import Binary, Categorical, History, Recommender, SemanticIds, Training, load
+from polyrec.cli.app import app
 from polyrec.core.files import read_parquet, write_parquet
 from polyrec.features.semantic_ids import CodesEncoder
 
@@ -64,7 +64,7 @@ class TestNumbers:
         assert numbers(keyed, FILMS, keyed.fit(twice)) == numbers(keyed, FILMS, keyed.fit(FILMS))
 
     def test_a_key_that_is_read_as_text_is_refused(self):
-        with pytest.raises(ValidationError, match="reads the key 'item_id' as text, too"):
+        with pytest.raises(ValidationError, match="also reads the key 'item_id' as text"):
             SemanticIds(name="ids", template="{item_id} {title}", key="item_id")
 
     def test_a_template_without_a_column_is_refused_beside_a_key(self):
@@ -158,5 +158,6 @@ def test_a_history_of_semantic_ids_is_learned_saved_and_asked_for_items_never_me
 
 
 def polyrec_describe(*arguments: object) -> str:
-    command = [sys.executable, "-m", "polyrec", "describe", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    done = CliRunner().invoke(app, ["describe", *map(str, arguments)])
+    assert done.exit_code == 0, done.output
+    return done.stdout

@@ -94,18 +94,16 @@ class TestVectors:
         assert torch.isfinite(text.encode(FILMS[3:4], state).take(torch.tensor([0]))).all()
 
 
-def loaded_after(code: str) -> str:
+def test_declaring_a_text_imports_no_language_model_and_encoding_one_no_more_than_it_needs():
     heavy = ["transformers", "tokenizers", "sentence_transformers"]
-    code = f"import sys; from polyrec import Package, Text; {code}; print([name for name in {heavy} if name in sys.modules])"
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-
-
-def test_declaring_a_text_imports_no_language_model():
-    assert loaded_after("Text(name='t')") == "[]\n"
-
-
-def test_encoding_one_imports_no_more_than_it_needs():
-    assert loaded_after("Package().encode(['a'])") == "['transformers', 'tokenizers']\n"
+    code = (
+        "import sys; from polyrec import Package, SemanticIds, Text\n"
+        f"loaded = lambda *more: print([name for name in [*{heavy}, *more] if name in sys.modules])\n"
+        "Text(name='t'); SemanticIds(name='t'); loaded('sklearn')\n"
+        "Package().encode(['a']); loaded()"
+    )
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert output == "[]\n['transformers', 'tokenizers']\n"
 
 
 class TestTimeOfWriting:

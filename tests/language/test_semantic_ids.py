@@ -1,7 +1,5 @@
 """Residual k-means: what codes keep of vectors, and what is counted of them."""
 
-import subprocess
-import sys
 from itertools import pairwise
 
 import numpy as np
@@ -93,8 +91,3 @@ def test_usage_pinned():
     first, second = usage(np.array([[0, 1], [0, 1], [0, 2], [3, 1]]), codes=4)
     assert first == {"used": 2, "utilisation": 0.5, "perplexity": pytest.approx(4 / 3**0.75), "colliding": 0.75}
     assert second == {"used": 2, "utilisation": 0.5, "perplexity": pytest.approx(4 / 3**0.75), "colliding": 0.5}
-
-
-def test_declaring_semantic_ids_imports_no_scikit_learn():
-    code = "import sys; from polyrec import SemanticIds; SemanticIds(name='t'); print('sklearn' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

@@ -40,6 +40,7 @@ def same(answer: dict[str, Any], frame: pl.DataFrame) -> None:
         assert [item["tasks"][task] for item in answer["items"]] == frame[task].cast(pl.Float64).to_list()
 
 
+@pytest.mark.slow
 def test_a_thousand_requests_are_answered_as_offline(client: TestClient, served: Fitted):
     generator = random.Random(0)
     for _ in range(1000):

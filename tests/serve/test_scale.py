@@ -90,6 +90,7 @@ def cluster(artifact: Path, tmp_path_factory: pytest.TempPathFactory, free_port:
     assert not list(folder.glob("events.sqlite-*"))  # SQLite removes them when the last process has closed the store.
 
 
+@pytest.mark.slow
 class TestReplicas:
     def test_answer_as_offline_and_share_the_requests(self, cluster: Cluster, served: Fitted):
         generator, count = random.Random(0), 101
@@ -166,8 +167,8 @@ class TestScale:
         assert (settings.store, settings.journal) == (f"sqlite:///{state}/events.sqlite", state / "journal")
 
 
-def test_without_ray_the_extra_is_named(artifact: Path):
-    script = "import sys; sys.modules['ray'] = None; from polyrec.serve.scale import Scale, app; "
-    script += "app(Scale(folder=sys.argv[1], host='127.0.0.1'))"
-    done = subprocess.run([sys.executable, "-c", script, str(artifact)], capture_output=True, text=True)
-    assert done.stderr.splitlines()[-1].endswith("a server on Ray needs the package 'ray[serve]': pip install 'polyrec[scale]'")
+def test_without_ray_the_extra_is_named(artifact: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ImportError) as refused:
+        app(Scale(folder=artifact, host="127.0.0.1"))
+    assert str(refused.value).endswith("a server on Ray needs the package 'ray[serve]': pip install 'polyrec[scale]'")

@@ -25,6 +25,7 @@ def event(name: str, user: str = "101", item: str = "12", second: float = 5000) 
     return {"id": name, "user": user, "item": item, "type": "rate", "time": second, "values": {"rating": 5}}
 
 
+@pytest.mark.slow
 def test_kill_9_loses_no_acknowledged_event(artifact: Path, tmp_path: Path, start: Start, until: Until):
     store = f"sqlite:///{tmp_path}/events.sqlite"
     acknowledged: list[str] = []
@@ -179,6 +180,7 @@ class TestStoreDown:
             assert client.post("/events", json={"events": [event("a")]}).json()["journalled"] is True
 
 
+@pytest.mark.slow
 def test_workers_share_events_and_items(artifact: Path, tmp_path: Path, start: Start, until: Until):
     server = start(artifact, "--store", f"sqlite:///{tmp_path}/events.sqlite", "--workers", "2")
 

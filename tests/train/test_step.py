@@ -4,7 +4,7 @@ Shape letters: T tasks.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -329,46 +329,55 @@ def test_an_epoch_resumed_midway_is_an_uninterrupted_one(rows: pl.DataFrame, tmp
     assert_same(whole, resumed, tolerance=0)
 
 
-def fit_seven(rows: pl.DataFrame, balancing: Balancer, sparse: bool) -> Fitted:
-    training = Training(
-        epochs=1, batch_size=100, optimizer="sgd", learning_rate=0.02, patience=None, tables="rows" if sparse else "dense"
-    )
+def fit_seven(rows: pl.DataFrame, balancing: Balancer, tables: str) -> Fitted:
+    training = Training(epochs=1, batch_size=100, optimizer="sgd", learning_rate=0.02, patience=None, tables=tables)
     return seven_tasks().replace(balancing=balancing).fit(rows, training=training, progress=False)
 
 
 SORTS = [kinds("balancers")[name]() for name in ("FixedWeights", "UPGrad", "FAMO", "GradNorm")]
 """One balancer of each sort: of fixed weights, of the Gramian, one that looks back, one of norms."""
+TABLES = {"dense": [param.values[0] for param in BALANCERS], "rows": SORTS, "row_wise_adagrad": SORTS}
+"""Balancers that are tried, by the way in which tables are updated."""
 
 
-def _rank(rank: int, folder: str, balancing: Sequence[str], tables: str) -> None:
+def _rank(rank: int, folder: str, texts: Mapping[str, Sequence[str]]) -> None:
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     rows = pl.read_parquet(Path(folder) / "rows.parquet")
-    for number, text in enumerate(balancing):
-        fitted = fit(rows, Balancer.from_yaml(text), tables=tables)
-        if rank == 0:
-            fitted.save(Path(folder) / str(number))
-    for balancer in SORTS:
-        fitted = fit_seven(rows, balancer, tables)
-        if rank == 0:
-            fitted.save(Path(folder) / type(balancer).__name__)
+    for tables, balancing in texts.items():
+        for number, text in enumerate(balancing):
+            fitted = fit(rows, Balancer.from_yaml(text), tables=tables)
+            if rank == 0:
+                fitted.save(Path(folder) / tables / str(number))
+        for balancer in SORTS:
+            fitted = fit_seven(rows, balancer, tables)
+            if rank == 0:
+                fitted.save(Path(folder) / tables / type(balancer).__name__)
     distributed.destroy_process_group()
 
 
-@pytest.mark.parametrize("tables", ["dense", "rows", "row_wise_adagrad"])
-def test_two_ranks_are_one(rows: pl.DataFrame, tmp_path: Path, tables: str):
+@pytest.fixture(scope="module")
+def by_ranks(rows: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of all fits by two processes, each with half of every batch."""
+    folder = tmp_path_factory.mktemp("ranks")
+    rows.write_parquet(folder / "rows.parquet")
+    texts = {tables: [balancer.to_yaml() for balancer in balancers] for tables, balancers in TABLES.items()}
+    multiprocessing.spawn(_rank, (str(folder), texts), nprocs=2)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tables", TABLES)
+def test_two_ranks_are_one(rows: pl.DataFrame, by_ranks: Path, tables: str):
     """Two processes with half of every batch each end with the weights of one, whatever balances and whatever the tasks are.
 
     A share of a batch may hold other labels, classes and grades than the other. Sparse tables meet one balancer of each sort.
     """
-    balancers = [param.values[0] for param in BALANCERS] if tables == "dense" else SORTS
-    texts = [balancer.to_yaml() for balancer in balancers]
-    rows.write_parquet(tmp_path / "rows.parquet")
-    multiprocessing.spawn(_rank, (str(tmp_path), texts, tables), nprocs=2)
-    for number, balancer in enumerate(balancers):
-        assert_same(fit(rows, balancer, tables=tables), Fitted.load(tmp_path / str(number)), tolerance=1e-4)
+    for number, balancer in enumerate(TABLES[tables]):
+        assert_same(fit(rows, balancer, tables=tables), Fitted.load(by_ranks / tables / str(number)), tolerance=1e-4)
     for balancer in SORTS:
-        assert_same(fit_seven(rows, balancer, tables), Fitted.load(tmp_path / type(balancer).__name__), tolerance=1e-4)
+        ranked = Fitted.load(by_ranks / tables / type(balancer).__name__)
+        assert_same(fit_seven(rows, balancer, tables), ranked, tolerance=1e-4)
 
 
 def test_a_step_without_labels_changes_nothing(rows: pl.DataFrame):

@@ -1,14 +1,17 @@
 """`polyrec tune` as a user runs it."""
 
+import io
 import json
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from polyrec import Binary, Categorical, Choice, Recommender, SharedBottom, Training
+from polyrec.cli.app import main
 
 
 @pytest.fixture(scope="module")
@@ -26,10 +29,23 @@ def folder(tmp_path_factory: pytest.TempPathFactory, world: pl.DataFrame) -> Pat
 
 
 def run(folder: Path, *arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-W", "error", "-m", "polyrec", "tune", "spec.yaml", "--data", "ratings.parquet"]
-    done = subprocess.run([*command, *map(str, arguments)], capture_output=True, text=True, check=False, cwd=folder)
+    """Run the command in this process: `main` is all that `python -m polyrec` calls."""
+    command = ["polyrec", "tune", "spec.yaml", "--data", "ratings.parquet", *map(str, arguments)]
+    output, errors = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(output), redirect_stderr(errors):
+        patch.setattr(sys, "argv", command)
+        patch.chdir(folder)
+        with pytest.raises(SystemExit) as ended:
+            main()
+    done = subprocess.CompletedProcess(command, int(ended.value.code or 0), output.getvalue(), errors.getvalue())
     assert done.returncode == code, done.stderr + done.stdout
     return done
+
+
+def start(folder: Path, *arguments: object) -> str:
+    """Run the command in a process of its own, in which a warning is an error, and return what it prints."""
+    command = [sys.executable, "-W", "error", "-m", "polyrec", "tune", "spec.yaml", "--data", "ratings.parquet"]
+    return subprocess.run([*command, *map(str, arguments)], capture_output=True, text=True, check=True, cwd=folder).stdout
 
 
 def test_declared_and_given_ranges_are_searched_and_the_best_is_written(folder: Path):
@@ -40,9 +56,9 @@ def test_declared_and_given_ranges_are_searched_and_the_best_is_written(folder: 
     assert best.search == {}
     assert best.training.learning_rate == told["best"]["parameters"].get("training.learning_rate", 1e-3)
     assert told["best"]["values"]["utility"] >= told["declared"]["utility"]
-    more = run(folder, "--out", "t", "--trials", 3, "--range", "network.dropout=0.0..0.5")
-    assert "best" in more.stdout
-    assert "Wrote t: fit best.yaml" in more.stdout
+    more = start(folder, "--out", "t", "--trials", 3, "--range", "network.dropout=0.0..0.5")
+    assert "best" in more
+    assert "Wrote t: fit best.yaml" in more
 
 
 @pytest.mark.parametrize(
@@ -61,14 +77,9 @@ def test_a_mistake_ends_with_one_clear_line(folder: Path, arguments: tuple[str, 
     assert not (folder / "mistake").exists()
 
 
-def test_without_optuna_the_extra_is_named(folder: Path):
-    code = (
-        "import sys; sys.modules['optuna'] = None; sys.argv = ['polyrec', 'tune', 'spec.yaml', '--data', 'ratings.parquet', "
-        "'--out', 'none', '--trials', '1']\nfrom polyrec.cli.app import main; main()"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=folder)
-    assert done.returncode == 2
-    assert "pip install 'polyrec[tune]'" in done.stderr
+def test_without_optuna_the_extra_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    assert "pip install 'polyrec[tune]'" in run(folder, "--out", "none", "--trials", 1, code=2).stderr
 
 
 def test_help_has_an_example(folder: Path):

@@ -83,6 +83,7 @@ def _search_and_die(folder: Path, world: pl.DataFrame) -> None:
     search(job(folder, world, trials=4), die)
 
 
+@pytest.mark.slow
 def test_a_killed_search_goes_on_as_if_it_had_not_been(world: pl.DataFrame, tmp_path: Path):
     process = multiprocessing.get_context("spawn").Process(target=_search_and_die, args=(tmp_path, world))
     process.start()
@@ -122,6 +123,7 @@ def test_several_objectives_give_a_front(world: pl.DataFrame, tmp_path: Path):
     assert "Trade-off between the objectives" in (tmp_path / "tuning.html").read_text()
 
 
+@pytest.mark.slow
 def test_two_processes_run_as_many_trials_as_one(world: pl.DataFrame, tmp_path: Path):
     tuned = search(job(tmp_path, world, trials=4, jobs=2))
     assert [trial.number for trial in tuned.trials] == [0, 1, 2, 3]

@@ -133,6 +133,7 @@ class TestJournal:
         assert spec.write(FILMS, progress=False).table.height == 4
         assert len(server.log()) == 2
 
+    @pytest.mark.slow
     def test_a_killed_run_has_kept_its_answers(self, server, tmp_path: Path):
         many = pl.DataFrame({"item_id": range(200), "title": [f"Film {number}" for number in range(200)]})
         spec = tags(server, template="{{ title }}")

@@ -100,11 +100,11 @@ def _manifest(folder: Path) -> dict[str, Any]:
         raise _broken(folder, "a manifest in JSON", str(error)) from error
     if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
         raise _broken(folder, "a manifest that lists its files", "none")
-    found = manifest.pop("format", None)
-    if found not in READABLE_FORMATS:
+    written = manifest.pop("format", None)
+    if written not in READABLE_FORMATS:
         remedy = "Load it with the version of polyrec that wrote it, or fit again."
         expected = " or ".join(f"format {number}" for number in READABLE_FORMATS)
-        raise UserError(f"artifact '{folder}'", expected=expected, found=f"format {found!r}", remedy=remedy)
+        raise UserError(f"artifact '{folder}'", expected=expected, found=f"format {written!r}", remedy=remedy)
     return manifest
 
 

@@ -23,24 +23,25 @@ class Parts:
     feature_states: Mapping[str, pl.DataFrame]
     task_states: Mapping[str, pl.DataFrame]
     calibration_states: Mapping[str, pl.DataFrame]
-    """By task, where one is calibrated."""
+    """By task, for calibrated tasks."""
     frames: Frames
     weights: Mapping[str, Tensor]
     facts: Facts
     card: str
     fusion_states: Mapping[str, pl.DataFrame] = field(default_factory=dict)
-    """By the fusion's own names, where it learned something."""
+    """By the names that the fusion gives them; empty if it does not learn."""
 
 
 def states_hash(start: Parts) -> str:
-    """Return the SHA-256 of what features and tasks of a start have learned besides weights."""
-    told = [f"{name} {frame_hash(own[name])}" for own in (start.feature_states, start.task_states) for name in sorted(own)]
-    return hashlib.sha256("\n".join(told).encode()).hexdigest()
+    """Return the SHA-256 of the states of features and tasks of a start."""
+    kinds = (start.feature_states, start.task_states)
+    lines = [f"{name} {frame_hash(states[name])}" for states in kinds for name in sorted(states)]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def start_hash(start: Parts) -> str:
-    """Return the SHA-256 of all that training from a start depends on."""
-    found = hashlib.sha256(states_hash(start).encode())
+    """Return the SHA-256 of everything that training from a start depends on: states and weights."""
+    digest = hashlib.sha256(states_hash(start).encode())
     for name in sorted(start.weights):
-        found.update(name.encode() + start.weights[name].contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return found.hexdigest()
+        digest.update(name.encode() + start.weights[name].contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -52,14 +52,6 @@ def logit(prediction: Tensor) -> Tensor:
     return torch.log(clipped) - torch.log1p(-clipped)
 
 
-def sigmoid(logits: Tensor) -> Tensor:
-    """Return `1 / (1 + exp(-x))`.
-
-    The last bits of `torch.sigmoid` depend on the position of an element in the tensor; those of `torch.exp` do not.
-    """
-    return 1 / (1 + torch.exp(-logits))
-
-
 def calibrated(
     calibration: Mapping[str, Calibrator], states: Mapping[str, pl.DataFrame], predictions: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:

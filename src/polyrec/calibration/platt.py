@@ -7,7 +7,8 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from polyrec.calibration.calibrator import Calibrator, State, logit, sigmoid
+from polyrec.calibration.calibrator import Calibrator, State, logit
+from polyrec.layers.sigmoid import sigmoid
 
 _STEPS = 100
 _RIDGE = 1e-12

@@ -10,7 +10,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from polyrec.calibration.calibrator import Calibrator, State, logit, sigmoid
+from polyrec.calibration.calibrator import Calibrator, State, logit
+from polyrec.layers.sigmoid import sigmoid
 
 _STEPS = 100
 

@@ -1,4 +1,4 @@
-"""`Prepared`: a table turned into columns of numbers once, from which batches are gathered.
+"""`Prepared`: a table encoded as columns of numbers, from which batches are gathered.
 
 Shape letters: N rows, B rows of a batch.
 """
@@ -15,20 +15,20 @@ from polyrec.core.batch import Batch, Column
 from polyrec.data.shuffle import block_starts, random_order
 
 Ranges = Sequence[tuple[int, int]]
-"""Where some ranges of rows start and end."""
+"""Start and end of ranges of rows."""
 
 
 GATHERED_ROWS, GATHERED_BATCHES = 65_536, 64
-"""Rows, and batches, that are gathered at once at most, column by column; batches are views of what was gathered. More of them
-are slower: then memory for the views has to be fetched from the system."""
+"""Largest number of rows and of batches gathered at once, column by column; batches are views of them. Larger values are
+slower, because the system then has to provide memory for the views."""
 
 WINDOW = 16
-"""Blocks that are shuffled with each other, where a table is too large to be in memory."""
+"""Number of blocks shuffled together if a table is too large for memory."""
 
 
 @dataclass(frozen=True)
 class Items:
-    """One row an item, to draw negatives from uniformly, with the targets that such a row has."""
+    """One row per item, for uniform negatives, with the targets of such a row."""
 
     rows_I: Tensor
     targets: Mapping[str, Tensor]
@@ -43,17 +43,21 @@ class Prepared:
     masks: Mapping[str, Tensor]
     rows: int
     group_N: Tensor | None = None
-    """Groups whose rows are to meet in a batch; None where no task compares rows within groups."""
+    """Group of each row; rows of a group stay together in batches. None if no task compares rows within groups."""
     items: Items = field(default_factory=lambda: Items(torch.zeros(0, dtype=torch.long), {}))
-    """The items that negatives are drawn from; none where no task wants any."""
+    """Items to draw negatives from; empty if no task needs negatives."""
     read_blocks: Callable[[Ranges, Prepared | None], Prepared] | None = None
-    """Reads ranges of rows into memory, after others that are there already, where the table is too large to be in memory as a
-    whole; None where it is not."""
+    """Reads ranges of rows into memory, appended to rows already in memory; None if the entire table is in memory."""
     ready: tuple[Tensor, Batch] | None = None
-    """Rows that are gathered already, and their batch."""
+    """Rows that are already gathered, and their batch."""
+
+    @staticmethod
+    def of_inputs(columns: Mapping[str, Column], rows: int) -> Prepared:
+        """Return rows without labels, given their number and the inputs of the features."""
+        return Prepared(columns, {}, {}, rows)
 
     def batch(self, rows_B: Tensor, items_M: Tensor | None = None) -> Batch:
-        """Gather some rows and, after them, rows of some items that no label is observed for."""
+        """Gather rows, followed by rows of items without observed labels."""
         if self.ready is not None and rows_B is self.ready[0] and items_M is None:
             return self.ready[1]
         targets = {name: target[rows_B] for name, target in self.targets.items()}
@@ -66,7 +70,7 @@ class Prepared:
         return Batch(inputs, targets, masks, len(rows_B))
 
     def at(self, rows_N: Tensor) -> Prepared:
-        """Return some rows alone, in the order given and without items, in memory of their own."""
+        """Return some rows alone, in the order given and without items, as a copy."""
         return Prepared(
             {name: column.at(rows_N) for name, column in self.columns.items()},
             {name: target.index_select(0, rows_N) for name, target in self.targets.items()},
@@ -76,15 +80,15 @@ class Prepared:
         )
 
     def pieces(self, size: int) -> Iterator[tuple[Prepared, Tensor]]:
-        """Hand out all rows as they lie, `size` at a time, gathered already: the table and the rows in it."""
+        """Yield all rows in order, `size` at a time, already gathered: the table and the rows in it."""
         inputs = {name: column.pieces(size) for name, column in self.columns.items()}
         targets = {name: target.split(size) for name, target in self.targets.items()}
         masks = {name: mask.split(size) for name, mask in self.masks.items()}
         for number, rows_B in enumerate(torch.arange(self.rows).split(size)):
             batch = Batch(
-                {name: own[number] for name, own in inputs.items()},
-                {name: own[number] for name, own in targets.items()},
-                {name: own[number] for name, own in masks.items()},
+                {name: pieces[number] for name, pieces in inputs.items()},
+                {name: pieces[number] for name, pieces in targets.items()},
+                {name: pieces[number] for name, pieces in masks.items()},
                 len(rows_B),
             )
             gathered = Prepared(
@@ -99,26 +103,26 @@ class Prepared:
     def epoch(self, size: int, skip: int = 0) -> Iterator[tuple[Prepared, Tensor]]:
         """Return one pass over all rows in random order, in batches of `size` of which the last may be smaller.
 
-        Each batch is a table and the rows in it, to be given to that table's `batch`. The order is that of torch's global
-        generator at the call, not of what is drawn while batches are taken. The first `skip` batches are left out, unread.
+        Each batch is a table and the rows in it, to be passed to that table's `batch`. The order depends on torch's global
+        generator at the call, not on later draws. The first `skip` batches are skipped without reading them.
         """
         return _epoch(self, size, skip)
 
     def batches(self, size: int, order_N: Tensor | None = None) -> Iterator[Batch]:
-        """Gather all rows, `size` at a time, in the given order or as they lie."""
+        """Gather all rows, `size` at a time, in the given order, by default in the order of the table."""
         order_N = torch.arange(self.rows) if order_N is None else order_N
         return (self.batch(rows_B) for rows_B in order_N.split(size))
 
 
 def _epoch(data: Prepared, size: int, skip: int) -> Iterator[tuple[Prepared, Tensor]]:
-    """Do what `Prepared.epoch` says: exactly for a table that may be in memory, window by window for one that is too large."""
+    """Return the batches of `Prepared.epoch`: exactly shuffled in memory, window by window for a table that is too large."""
     if data.read_blocks is None:
         return _batches(data, data.order()[skip * size :], size)
     return _windows(data, size, skip * size, int(torch.randint(2**62, ())))
 
 
 def _batches(data: Prepared, order_N: Tensor, size: int) -> Iterator[tuple[Prepared, Tensor]]:
-    """Cut an order into batches; many are gathered at once, unless items are to be drawn from the table, too."""
+    """Cut an order into batches; many are gathered at once, unless negatives are drawn from the table."""
     if len(order_N) == 0:
         return
     if len(data.items.rows_I):
@@ -132,7 +136,7 @@ def _batches(data: Prepared, order_N: Tensor, size: int) -> Iterator[tuple[Prepa
 def _windows(data: Prepared, size: int, skipped: int, seed: int) -> Iterator[tuple[Prepared, Tensor]]:
     """Shuffle the blocks of rows, then the rows of every `WINDOW` of them, of which one is in memory at a time.
 
-    Rows that a window leaves over for the next one's first batch are carried there; so are the rows of the items.
+    Rows left over by a window are carried to the first batch of the next one; so are the rows of the items.
     """
     assert data.read_blocks is not None
     starts = block_starts(data.rows, data.group_N)

@@ -33,8 +33,8 @@ class Ranked:
 def rank_catalogue(fitted: Predictor, frame: pl.DataFrame, ks: Sequence[int]) -> dict[str, Ranked]:
     """Rank the catalogue for every user who has a relevant item among the rows.
 
-    Returns what was found for the fused score and each task that ranks the catalogue; nothing where no user has a relevant
-    item.
+    The result has an entry for the fused score and for each task that ranks the catalogue; it is empty if no user has a
+    relevant item.
     """
     user, item = fitted.user_key, fitted.item_key
     require_columns(frame, (user, item), "the ranking")
@@ -52,18 +52,18 @@ def rank_catalogue(fitted: Predictor, frame: pl.DataFrame, ks: Sequence[int]) ->
             if name in tops:
                 tops[name][place, : len(top)] = top
     places = pl.DataFrame({user: people}).with_row_index("place")
-    found = {}
+    rankings = {}
     for name, pairs in relevant.items():
         if pairs.height == 0:
             continue
         place_R = pairs.join(places, on=user, how="left", maintain_order="left")["place"].to_numpy()
-        own_U, user_R = np.unique(place_R, return_inverse=True)
-        ranked_UK = tops[name][own_U]
+        place_U, user_R = np.unique(place_R, return_inverse=True)
+        ranked_UK = tops[name][place_U]
         per_user = ranking_values(ranked_UK, user_R, pairs["number"].to_numpy(), ks)
         means = {metric: float(values.mean()) for metric, values in per_user.items()}
         means |= {f"coverage@{k}": coverage(ranked_UK, fitted.items.height, k) for k in ks}
-        found[name] = Ranked(means, per_user, people.gather(own_U), ranked_UK)
-    return found
+        rankings[name] = Ranked(means, per_user, people.gather(place_U), ranked_UK)
+    return rankings
 
 
 def _pairs(fitted: Predictor, frame: pl.DataFrame) -> pl.DataFrame:

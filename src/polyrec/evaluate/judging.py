@@ -1,4 +1,4 @@
-"""Judging: the metrics of a model on validation rows, and of a fitted recommender on a test table."""
+"""Evaluation of a fitted recommender on a labelled table: task metrics, rankings, intervals, slices."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def judge(
     exposure: Sequence[str],
     seed: int,
 ) -> Evaluation:
-    """Do what `Fitted.evaluate` says."""
+    """Return the evaluation of a predictor; `Fitted.evaluate` documents the parameters."""
     require_columns(frame, slices, "a slice")
     is_ranked = bool(ranking and ks and fitted.can_rank)
     if exposure:
         require_columns(fitted.items, exposure, "`exposure` of the catalogue")
     if not any(has_label(frame, task) for task in fitted.spec.tasks):
-        found = "the columns of none"
-        raise UserError("evaluation", expected="the label of a task", found=found, remedy="Give rows with labels.")
+        remedy = "Pass rows with the columns of a label."
+        raise UserError("evaluation", expected="the label of a task", found="no label", remedy=remedy)
     judged = Judged.of(fitted, frame)
     observed = judged.spaces()
     tasks = [task for task in fitted.spec.tasks if task.name in observed]
@@ -59,20 +59,20 @@ def judge(
     fusion: dict[str, float] = {}
     lists = ListFigures({}, {}, {})
     for name, ranked in (rank_catalogue(fitted, frame, ks) if is_ranked else {}).items():
-        own = _bounds(ranked.per_user, resamples, seed)
+        bounds = _bounds(ranked.per_user, resamples, seed)
         if name == SCORE:
             fusion, lists = ranked.means, describe_lists(fitted, ranked, ks, exposure)
-            intervals |= {"fusion": own, "beyond_accuracy": _bounds(lists.per_user, resamples, seed)} if resamples else {}
+            intervals |= {"fusion": bounds, "beyond_accuracy": _bounds(lists.per_user, resamples, seed)} if resamples else {}
         else:
             values[name] |= ranked.means
             if resamples:
-                intervals[name] |= own
+                intervals[name] |= bounds
     rows = {task.name: next(iter(observed[task.name].values())) for task in tasks}
     return Evaluation(
         tasks=values,
         fusion=fusion,
         rows=frame.height,
-        observed={name: len(own.target) for name, own in rows.items()},
+        observed={name: len(observations.target) for name, observations in rows.items()},
         intervals=intervals,
         beyond_accuracy=lists.means,
         exposure=lists.exposure,
@@ -82,30 +82,30 @@ def judge(
 
 
 def _bounds(per_user: Mapping[str, np.ndarray], resamples: int, seed: int) -> dict[str, tuple[float, float]]:
-    return {metric: mean_interval(own_U, resamples, seed) for metric, own_U in per_user.items()} if resamples else {}
+    return {metric: mean_interval(value_U, resamples, seed) for metric, value_U in per_user.items()} if resamples else {}
 
 
 def _fusion_costs(
     fitted: Predictor, frame: pl.DataFrame, judged: Judged, tasks: Sequence[Task], ks: Sequence[int], resamples: int, seed: int
 ) -> dict[str, dict[str, Cost]]:
-    """Return what the fusion costs each task whose prediction and label are one number a row; nothing without users."""
+    """Return the cost of the fusion by task, for tasks with one prediction and one label per row; empty without users."""
     scalar = [task for task in tasks if task.is_scalar]
     if judged.users is None or not scalar:
         return {}
-    said = fitted.tabulate(frame, fitted.predict_tensors(frame, judged.raw))
-    found = {}
+    predictions = fitted.tabulate(frame, fitted.predict_tensors(frame, judged.raw))
+    costs = {}
     for task in scalar:
         mask_N = judged.masks[task.name]
         truth = task.truth(judged.targets[task.name][mask_N], fitted.parts.task_states[task.name]).numpy()
         if len(truth) and truth.ndim == 1:
             kept = mask_N.numpy()
-            score, own = said[SCORE].to_numpy()[kept], said[task.name].to_numpy()[kept]
-            found[task.name] = fusion_cost(score, own, truth, judged.users[kept], ks, resamples, seed)
-    return found
+            score, prediction = (predictions[name].to_numpy()[kept] for name in (SCORE, task.name))
+            costs[task.name] = fusion_cost(score, prediction, truth, judged.users[kept], ks, resamples, seed)
+    return costs
 
 
 def _metrics(task: Task, spaces: Spaces) -> dict[str, float]:
-    """Return the metrics of a task in each of its spaces; those within groups only where there are groups."""
+    """Return the metrics of a task in each sample space; GAUC only if there are groups."""
     return {
         name + ending: METRICS[name](observed)
         for ending, observed in spaces.items()
@@ -115,11 +115,11 @@ def _metrics(task: Task, spaces: Spaces) -> dict[str, float]:
 
 
 def _slices(column: pl.Series, tasks: Sequence[Task], judged: Judged) -> tuple[Slice, ...]:
-    """Judge the most frequent values of a column apart, the most frequent first."""
+    """Return the metrics for each of the most frequent values of a column, the most frequent first."""
     values = column.cast(pl.String).fill_null("null")
     counts = values.alias("value").value_counts(name="rows").sort(["rows", "value"], descending=[True, False])
-    found = []
+    slices = []
     for value, rows in counts.head(_MOST_SLICES).iter_rows():
         observed = judged.among((values == value).to_numpy()).spaces()
-        found.append(Slice(value, rows, {task.name: _metrics(task, observed[task.name]) for task in tasks}))
-    return tuple(found)
+        slices.append(Slice(value, rows, {task.name: _metrics(task, observed[task.name]) for task in tasks}))
+    return tuple(slices)

@@ -1,4 +1,4 @@
-"""Categorical: one id or category per row, as an embedding row."""
+"""Categorical: one id or category per row, as a row of an embedding table."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from polyrec.layers.shared_table import SharedTable
 
 
 class Categorical(IdFeature):
-    """One value of a vocabulary: an id, a code, a word, true or false.
+    """One of a set of values: an id, a code, a word, true or false.
 
     Output: row `number(value)` of an embedding table of (vocabulary + 1) x width. Row 0 stands for null, for values with fewer
-    than `minimum_count` training rows and for unseen values. State: `value`, `count`.
+    than `minimum_count` training rows and for values never seen. State: `value`, `count`.
     """
 
     examples = ({"name": "item_id"}, {"name": "city", "column": "town", "width": 8, "minimum_count": 2, "id_dropout": 0.1})
 
     minimum_count: int = Field(default=1, ge=1)
-    """Minimum number of training rows for a value to be in the vocabulary."""
+    """Number of training rows that a value needs for an embedding row."""
     id_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
-    """Probability, in training, with which a value is replaced by row 0, so that row 0 is trained to represent new values
-    (DropoutNet; Volkovs et al., 2017)."""
+    """Probability that a value is read as unseen in training, which trains row 0 for new values (DropoutNet; Volkovs et al.,
+    2017)."""
 
     def fit(self, values: pl.DataFrame) -> State:
         return fit_vocabulary(self.readable(values), self.minimum_count)
@@ -42,7 +42,7 @@ class Categorical(IdFeature):
         return Dense(lookup(self.readable(values), state).to_torch())
 
     def rows(self, state: State) -> int:
-        """Return the number of rows of the table: the size of the vocabulary plus row 0."""
+        """Return the number of embedding rows: one for each value of the vocabulary, and row 0."""
         return len(state) + 1
 
     def build(self, state: State) -> Encoder:
@@ -52,7 +52,7 @@ class Categorical(IdFeature):
 class CategoricalEncoder(Encoder):
     """An embedding table of one feature. Maps numbers of any shape (…) to (…, width).
 
-    A model instead shares one table among all features of one width (`polyrec.model.encoders`).
+    A model instead joins the tables of all features of one width (`polyrec.model.encoders`).
     """
 
     def __init__(self, rows: int, width: int, id_dropout: float) -> None:
@@ -69,5 +69,5 @@ class CategoricalEncoder(Encoder):
 
 
 def drop_ids(numbers: Tensor, probability: float) -> Tensor:
-    """Replace each number with 0 (unseen) with the given probability."""
+    """Return the numbers, each replaced by 0 (unseen) with a probability."""
     return numbers * (torch.rand(numbers.shape) >= probability) if probability > 0 else numbers

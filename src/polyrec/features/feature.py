@@ -1,4 +1,4 @@
-"""`Feature`: an input of the model. Every feature has a state, a column and an encoder."""
+"""`Feature`: an input of the model. A feature learns a state, encodes columns with it, and builds an encoder."""
 
 from __future__ import annotations
 
@@ -15,16 +15,15 @@ from polyrec.core.errors import UserError
 from polyrec.core.spec import Family
 
 State = pl.DataFrame
-"""What a feature or task learned from the training rows: a frame, saved as Parquet. Each kind documents its columns."""
-
+"""What a feature or task learned from the training rows: a frame whose columns each kind documents, saved as Parquet."""
 
 Rates = list[tuple[float, list[nn.Parameter]]]
-"""Peak learning rates, each with its parameters."""
+"""Peak learning rates, each with the parameters that use it."""
 
 
 @dataclass(frozen=True)
 class ExportObstacle:
-    """The reason why a feature cannot be exported: three of the four parts of an error."""
+    """Reason why a feature cannot be exported, as three of the four parts of an error."""
 
     expected: str
     found: str
@@ -35,13 +34,13 @@ class Encoder(nn.Module):
     """Base of the modules that map one feature's input to vectors (B, width)."""
 
     reads_repeated: ClassVar[bool] = False
-    """Whether the encoder accepts `Repeated` input. Otherwise it receives the distinct values, and its vectors are repeated."""
+    """Whether `forward` accepts `Repeated` values. If not, it receives distinct values, and the model repeats the vectors."""
 
     def __call__(self, values: Input) -> Tensor:
         return super().__call__(values)
 
     def tables(self) -> list[nn.Embedding | nn.EmbeddingBag]:
-        """Return the embedding tables; an update may skip the rows that the batch does not read."""
+        """Return the embedding tables; rows that a batch does not read can be skipped in its update."""
         return []
 
     def rates(self) -> Rates:
@@ -50,17 +49,21 @@ class Encoder(nn.Module):
 
 
 class Feature(Family, family="features"):
-    """A named input. `fit` learns its state from training rows, `encode` converts columns of a table to numbers, and
-    `build` makes the module that maps these numbers to a vector."""
+    """A named input of the model.
+
+    `fit` learns a state from training rows, `encode` turns columns into numbers, and `build` makes the encoder. A kind
+    overrides these three methods, and `grow` and `rows_before` if its encoder has an embedding table. A feature that is
+    computed from other features is a `Derived`.
+    """
 
     name: str = Field(min_length=1, pattern=r"^[^./\\]+$")
-    """Name of the feature, and of its column unless `column` is set."""
+    """Name of the feature. It is also the column that the feature reads, unless `column` names another."""
     width: int = Field(default=32, gt=0)
-    """Length of the feature's vector, which is input of the shared network."""
+    """Length of the feature's vector, an input of the shared network."""
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Columns of the table that the feature reads from its row."""
+        """Columns of the row that the feature reads."""
         return (self.name,)
 
     def fit(self, values: pl.DataFrame) -> State:
@@ -70,50 +73,52 @@ class Feature(Family, family="features"):
     def grow(self, values: pl.DataFrame, state: State) -> State:
         """Return the state for continued training on other rows.
 
-        Scales, edges and transformations of vectors stay the same, since weights depend on them; vocabularies are refitted.
+        Scales, bin edges and post-processing stay, because weights depend on them. Vocabularies are learned from these rows.
         """
         return state
 
     def rows_before(self, state: State, before: State) -> Tensor | None:
-        """Return, for each embedding row of `state`, the row of `before` whose weights it takes over, (rows,): the id's earlier
-        row, or the one that it shared with unseen ids; None for a feature without rows for ids."""
+        """Return the row of the earlier embedding table from which each row of the table is initialised, (rows,).
+
+        It is the row of the same id, or the row that the id was read by before. None for a kind without rows per id.
+        """
         return None
 
     def encode(self, values: pl.DataFrame, state: State) -> Column:
-        """Convert the feature's columns in any rows to model input."""
+        """Encode the feature's columns of any rows as model input."""
         raise NotImplementedError
 
     def build(self, state: State) -> Encoder:
-        """Make the module that maps this feature's input to (B, width)."""
+        """Make the module that maps the feature's input to vectors (B, width)."""
         raise NotImplementedError
 
     @property
     def sees_target(self) -> bool:
-        """Whether a feature of the user also depends on the row's item, so that its vector differs between items."""
+        """Whether a feature of the user or the row also depends on the item, so that each candidate needs a new vector."""
         return False
 
     def pinned(self) -> Self:
-        """Return the feature with external resources fixed at their current version, such as the commit of a model."""
+        """Return the feature with external resources pinned to their current version, such as a model's commit."""
         return self
 
     def identity(self) -> Mapping[str, Any] | None:
-        """Return what encoded columns depend on besides the declaration, such as the content of a model; None if nothing."""
+        """Return what encoded columns depend on besides the declaration, such as a model's content hash; None if nothing."""
         return None
 
     def export_obstacle(self, features: Mapping[str, Feature]) -> ExportObstacle | None:
-        """Return the reason why a model with this feature cannot be exported, or None; `features`: all features by name."""
+        """Return why a model with this feature cannot be exported, or None if it can; `features` are all features by name."""
         return None
 
     def describe(self, state: State) -> dict[str, Any]:
-        """Return a summary of the state in JSON values: names and numbers, or lists of these."""
+        """Return a summary of the state for a reader, as JSON values by name."""
         return {}
 
 
 class ColumnFeature(Feature, kind=False):
-    """Base of features that read exactly one column."""
+    """A feature that reads exactly one column."""
 
     column: str | None = None
-    """Name of the column; default: the name of the feature."""
+    """Column to read. Unset: the column named like the feature."""
 
     @property
     def columns(self) -> tuple[str, ...]:

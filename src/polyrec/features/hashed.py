@@ -1,4 +1,4 @@
-"""Hashed: one id per row without a vocabulary, as a concatenation of short embedding rows selected by hashes.
+"""Hashed: one id per row without a vocabulary, as a concatenation of short embedding rows.
 
 Shape letters: N rows, B rows, K hash functions.
 """
@@ -21,20 +21,19 @@ from polyrec.layers.shared_table import FIRST_DEVIATION
 
 
 class Hashed(IdFeature):
-    """An id with more values than a table can hold, or with ever new values: a user, a query, a device.
+    """An id with more values than a table can hold, or with new values all the time: a user, a query, a device.
 
-    Output: `[table_1[h_1(value)], ..., table_k[h_k(value)]]`, concatenated parts of width / k. Each hash function selects one
-    of its `rows` rows; two ids have equal vectors only if all k hashes agree. With one function this is the hashing trick
-    (Weinberger et al., ICML 2009). Bloom embeddings (Serrà and Karatzoglou, RecSys 2017), hash embeddings (Svenstrup et al.,
-    NeurIPS 2017) and double hashing (Zhang et al., RecSys 2020) combine several rows of full width, with weights per id or for
-    rare ids only. Concatenated parts (Shi et al., KDD 2020; Coleman et al., NeurIPS 2023) need as many weights as one function,
-    and each row is shared by k times fewer ids than in a sum. No counts are needed, and any id can be encoded at any time,
-    including ids unseen in training. Row 0 stands for null.
+    Output: `[table_1[h_1(value)], ..., table_k[h_k(value)]]`, the concatenation of k parts of width / k. A separate hash
+    function selects each part from `rows` rows, so two ids collide only if all k functions agree. With one function this is the
+    hashing trick (Weinberger et al., ICML 2009). Bloom embeddings (Serrà and Karatzoglou, RecSys 2017), hash embeddings
+    (Svenstrup et al., NeurIPS 2017) and double hashing (Zhang et al., RecSys 2020) combine several full-width rows, with
+    per-id weights or for rare ids only. Concatenated parts (Shi et al., KDD 2020; Coleman et al., NeurIPS 2023) need as many
+    weights as one function does, and each row serves k times fewer ids than in a sum. No counts are needed, and every id is
+    accepted, also one that training never saw. Row 0 stands for null.
 
-    Unlike Python's and most libraries' hashes, these are equal in every process, machine and version.
-    State, one row: `value`, a null of the type to which ids are cast, so that "42" in a request equals 42 in the table;
-    `distinct`, the number of distinct training values; `colliding`, the share of these that have all rows in common with
-    another value.
+    Unlike the hashes of Python and most libraries, these are equal in every process, on every machine and in every version.
+    State, one row: `value`, a null of the type to which ids are cast, so that the "42" of a request equals the 42 of the
+    table; `distinct`, the number of distinct training values; `colliding`, the share of them that share all rows with another.
     """
 
     examples = (
@@ -43,18 +42,19 @@ class Hashed(IdFeature):
     )
 
     rows: int = Field(ge=1)
-    """Number of rows of each part; a table of `rows` ids has as many weights. A quarter of the expected ids is common."""
+    """Rows of each part's table; the feature has as many weights as a table of `rows` ids. A common choice is a quarter of the
+    expected ids."""
     hashes: int = Field(default=4, ge=1)
-    """Number of hash functions, and of parts of the vector; a divisor of the width."""
+    """Number of hash functions and of parts of the vector; a divisor of the width."""
     seed: int = Field(default=0, ge=0, lt=2**63)
-    """Seed of the hash functions: with another seed, other ids collide."""
+    """Seed of the hash functions: another seed makes other ids collide."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.width % self.hashes:
-            raise ValueError(f"feature {self.name!r} has width {self.width}, not divisible by its {self.hashes} hashes")
+            raise ValueError(f"feature {self.name!r} has width {self.width}, which is no multiple of its {self.hashes} parts")
         if self.rows * self.hashes >= 2**31:
-            raise ValueError(f"feature {self.name!r} has {self.hashes} parts of {self.rows} rows: 2^31 or more in total")
+            raise ValueError(f"feature {self.name!r} has {self.rows} rows for each of {self.hashes} parts: too many to number")
         return self
 
     def fit(self, values: pl.DataFrame) -> State:

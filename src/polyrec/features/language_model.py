@@ -1,4 +1,4 @@
-"""LanguageModel: a text, encoded by a language model that is trained with the tasks.
+"""LanguageModel: a text encoded by a language model that is trained with the tasks.
 
 Shape letters: N rows, B rows of a batch, U distinct texts, D width of the language model.
 """
@@ -28,21 +28,21 @@ from polyrec.language.tuning.tunable import TunableTransformer
 from polyrec.language.tuning.tuning import Tuning
 
 _SAMPLE = 256
-"""Number of training texts from which centre and scale of the vectors are estimated."""
+"""Number of training texts from which mean and scale of the vectors are computed."""
 
 
 class LanguageModel(TextFeature):
-    """A text about the row, through a language model that is trained jointly with the tasks.
+    """A text about the row, encoded by a language model that is trained jointly with the tasks.
 
-    As the only feature, below a `SharedBottom` or experts, it is the network shared by all tasks; otherwise it is one input of
-    theirs. A row's text is rendered like that of a `Text`, truncated to the model's maximum length, and encoded once per batch
-    however many rows share it. Token states are pooled by the model's method, centred and divided by their deviation. Centre
-    and deviation are those of the untrained model over a sample of training texts. A linear layer maps (vector, 1 if empty)
-    to (B, width). The balanced losses of the tasks train the parameters selected by `tuning`.
+    As the only feature, below a `SharedBottom` or experts, it is the network that all tasks share; with other features it is
+    one of their inputs. The template renders a row's text as for a `Text`. The text is truncated at the model's length and
+    encoded once per batch, however many rows share it. Token states are pooled as the model specifies, centred, and divided by
+    their deviation over a sample of training texts encoded by the untrained model. A linear layer maps (vector, 1 if empty) to
+    (B, width). The tasks' balanced losses train the parameters that `tuning` selects.
 
-    The artifact contains the trained parameters and the content hash of the base model, not the base model: loading requires
-    the same base model and refuses another. State: `mean`, `scale`, one row per dimension, and, equal in every row, `base`, the
-    hash, and `truncated`, the share of distinct training texts longer than the model's maximum length.
+    The artifact holds the trained parameters and the content hash of the base model, not the base model: loading needs the same
+    model and refuses another. State, one row per dimension: `mean`, `scale`, and, equal in each row, `base`, the hash, and
+    `truncated`, the share of distinct training texts longer than the model's length.
     """
 
     examples = (
@@ -53,27 +53,27 @@ class LanguageModel(TextFeature):
     encoder: TextEncoder = Package()
     """The language model, with local weights, such as `HuggingFace` or `Package`."""
     tuning: Tuning = LoRA()
-    """Selection of the trained parameters."""
+    """Which of its parameters are trained."""
     learning_rate: float = Field(default=1e-4, gt=0)
-    """Peak learning rate of the language model, on the common schedule; usually a tenth of the other parameters' or less."""
+    """Peak learning rate of the language model, on the common schedule; usually at most a tenth of the common rate."""
     checkpointing: bool = False
-    """Whether activations are recomputed in the backward pass: a third more time, a fraction of the memory."""
+    """Set to recompute activations in the backward pass, for a third more time and a fraction of the memory."""
     states: Literal["float32", "float16"] = "float32"
-    """Precision of the cached states of frozen layers on disk, one vector of the model's width per token."""
+    """Precision of the cached states of frozen layers on disk, a vector of the model's width per token."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if not hasattr(self.encoder, "loaded"):
             kind = type(self.encoder).__name__
             raise ValueError(
-                f"a {kind} cannot be tuned: its weights are not available. Use HuggingFace, Package, or a Text feature"
+                f"a {kind} cannot be tuned: its weights are not local. Use HuggingFace, Package, or a Text feature"
             )
         return self
 
     def fit(self, values: pl.DataFrame) -> State:
         texts = [text for text in self.render(values).unique().to_list() if text]
-        full = self._tokens(texts, cut=False)
-        truncated = float(np.mean([len(tokens) > self._loaded.max_length for tokens in full])) if texts else 0.0
+        complete = self._tokens(texts, cut=False)
+        truncated = float(np.mean([len(tokens) > self._loaded.max_length for tokens in complete])) if texts else 0.0
         reader = TunableTransformer(self._loaded, Frozen())
         vectors = reader(self._tokens(sorted(texts, key=_digest)[:_SAMPLE] or ["empty"])).numpy()
         scaled = PostProcessing(method="scale").fit(vectors)
@@ -81,9 +81,9 @@ class LanguageModel(TextFeature):
 
     def encode(self, values: pl.DataFrame, state: State) -> Lookup:
         distinct, index_N = numbered(self.render(values))
-        sequences = self._tokens(distinct.to_list())
-        lengths = torch.tensor([0, *(len(tokens) for tokens in sequences)])
-        flat = torch.cat([*sequences, torch.zeros(0, dtype=torch.int32)])
+        tokens = self._tokens(distinct.to_list())
+        lengths = torch.tensor([0, *(len(numbers_L) for numbers_L in tokens)])
+        flat = torch.cat([*tokens, torch.zeros(0, dtype=torch.int32)])
         return Lookup(Ragged(flat, lengths.cumsum(0)), index_N)
 
     def build(self, state: State) -> Encoder:
@@ -92,8 +92,8 @@ class LanguageModel(TextFeature):
         if transformer.content != state["base"][0]:
             raise UserError(
                 f"language model of the feature {self.name!r}",
-                expected=f"the one that it was trained on, with content hash {state['base'][0][:12]}…",
-                found=f"content hash {transformer.content[:12]}…",
+                expected=f"the model that it was trained on, with the content hash {state['base'][0][:12]}…",
+                found=f"a model with the content hash {transformer.content[:12]}…",
                 remedy="Install the model it was trained on, or fit again.",
             )
         return LanguageModelEncoder(transformer, state, self.width, self.learning_rate)
@@ -102,7 +102,7 @@ class LanguageModel(TextFeature):
         return ExportObstacle(
             expected="a feature of numbers",
             found="a language model, which reads tokens and whose frozen weights are not in the artifact",
-            remedy="Declare a frozen Text, whose vectors are input, or serve the model with polyrec.",
+            remedy="Declare a frozen Text, whose vectors are an input, or serve the model with polyrec.",
         )
 
     def describe(self, state: State) -> dict[str, Any]:
@@ -110,12 +110,12 @@ class LanguageModel(TextFeature):
 
     @property
     def _loaded(self) -> Any:
-        """The encoder's model, tokenizer and settings; the model is shared and never modified."""
+        """Model, tokenizer and settings of the encoder; the model is shared and never changed."""
         encoder: Any = self.encoder
         return encoder.loaded()
 
     def _tokens(self, texts: Sequence[str], cut: bool = True) -> list[Tensor]:
-        """Return the token numbers (L,) of each text; an empty text has none."""
+        """Return the token numbers (L,) of each text; an empty tensor for an empty text."""
         full = [text for text in texts if text]
         if not full:
             return [torch.zeros(0, dtype=torch.int32) for _ in texts]
@@ -151,10 +151,10 @@ class LanguageModelEncoder(Encoder):
         return self.linear(inputs)[values.index_B.long()]
 
     def rates(self) -> Rates:
-        learned = list(self.transformer.parameters())
-        return [(self.learning_rate, learned)] if learned else []
+        parameters = list(self.transformer.parameters())
+        return [(self.learning_rate, parameters)] if parameters else []
 
 
 def _digest(text: str) -> bytes:
-    """Return a sort key for a reproducible pseudorandom order of texts."""
+    """Return a sort key that orders texts pseudorandomly but reproducibly."""
     return hashlib.sha256(text.encode()).digest()

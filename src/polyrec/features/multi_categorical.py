@@ -16,20 +16,20 @@ from polyrec.layers.shared_table import FIRST_DEVIATION
 
 
 class MultiCategorical(ColumnFeature):
-    """A bag of values: genres, tags, interests. The order of values is ignored; repeated values are counted repeatedly.
+    """A bag of values: genres, tags, interests. Order within a row has no effect; repeated values count repeatedly.
 
-    Output: mean or sum of rows of an embedding table of (vocabulary + 1) x width; zero for an empty or null bag. Values unseen
-    in training are removed from the bag. State: `value`, `count`.
+    Output: mean or sum of rows of an embedding table of (vocabulary + 1) x width; zero for an empty or null bag. Values
+    unseen in training are dropped from the bag. State: `value`, `count`.
     """
 
     examples = ({"name": "genres"}, {"name": "tags", "separator": "|", "pooling": "sum"})
 
     separator: str | None = Field(default=None, min_length=1)
-    """Separator of the values in a column of strings; default: the column holds lists."""
+    """Separator that splits a column of strings into values. Unset: the column holds lists."""
     minimum_count: int = Field(default=1, ge=1)
-    """Minimum number of training occurrences for a value to be in the vocabulary."""
+    """Number of training occurrences that a value needs for an embedding row."""
     pooling: Literal["mean", "sum"] = "mean"
-    """Reduction of the values' rows to one vector."""
+    """Pooling of the values' embedding rows."""
 
     def fit(self, values: pl.DataFrame) -> State:
         return fit_vocabulary(self._lists(values).explode(empty_as_null=True), self.minimum_count)
@@ -66,7 +66,7 @@ class MultiCategorical(ColumnFeature):
 
 
 class BagEncoder(Encoder):
-    """An embedding table whose rows are summed or averaged over bags. Maps a bag of B rows to (B, width)."""
+    """An embedding table summed or averaged over bags. Maps a bag of B rows to (B, width)."""
 
     def __init__(self, rows: int, width: int, pooling: Literal["mean", "sum"]) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Numeric: one number per row, scaled, and a flag for null. Shape letters: N rows, B rows of a batch."""
+"""Numeric: a scaled number per row, with an indicator of null. Shape letters: N rows, B rows of a batch."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from polyrec.core.errors import UserError
 from polyrec.features.feature import ColumnFeature, Encoder, State
 
 _GRID = 1001
-"""Number of quantiles."""
 
 
 class NumberFeature(ColumnFeature, kind=False):
-    """Base of features that read a column of finite numbers."""
+    """A feature that reads a column of finite numbers."""
 
     def numbers(self, values: pl.DataFrame) -> pl.Series:
         """Return the column as floats; raise `UserError` for NaN and infinity."""
@@ -34,40 +33,40 @@ class NumberFeature(ColumnFeature, kind=False):
                 f"column {series.name!r} of the feature {self.name!r}",
                 expected="finite numbers or null",
                 found=f"NaN or infinity in {bad.sum()} rows, first in row {bad.arg_max()}",
-                remedy="Replace them with null for 'unknown' (`fill_nan(None)`) or with a number.",
+                remedy="Replace them by null for 'not known' (`fill_nan(None)`) or by a number.",
             )
         return numbers
 
 
 def require_single(scaled: np.ndarray, feature: ColumnFeature) -> None:
-    """Raise `UserError` if scaled values (N, …) exceed the range of float32, the precision of the model."""
+    """Raise `UserError` if scaled values (N, …) exceed float32, the precision of the model."""
     too_large = np.abs(scaled) > np.finfo(np.float32).max
     if too_large.any():
         raise UserError(
             f"column {feature.columns[0]!r} of the feature {feature.name!r}",
-            expected="scaled values in the range of float32",
+            expected="values that fit single precision after scaling",
             found=f"{np.abs(scaled).max():.3g} in row {int(np.argwhere(too_large)[0][0])}",
-            remedy="Fix the values, or use null for 'unknown'.",
+            remedy="Correct the values, or use null for 'not known'.",
         )
 
 
 class Numeric(NumberFeature):
-    """A quantity: age, price, elapsed seconds, a count.
+    """A quantity: age, price, seconds since, a count.
 
-    The value is scaled, then a linear layer maps (scaled value, 1 if null) to (B, width); null is scaled to 0.
+    The value is scaled, then a linear layer maps (scaled value, 1 if null) to (B, width); a null's scaled value is 0.
 
     - `standardise`: (v - mean) / deviation over the training rows.
-    - `quantile`: 2 r - 1, where r is the value's rank among the training rows, 0 to 1, interpolated between 1,001 quantiles:
-      robust to monotone transformations and to outliers.
+    - `quantile`: 2 r - 1, with r the value's rank among the training rows, 0 to 1, interpolated between 1,001 quantiles: robust
+      to outliers and unchanged by any monotone change of unit.
     - `log`: sign(v) log(1 + |v|), then standardised: for long tails.
 
-    NaN and infinity are refused. State: `mean`, `scale`, or `quantile`.
+    NaN and infinity are refused, because they are neither numbers nor nulls. State: `mean`, `scale`, or `quantile`.
     """
 
     examples = ({"name": "age"}, {"name": "price", "transform": "log"}, {"name": "stock", "transform": "quantile", "width": 4})
 
     transform: Literal["standardise", "quantile", "log"] = "standardise"
-    """Method of scaling."""
+    """Scaling of the values."""
 
     def fit(self, values: pl.DataFrame) -> State:
         known = self.numbers(values).drop_nulls().to_numpy()

@@ -24,19 +24,19 @@ from polyrec.layers.shared_table import FIRST_DEVIATION
 
 
 class SemanticIds(Text):
-    """The codes of a text's vector, with learned embeddings: an id that similar items share in part.
+    """The codes of a text's vector: an id that similar items share in part, with embedding rows per code.
 
-    The vector of a language model (processed like a `Text`'s) is quantised level by level: the first code is the nearest of
-    `codes` cluster means, the next the nearest mean of the residuals (residual k-means, fitted on the distinct training texts).
-    Output: `sum_l table_l[code_l]`, (B, width). Unlike the linear layer of a `Text`, the table can learn any value for a group
-    of items; unlike an id, a new item shares the groups of similar items. Singh et al. (RecSys 2024) replace ids in ranking
-    with such codes. A blank text has number 0 at every level, code c has number c + 1.
+    The vector of a language model, processed as for a `Text`, is quantised level by level: the first code is the nearest of
+    `codes` cluster means, the next the nearest to the residual (residual k-means, fitted on the distinct training texts).
+    Output: `sum_l table_l[code_l]`, (B, width). A `Text` maps its vector by one linear layer; here the table can learn any
+    property of a group of items. Unlike with an id, an unseen item shares the groups of similar items. Singh et al. (RecSys
+    2024) replace ids in ranking by such codes. A blank text has number 0 at every level, and code c has number c + 1.
 
-    With `prefix_rows`, the embedding of a code depends on all codes before it, as in the prefix n-grams of Zheng et al.
-    (RecSys 2025). With `key`, an additional code distinguishes items that share all codes, as in TIGER (Rajput et al.,
-    NeurIPS 2023): 0 for the first of them, 1 for the next; a new item has 0. State, one row of packed frames: `text`, the state
-    of a `Text`; `codebooks`: `level`, `code`, `vector`; `twins`: `key` and `code` of the items whose last code is not 0;
-    `figures`, the result of `describe`.
+    With `prefix_rows`, a level is looked up together with all levels before it, as in the prefix n-grams of Zheng et al.
+    (RecSys 2025): the meaning of a code then depends on the codes before it. With `key`, an additional code distinguishes items
+    that share all codes, as in TIGER (Rajput et al., NeurIPS 2023): 0 for the first of them, 1 for the next; an unseen item
+    has 0. State, one row of packed frames: `text`, the state of a `Text`; `codebooks`: `level`, `code`, `vector`;
+    `twins`: `key` and `code` of the items whose last code is not 0; `figures`, the result of `describe`.
     """
 
     examples = (
@@ -45,24 +45,24 @@ class SemanticIds(Text):
     )
 
     post: PostProcessing = PostProcessing(method="components", width=32)
-    """Processing of the vectors before quantisation. In many dimensions nearly all vectors are equally distant,
-    and clusters of residuals degenerate to one outlier each: with few components, codes distinguish more items."""
+    """Post-processing of the vectors before quantisation. In many dimensions nearly all vectors are equally distant, and
+    clusters of residuals hold one outlier each; a few principal components distinguish more items."""
     levels: int = Field(default=3, ge=1)
-    """Number of codes of a text, without the additional one of `key`."""
+    """Number of codes per text, without the additional code of `key`."""
     codes: int = Field(default=256, ge=2)
-    """Number of codes of a level; fewer if the training texts have fewer distinct residuals."""
+    """Number of codes per level; fewer if the training texts have fewer distinct residuals."""
     prefix_rows: int | None = Field(default=None, ge=1, lt=2**31)
-    """Number of rows of each level but the first, if an embedding depends on all codes up to its level. More combinations than
-    rows share rows by a hash. Default: an embedding depends on the code of its level only."""
+    """Embedding rows of each level but the first, if a level is looked up together with those before it. If there are more
+    combinations than rows, they share rows by a hash. Unset: each code is looked up by itself."""
     key: str | None = None
     """Column of the item's key, if an additional code shall distinguish items that share all codes."""
     seed: int = Field(default=0, ge=0, lt=2**31)
-    """Seed of k-means: another seed gives other clusters."""
+    """Seed of the initial cluster means of k-means."""
 
     @model_validator(mode="after")
     def _check_text(self) -> Self:
         if self.key is not None and self.key in self.text.columns:
-            raise ValueError(f"feature {self.name!r} reads the key {self.key!r} as text, too; remove it from the template")
+            raise ValueError(f"feature {self.name!r} also reads the key {self.key!r} as text; remove it from the template")
         return self
 
     @property
@@ -102,8 +102,8 @@ class SemanticIds(Text):
         last_N = keys.join(twins, on="key", how="left", maintain_order="left")["code"].fill_null(0).to_numpy() + 1
         lasts = self.sizes(state)[-1]
         pairs_U, index_N = np.unique(vectors.index_N.numpy().astype(np.int64) * lasts + last_N, return_inverse=True)
-        unique_UL = np.column_stack([numbers_UL[pairs_U // lasts], pairs_U % lasts]).astype(np.int32)
-        return Indexed(torch.from_numpy(unique_UL), torch.from_numpy(index_N.astype(np.int32)))
+        complete_UL = np.column_stack([numbers_UL[pairs_U // lasts], pairs_U % lasts]).astype(np.int32)
+        return Indexed(torch.from_numpy(complete_UL), torch.from_numpy(index_N.astype(np.int32)))
 
     def build(self, state: State) -> Encoder:
         return CodesEncoder(self.sizes(state), self.width, self.prefix_rows)
@@ -116,9 +116,9 @@ class SemanticIds(Text):
     def describe(self, state: State) -> dict[str, Any]:
         """Return statistics of the codes of the distinct training texts, as JSON values.
 
-        `texts`, their number; `collision_rate`, the share of texts whose codes equal another's; `items_told_apart`, the number
-        of items whose last code is not 0; for each of the `levels`: the number of codes `used`, `utilisation`, `perplexity`,
-        and, over all levels so far, the share `colliding` and the share `unexplained` of the vectors' variance.
+        `texts`, their number; `collision_rate`, the share of texts that share all codes with another; `items_told_apart`, the
+        number of items whose last code is not 0; and for each of the `levels` the codes `used`, `utilisation`, `perplexity`,
+        the share `colliding` up to this level, and the share of the vectors' variance `unexplained` up to this level.
         """
         (figures,) = state["figures"].to_list()
         return figures
@@ -134,22 +134,22 @@ class SemanticIds(Text):
     def _figures(self, codebooks: Codebooks, known_UD: np.ndarray, codes_UL: np.ndarray, twins: pl.DataFrame) -> dict[str, Any]:
         levels: list[dict[str, float]] = []
         if len(known_UD):
-            left = codebooks.unexplained(known_UD)
-            levels = [{**level, "unexplained": share} for level, share in zip(usage(codes_UL, self.codes), left, strict=True)]
+            shares = codebooks.unexplained(known_UD)
+            levels = [{**level, "unexplained": share} for level, share in zip(usage(codes_UL, self.codes), shares, strict=True)]
         rate = levels[-1]["colliding"] if levels else 0.0
         return {"texts": len(known_UD), "collision_rate": rate, "items_told_apart": len(twins), "levels": levels}
 
 
 def _numbers(table_U: Tensor, codebooks: Codebooks) -> np.ndarray:
-    """Return the numbers (U, L) of the levels for vectors whose last column flags blank texts."""
+    """Return the level numbers (U, L) of vectors whose last column flags blank texts."""
     is_blank_U1 = table_U[:, -1:].numpy() > 0
     return np.where(is_blank_U1, 0, codebooks.encode(table_U[:, :-1].numpy()) + 1).astype(np.int32)
 
 
 class CodesEncoder(Encoder):
-    """An embedding table whose rows are summed over levels. Maps the numbers (B, L) of each row's levels to (B, width).
+    """An embedding table whose rows are summed over levels. Maps the level numbers (B, L) of each row to (B, width).
 
-    With `prefix_rows`, the row of a level depends on the path down to it: its index if every path has a row, else its hash.
+    With `prefix_rows` a level's row is that of the path down to it: exact if there are enough rows for all paths, else a hash.
     """
 
     def __init__(self, sizes: Sequence[int], width: int, prefix_rows: int | None) -> None:
@@ -171,8 +171,8 @@ class CodesEncoder(Encoder):
         return [self.table]
 
     def numbered(self, numbers_BL: Tensor) -> Tensor:
-        """Return the row numbers of the table, (B, L)."""
-        start, paths, path_B, rows_L = 0, 1, torch.zeros_like(numbers_BL[:, 0]), []
+        """Return the embedding rows to look up, (B, L)."""
+        start, paths, path_B, levels = 0, 1, torch.zeros_like(numbers_BL[:, 0]), []
         for level, (size, rows) in enumerate(zip(self.sizes, self.rows, strict=True)):
             paths *= size
             path_B = (path_B * size + numbers_BL[:, level]) % _PRIME
@@ -180,10 +180,10 @@ class CodesEncoder(Encoder):
                 row_B = numbers_BL[:, level]
             else:
                 row_B = path_B if paths <= rows else path_B * _MULTIPLIER % 2**32 * rows // 2**32
-            rows_L.append(row_B + start)
+            levels.append(row_B + start)
             start += rows
-        return torch.stack(rows_L, 1)
+        return torch.stack(levels, 1)
 
 
 _PRIME, _MULTIPLIER = 2**31 - 1, 2654435761
-"""Modulus of path numbers, which keeps products within 64 bits; Knuth's multiplier, 2^32 over the golden ratio."""
+"""Modulus of paths, which keeps products within 64 bits, and Knuth's multiplier, 2^32 divided by the golden ratio."""

@@ -1,4 +1,4 @@
-"""Base of features that read a text about the row. Shape letters: N rows, U distinct texts."""
+"""`TextFeature`: base of the features that read a text about the row. Shape letters: N rows, U distinct texts."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from polyrec.language.encoders.package import Package
 
 
 class TextFeature(Feature, kind=False):
-    """Base of features of a text, made from the row's columns by a template."""
+    """A feature of a text that a template renders from the row's columns."""
 
     template: str | None = None
-    """Text with columns in braces, such as `{title}. {genres}`; lists are joined by commas, nulls are omitted. Default:
-    the column named like the feature."""
+    """Text with columns in braces, such as `{title}. {genres}`; lists are joined by commas, nulls are omitted. Unset: the
+    column named like the feature."""
     encoder: TextEncoder = Package()
     """The language model."""
     written: str | None = None
-    """Column with the time at which the text was written. `fit` refuses rows whose text is not older than the row: a text
-    written with the label or after it may reveal the label."""
+    """Column of the time at which the text was written. `fit` refuses rows whose text is not older than the row, because a text
+    written with the label or after it may reveal it."""
     max_characters: int = Field(default=4000, gt=0)
-    """Maximum number of characters of a text; the rest is cut off. The default exceeds the length of most models' input."""
+    """Maximum number of characters of a text: above the input length of language models, but short enough to tokenize fast."""
 
     @model_validator(mode="after")
     def _check_template(self) -> Self:
         for _, field, form, conversion in string.Formatter().parse(self.template or ""):
             if field is not None and (not field or form or conversion or any(sign in field for sign in ".[]")):
-                raise ValueError(f"template {self.template!r} may contain plain column names in braces, not {{{field}}}")
+                raise ValueError(f"template {self.template!r} may hold plain column names in braces, not {{{field}}}")
         if self.template is not None and not self.columns:
             raise ValueError(f"template {self.template!r} names no column; write it in braces: {{title}}")
         return self
@@ -72,12 +72,12 @@ class TextFeature(Feature, kind=False):
                 f"column {column!r} of the feature {self.name!r}",
                 expected="text, numbers, dates, categories or lists of them",
                 found=f"the type {kind}",
-                remedy="Cast the column to string, or name the field that contains the text.",
+                remedy="Cast the column to string, or name its field that holds the text.",
             )
 
 
 def numbered(texts: pl.Series) -> tuple[pl.Series, Tensor]:
-    """Return the distinct texts (U,) in order of appearance, and the index of each row's text, (N,)."""
+    """Return the distinct texts (U,) in order of first occurrence, and the number of each row's text, (N,)."""
     distinct = texts.unique(maintain_order=True)
     numbers = pl.DataFrame({"text": distinct}).with_row_index("number")
     index = texts.alias("text").to_frame().join(numbers, on="text", how="left", maintain_order="left")["number"]

@@ -1,4 +1,4 @@
-"""Calibrating: each task's calibrator is fitted on validation rows, and what it changed is told from rows it did not see.
+"""Calibrators are fitted on validation rows; their effect is estimated by cross-fitting.
 
 Shape letters: N rows.
 """
@@ -61,9 +61,9 @@ def _cross_fitted(calibrator: Calibrator, prediction: np.ndarray, target: np.nda
     half_N = _halves(target, seed)
     after = np.empty_like(prediction)
     for half in (False, True):
-        own = half_N == half
-        state = calibrator.fit(prediction[~own], target[~own])
-        after[own] = calibrator.apply(torch.from_numpy(prediction[own]), state).numpy()
+        in_half_N = half_N == half
+        state = calibrator.fit(prediction[~in_half_N], target[~in_half_N])
+        after[in_half_N] = calibrator.apply(torch.from_numpy(prediction[in_half_N]), state).numpy()
     return after
 
 

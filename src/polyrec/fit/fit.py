@@ -53,7 +53,7 @@ def fit(
     progress: bool,
     on_epoch: OnEpoch | None = None,
 ) -> Predictor:
-    """Do what `Recommender.fit` says."""
+    """Fit a declaration to a table; `Recommender.fit` documents the parameters."""
     _refuse_refit(spec, training)
     if start is not None:
         check_start(_pinned(spec), start.spec)
@@ -127,7 +127,7 @@ def _learn(
     stop_after: int | None = None,
     on_epoch: OnEpoch | None = None,
 ) -> _Learned:
-    """Build the model of a stage, with the weights of a start where there is one, and train it."""
+    """Build the model of a stage, copy the weights of the start if there is one, and train it."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(training.seed)
         model = Model(spec.all_features, stage.features, spec.tasks, stage.tasks, spec.network, spec.views)
@@ -160,9 +160,9 @@ def _learn(
 
 
 def _held_out(spec: Declaration, learned: _Learned) -> tuple[TaskTensors, dict[str, tuple[np.ndarray, np.ndarray]]]:
-    """Return what the model predicts for the validation rows, and which labels they have, where something learns from them.
+    """Return the predictions for the validation rows and their labels, if a calibrator or the fusion learns from them.
 
-    Where the model is then refitted on all rows, what was learned stays that of the model that had not seen these rows.
+    After a refit on all rows, calibrators and fusion stay those of the model that has not seen the validation rows.
     """
     if not (spec.calibration or spec.fusion.learns):
         return TaskTensors({}), {}
@@ -178,7 +178,7 @@ def _held_out(spec: Declaration, learned: _Learned) -> tuple[TaskTensors, dict[s
 def _learn_fusion(
     spec: Declaration, learned: _Learned, predictions: TaskTensors, truths: Mapping[str, tuple[np.ndarray, np.ndarray]]
 ) -> State:
-    """Return what the fusion learns from calibrated predictions and, by task, which rows have a label and those labels."""
+    """Return the state of the fusion, learned from calibrated predictions and, by task, the mask and the labels."""
     if not spec.fusion.learns:
         return {}
     scalar = [task for task in spec.tasks if task.is_scalar]
@@ -195,7 +195,7 @@ def _learn_fusion(
 
 
 def _unknown(spec: Declaration, learned: _Learned) -> Mapping[str, Tensor]:
-    """Return the vectors of the features that the fusion reads of a row of which nothing is known."""
+    """Return the vectors of the features that the fusion reads, for a row with only null values."""
     if not spec.fusion.features_of():
         return {}
     stage = learned.stage
@@ -206,7 +206,7 @@ def _unknown(spec: Declaration, learned: _Learned) -> Mapping[str, Tensor]:
 
 
 def _refuse_refit(spec: Declaration, training: Training) -> None:
-    """Refuse to keep what a fusion learned of one model's vectors for a model that is trained anew."""
+    """Refuse a refit if the fusion reads vectors: its state would belong to the vectors of another model."""
     if training.refit and (spec.fusion.features_of() or spec.fusion.states_of([task.name for task in spec.tasks])):
         thing = f"the fusion {type(spec.fusion).__name__}, which reads vectors of the model that it learned from"
         remedy = "Set `refit` to False, or choose a fusion that reads predictions alone."
@@ -214,18 +214,18 @@ def _refuse_refit(spec: Declaration, training: Training) -> None:
 
 
 def _fingerprint(spec: Declaration, training: Training, *hashes: str) -> str:
-    told = json.dumps([spec.model_dump(mode="json"), training.model_dump(mode="json")], sort_keys=True)
-    return hashlib.sha256("\n".join([told, *hashes]).encode()).hexdigest()
+    settings = json.dumps([spec.model_dump(mode="json"), training.model_dump(mode="json")], sort_keys=True)
+    return hashlib.sha256("\n".join([settings, *hashes]).encode()).hexdigest()
 
 
 def _described(spec: Declaration, states: Mapping[str, pl.DataFrame]) -> dict[str, dict[str, Any]]:
-    """Return what features say of what they learned, for those that say anything."""
-    found = {own.name: own.describe(states[own.name]) for own in spec.all_features if own.name in states}
-    return {name: told for name, told in found.items() if told}
+    """Return figures about the states of features, for features that report any."""
+    figures = {f.name: f.describe(states[f.name]) for f in spec.all_features if f.name in states}
+    return {name: values for name, values in figures.items() if values}
 
 
 def _pinned(spec: Declaration) -> Declaration:
-    """Return the declaration with its text encoders fixed at what they read now, such as a commit of a model by name."""
+    """Return the declaration with text encoders pinned to their present version, such as a commit of a model by name."""
     sides = {side: tuple(feature.pinned() for feature in getattr(spec, side)) for side in ("user", "item", "features")}
     return spec if all(getattr(spec, side) == pinned for side, pinned in sides.items()) else spec.replace(**sides)
 

@@ -1,4 +1,4 @@
-"""`FusionSearch`: what a search for a fusion's weights found, for people and for programs.
+"""`FusionSearch`: the outcome of a search for the weights of a fusion.
 
 Shape letters: T trials, M metrics.
 """
@@ -90,14 +90,14 @@ class FusionSearch(Printed):
         return [trial for trial, kept in zip(self.trials, pareto_front(values_TM * signs_M), strict=True) if kept]
 
     def apply(self, fitted: P) -> P:
-        """Return the recommender with the best weights declared; its model is shared, and what was found is among its facts."""
+        """Return the recommender with the best weights declared and the outcome among its facts; the model is shared."""
         facts = replace(fitted.parts.facts, fusion_search=self.to_dict())
         spec = fitted.spec.replace(fusion=self.best_fusion)
         return type(fitted)(replace(fitted.parts, spec=spec, facts=facts), fitted.model)
 
     def to_dict(self, trials: bool = False) -> dict[str, Any]:
         """Return the outcome as JSON values, with every trial where asked for."""
-        told = {
+        document = {
             "utility": dict(self.utility),
             "sampler": self.sampler,
             "seed": self.seed,
@@ -109,7 +109,7 @@ class FusionSearch(Printed):
             "front": [trial.number for trial in self.front],
             **({"all": [asdict(trial) for trial in self.trials]} if trials else {}),
         }
-        plain = as_json(told)
+        plain = as_json(document)
         assert isinstance(plain, dict)
         return plain
 

@@ -1,4 +1,4 @@
-"""Going on from an earlier fit: whether a declaration can, and what its model takes over."""
+"""Training that continues from an earlier fit: whether a declaration permits it, and which weights the model copies."""
 
 from __future__ import annotations
 
@@ -16,42 +16,42 @@ from polyrec.predict.predictor import Predictor
 
 
 def check_start(spec: Declaration, start: Declaration) -> None:
-    """Raise `UserError` for the first feature, task or network that is not that of the declaration to start from."""
+    """Raise `UserError` for the first feature, task or network that differs from the declaration of the start."""
     for what in ("user", "item", "features", "tasks"):
-        own, before = getattr(spec, what), getattr(start, what)
-        names, names_before = ([one.name for one in side] for side in (own, before))
+        declared, before = getattr(spec, what), getattr(start, what)
+        names, names_before = ([part.name for part in side] for side in (declared, before))
         if names != names_before:
             raise _misfit(f"`{what}`", f"{names_before}", f"{names}")
-        for one, other in zip(own, before, strict=True):
-            _check_same(f"{'task' if what == 'tasks' else 'feature'} {one.name!r}", one, other)
+        for part, earlier in zip(declared, before, strict=True):
+            _check_same(f"{'task' if what == 'tasks' else 'feature'} {part.name!r}", part, earlier)
     _check_same("`network`", spec.network, start.network)
     if spec.time != start.time:
         raise _misfit("`time`", repr(start.time), repr(spec.time))
 
 
 def take_over(model: Model, spec: Declaration, states: Mapping[str, pl.DataFrame], start: Predictor) -> None:
-    """Set the weights of a new model to those of an earlier one; rows of ids are found by their values.
+    """Copy the weights of an earlier model; embedding rows are matched by the values of their ids.
 
-    A model that has met no batch since predicts for each row what the earlier one does: a new id begins as the row by which it
-    was read.
+    Before its first batch the model predicts the same as the earlier one: the row of a new id starts as a copy of the row that
+    encoded unknown ids.
     """
     before = start.parts.feature_states
-    rows = {own.name: own.rows_before(states[own.name], before[own.name]) for own in spec.all_features if own.name in states}
-    known = {name: found for name, found in rows.items() if found is not None}
-    weights, shapes = start.model.state_dict(), {name: own.shape for name, own in model.state_dict().items()}
-    model.load_state_dict({name: own for name, own in weights.items() if own.shape == shapes[name]}, strict=False)
-    for own, other in zip(model.copies, start.model.copies, strict=True):
-        assert isinstance(own, Encoders) and isinstance(other, Encoders)
-        own.take_rows(other, known)
+    rows = {f.name: f.rows_before(states[f.name], before[f.name]) for f in spec.all_features if f.name in states}
+    known = {name: table for name, table in rows.items() if table is not None}
+    weights, shapes = start.model.state_dict(), {name: weight.shape for name, weight in model.state_dict().items()}
+    model.load_state_dict({name: weight for name, weight in weights.items() if weight.shape == shapes[name]}, strict=False)
+    for encoders, earlier in zip(model.copies, start.model.copies, strict=True):
+        assert isinstance(encoders, Encoders) and isinstance(earlier, Encoders)
+        encoders.take_rows(earlier, known)
 
 
-def _check_same(thing: str, own: Spec, before: Spec) -> None:
-    if type(own) is not type(before):
-        raise _misfit(thing, f"a {type(before).__name__}", f"a {type(own).__name__}")
-    for name in type(own).model_fields:
-        told, told_before = getattr(own, name), getattr(before, name)
-        if told != told_before:
-            raise _misfit(thing, _field(name, told_before), _field(name, told))
+def _check_same(thing: str, part: Spec, before: Spec) -> None:
+    if type(part) is not type(before):
+        raise _misfit(thing, f"a {type(before).__name__}", f"a {type(part).__name__}")
+    for name in type(part).model_fields:
+        value, value_before = getattr(part, name), getattr(before, name)
+        if value != value_before:
+            raise _misfit(thing, _field(name, value_before), _field(name, value))
 
 
 def _field(name: str, value: Any) -> str:

@@ -31,16 +31,16 @@ _BATCH = 1024
 class ValidationRanking:
     """Ranks all items for validation rows of `Retrieval` tasks, a true row at a time.
 
-    An item counts as found where fewer than k others have a higher cosine; items that the user met before are among those
-    others, which `evaluate` leaves out.
+    A true item counts as a hit if fewer than k others have a higher cosine. Unlike in `evaluate`, items that the user has
+    already seen are among the others.
     """
 
     def __init__(self, spec: Declaration, states: Mapping[str, pl.DataFrame], items: pl.DataFrame, held: Prepared) -> None:
         self.spec, self.held = spec, held
         only = {feature.name for feature in spec.item}
         user = {name: Constant(column) for name, column in held.columns.items() if name not in only}
-        known: dict[str, Column] = encode_features(items, spec.all_features, states, None, None, only)
-        self.items = Prepared({**user, **known}, {}, {}, items.height)
+        known: dict[str, Column] = encode_features(items, spec.all_features, states, only=only)
+        self.items = Prepared.of_inputs({**user, **known}, items.height)
         self.rows: dict[str, Tensor] = {}
         self.places: dict[str, Tensor] = {}
         aimed = any(feature.sees_target for feature in spec.user)
@@ -54,9 +54,9 @@ class ValidationRanking:
 
     def __call__(self, model: Model, raw: Mapping[str, Tensor]) -> dict[str, float]:
         """Return the metrics, given the model's raw outputs for all validation rows."""
-        found: dict[str, float] = {}
+        metrics: dict[str, float] = {}
         if not self.rows:
-            return found
+            return metrics
         with torch.inference_mode():
             pieces = [model(batch) for batch in self.items.batches(_BATCH)]
             for name, rows_P in self.rows.items():
@@ -69,9 +69,9 @@ class ValidationRanking:
                     ]
                 )
                 hit_P = ranks_P < 10
-                found[f"{name}.recall@10"] = float(hit_P.double().mean())
-                found[f"{name}.ndcg@10"] = float((hit_P / (ranks_P + 2.0).log2()).double().mean())
-        return found
+                metrics[f"{name}.recall@10"] = float(hit_P.double().mean())
+                metrics[f"{name}.ndcg@10"] = float((hit_P / (ranks_P + 2.0).log2()).double().mean())
+        return metrics
 
     def _add(self, task: Retrieval, items: pl.DataFrame) -> None:
         """Note where the items of a task's true rows stand, if what tells them apart is known of the catalogue."""
@@ -90,6 +90,6 @@ class ValidationRanking:
 
 
 def _ranks(user_PK: Tensor, place_P: Tensor, item_IK: Tensor) -> Tensor:
-    """Return how many items have a higher cosine than each row's own, (P,)."""
+    """Return how many items have a higher cosine than the item of each row, (P,)."""
     cosine_PI = user_PK @ item_IK.T
     return (cosine_PI > cosine_PI.gather(1, place_P[:, None])).sum(1)

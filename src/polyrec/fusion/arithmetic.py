@@ -15,14 +15,10 @@ import torch
 from torch import Tensor
 
 from polyrec.core.errors import nearest
+from polyrec.layers.sigmoid import sigmoid
 
 LONGEST, DEEPEST, HIGHEST_POWER = 1000, 40, 64
 """Maximum number of characters of an expression, nested operations, and absolute value of a literal power."""
-
-
-def sigmoid(x: Tensor) -> Tensor:
-    """Return `1 / (1 + exp(-x))`; unlike `torch.sigmoid`, bit for bit independent of an element's position in the tensor."""
-    return 1 / (1 + torch.exp(-x))
 
 
 def _clip(x: Tensor, low: Tensor, high: Tensor) -> Tensor:

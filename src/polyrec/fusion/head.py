@@ -18,8 +18,8 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from polyrec.fusion.arithmetic import sigmoid
 from polyrec.fusion.exact import rounded, rounded_weights
+from polyrec.layers.sigmoid import sigmoid
 
 Layers = Sequence[tuple[Tensor, Tensor]]
 """Weight (H, inputs) and bias (H,) of each layer."""

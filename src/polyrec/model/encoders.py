@@ -150,6 +150,12 @@ class BatchReader:
         read = [name for name in dict.fromkeys(names) if isinstance(encoders.features[name], Categorical)]
         self._ids = {name: encoders.drop(name, _tensor(batch.inputs[name])) for name in read}
 
+    def vectors(self, name: str) -> Tensor:
+        if name in self._ids:
+            return self.lookup(name, self._ids[name])
+        derived = self.encoders.derived
+        return derived[name](self) if name in derived else self.elements(name, self.input(name))
+
     def ids(self, name: str) -> Tensor:
         return self._ids[name]
 

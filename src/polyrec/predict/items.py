@@ -1,4 +1,4 @@
-"""Items that are added to a catalogue or changed after the training.
+"""Items added to a catalogue or changed after training.
 
 Shape letters: I items after the change, C changed items.
 """
@@ -16,47 +16,46 @@ from polyrec.data.conditions.expressions import require_columns
 from polyrec.data.json_columns import read_column
 
 
-def read_items(told: Sequence[Mapping[str, object]], items: pl.DataFrame, key: str) -> pl.DataFrame:
-    """Return items that are told one by one, in values of JSON, as the rows that `changed_rows` reads: each with the key and
-    the same columns.
+def read_items(changes: Sequence[Mapping[str, object]], items: pl.DataFrame, key: str) -> pl.DataFrame:
+    """Return items given as JSON objects as a table for `changed_rows`; all must have the key and the same columns.
 
-    Raises `UserError` for a column that the catalogue has not or not every item tells, and for a value that does not fit.
+    Raises `UserError` for a column that is not in the catalogue or not in every item, and for a value that does not fit.
     """
-    names = list(told[0])
+    names = list(changes[0])
     if key not in names:
-        raise UserError("items", expected=f"a column {key!r}", found="none", remedy="Tell the key of each item.")
+        raise UserError("items", expected=f"a column {key!r}", found="none", remedy="Give the key of each item.")
     columns = []
     for name in names:
         _require_known(name, items)
-        if any(name not in own for own in told):
-            remedy = "Tell items with other columns in a call of their own."
-            raise UserError("items", expected="the same columns of each", found=f"one without {name!r}", remedy=remedy)
+        if any(name not in item for item in changes):
+            remedy = "Send items with other columns in a separate call."
+            raise UserError("items", expected="the same columns in each", found=f"one without {name!r}", remedy=remedy)
         try:
-            columns.append(read_column(name, [own[name] for own in told], items.schema[name]))
+            columns.append(read_column(name, [item[name] for item in changes], items.schema[name]))
         except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError) as error:
             raise _misfit(name, items.schema[name], error) from error
-    for own in told:
-        for name in own:
+    for item in changes:
+        for name in item:
             if name not in names:
                 _require_known(name, items)
-                remedy = "Tell items with other columns in a call of their own."
-                raise UserError("items", expected="the same columns of each", found=f"one with {name!r}", remedy=remedy)
+                remedy = "Send items with other columns in a separate call."
+                raise UserError("items", expected="the same columns in each", found=f"one with {name!r}", remedy=remedy)
     return pl.DataFrame(columns)
 
 
-def changed_rows(told: pl.DataFrame, items: pl.DataFrame, key: str) -> pl.DataFrame:
+def changed_rows(changes: pl.DataFrame, items: pl.DataFrame, key: str) -> pl.DataFrame:
     """Return the rows of changed items, with all columns of the catalogue.
 
-    Columns that are not told stay as they were; of a new item they are null. Of an item told twice, the last row counts.
+    Columns that are not given keep their values; for a new item they are null. If an item occurs twice, the last row counts.
 
-    Raises `UserError` for a column that the catalogue has not, a null key and a value that does not fit its column.
+    Raises `UserError` for a column that is not in the catalogue, a null key, and a value that does not fit its column.
     """
-    require_columns(told, (key,), "items")
+    require_columns(changes, (key,), "items")
     columns = []
-    for name in told.columns:
+    for name in changes.columns:
         _require_known(name, items)
         try:
-            columns.append(told[name].cast(items.schema[name]))
+            columns.append(changes[name].cast(items.schema[name]))
         except pl.exceptions.PolarsError as error:
             raise _misfit(name, items.schema[name], error) from error
     rows = pl.DataFrame(columns)
@@ -80,12 +79,12 @@ def _misfit(name: str, kind: pl.DataType, error: Exception) -> UserError:
 
 
 def places(rows: pl.DataFrame, items: pl.DataFrame, key: str) -> Tensor:
-    """Return where each item (I,) stands among the old rows with the changed ones behind them: an item keeps its row, and new
-    items come last."""
+    """Return the position of each item (I,) in the old rows followed by the changed rows; items keep their order, and new items
+    come last."""
     old = items.select(key).with_row_index("row")
-    found = rows.select(key).join(old, on=key, how="left", maintain_order="left")["row"]
+    old_row = rows.select(key).join(old, on=key, how="left", maintain_order="left")["row"]
     place_I = torch.arange(items.height)
     number_C = torch.arange(items.height, items.height + rows.height)
-    is_new_C = found.is_null().to_torch()
-    place_I[found.drop_nulls().cast(pl.Int64).to_torch()] = number_C[~is_new_C]
+    is_new_C = old_row.is_null().to_torch()
+    place_I[old_row.drop_nulls().cast(pl.Int64).to_torch()] = number_C[~is_new_C]
     return torch.cat([place_I, number_C[is_new_C]])

@@ -1,4 +1,4 @@
-"""From tables to a `Stage`: states are learned and columns encoded, one after another, each where it is to stay."""
+"""From tables to a `Stage`: learn states and encode columns, one at a time, each in its final storage."""
 
 from __future__ import annotations
 
@@ -37,55 +37,55 @@ def prepare(
     keep_held: Keep = in_memory,
     start: Parts | None = None,
 ) -> Stage:
-    """Learn the states from a table; return them with the table, and one to judge on, as numbers.
+    """Learn the states from a table; return them with the encoded table and the encoded held-out rows, if any.
 
-    Where training goes on from a `start`, its states are what they become by the table.
+    If training continues from a `start`, the table updates the states of `start`.
     """
     features: dict[str, pl.DataFrame] = {}
-    own: dict[str, Column] = {}
-    others: dict[str, Column] = {}
+    columns: dict[str, Column] = {}
+    held_columns: dict[str, Column] = {}
     for feature in spec.all_features:
         if isinstance(feature, Derived):
             continue
         values = table.frame.select(feature.columns)
         features[feature.name] = _fit(feature, values, table, None if start is None else start.feature_states[feature.name])
-        own[feature.name] = keep_column(feature.encode(values, features[feature.name]), keep)
+        columns[feature.name] = keep_column(feature.encode(values, features[feature.name]), keep)
         if held is not None:
             values = held.frame.select(feature.columns)
-            others[feature.name] = keep_column(feature.encode(values, features[feature.name]), keep_held)
-    _fit_derived(spec, features, lambda name: own[name])
+            held_columns[feature.name] = keep_column(feature.encode(values, features[feature.name]), keep_held)
+    _fit_derived(spec, features, lambda name: columns[name])
     tasks, observed = {}, {}
     targets: dict[str, Tensor] = {}
     masks: dict[str, Tensor] = {}
     for task in spec.tasks:
-        labels = _labels(task, table, own)
+        labels = _labels(task, table, columns)
         check_learnable(labels, task)
         tasks[task.name] = fit_task(task, labels, None if start is None else start.task_states[task.name])
         observed[task.name] = len(observed_labels(labels))
         targets[task.name] = keep(task.targets(labels, tasks[task.name]))
         masks[task.name] = keep(task.observed(labels, tasks[task.name]))
     log = _log(spec, table) if spec.reads_log else None
-    own |= _derived(spec, features, log, table, keep)
-    rows = _prepared(spec, table, own, targets, masks, keep)
+    columns |= _derived(spec, features, log, table, keep)
+    rows = _prepared(spec, table, columns, targets, masks, keep)
     if held is None:
         return Stage(features, tasks, rows, observed)
     held_targets: dict[str, Tensor] = {}
     held_masks: dict[str, Tensor] = {}
     for task in spec.tasks:
-        labels = _labels(task, held, others)
+        labels = _labels(task, held, held_columns)
         held_targets[task.name] = keep_held(task.targets(labels, tasks[task.name]))
         held_masks[task.name] = keep_held(task.observed(labels, tasks[task.name]))
     if log is not None:
         keys = [name for name in (USER, TIME, table.roles.item) if name is not None]
         log = log.with_rows(held.logged(_log_columns(spec, table)), keys)
-    others |= _derived(spec, features, log, held, keep_held)
-    held_rows = _prepared(spec, held, others, held_targets, held_masks, keep_held)
+    held_columns |= _derived(spec, features, log, held, keep_held)
+    held_rows = _prepared(spec, held, held_columns, held_targets, held_masks, keep_held)
     users = keep_held(torch.from_numpy(number_groups(held.rows[USER]))) if USER in held.rows.columns else None
     return Stage(features, tasks, rows, observed, held_rows, users)
 
 
 def fit_features(spec: Declaration, frame: WideTable) -> dict[str, pl.DataFrame]:
-    """Learn the state of each feature: of derived ones after those that they read."""
+    """Learn the state of each feature; derived features come after the features that they read."""
     plain = [feature for feature in spec.all_features if not isinstance(feature, Derived)]
     states = {feature.name: feature.fit(frame.select(feature.columns)) for feature in plain}
     by_name = {feature.name: feature for feature in plain}
@@ -94,7 +94,7 @@ def fit_features(spec: Declaration, frame: WideTable) -> dict[str, pl.DataFrame]
 
 
 def _fit(feature: Feature, values: pl.DataFrame, table: Table, before: pl.DataFrame | None) -> pl.DataFrame:
-    """Learn the state of a feature, or grow the one `before`; ids that come and go are met in the order of their times."""
+    """Learn the state of a feature, or grow the state `before`; a streamed vocabulary reads its ids in time order."""
     if isinstance(feature, Streamed) and TIME in table.rows.columns:
         times = table.rows[TIME]
         return feature.fit(values, times) if before is None else feature.grow(values, before, times)
@@ -102,7 +102,7 @@ def _fit(feature: Feature, values: pl.DataFrame, table: Table, before: pl.DataFr
 
 
 def _labels(task: Task, table: Table, columns: Mapping[str, Column]) -> pl.Series:
-    """Return the labels of a task, with the numbers of each row's item beside them where the task learns to tell these."""
+    """Return the labels of a task, with the numbers of each row's item if the task learns to predict these."""
     labels = table.labels[task.name]
     if task.numbers_of is None:
         return labels
@@ -130,7 +130,7 @@ def _prepared(
     masks = {name: keep(mask) for name, mask in masks.items()}
     in_order = {feature.name: columns[feature.name] for feature in spec.all_features if feature.name in columns}
     groups = (task.group(targets[task.name]) for task in spec.tasks)
-    group = next((own for own in groups if own is not None), None)
+    group = next((numbers for numbers in groups if numbers is not None), None)
     group_N = None if group is None else keep(group.long())
     if not any(task.uniform_negatives for task in spec.tasks):
         return Prepared(in_order, targets, masks, table.frame.height, group_N)
@@ -144,7 +144,7 @@ def _prepared(
 def _derived(
     spec: Declaration, states: Mapping[str, pl.DataFrame], log: Log | None, table: Table, keep: Keep
 ) -> dict[str, Column]:
-    """Return the input of the derived features that have input of their own."""
+    """Return the inputs of derived features that have a separate input."""
     names = {feature.name for feature in spec.all_features if isinstance(feature, Derived)}
     columns = encode_features(pl.DataFrame(), spec.all_features, states, log, table.rows, names)
     return {name: keep_column(column, keep) for name, column in columns.items()}
@@ -157,7 +157,7 @@ def _log(spec: Declaration, table: Table) -> Log:
 
 
 def _log_columns(spec: Declaration, table: Table) -> list[str]:
-    """Return the columns of a table that a log needs: the item's key, and what derived features read of earlier rows."""
+    """Return the columns that a log needs: the item's key, and the columns that derived features read in earlier rows."""
     by_name = {feature.name: feature for feature in spec.all_features}
     columns = [] if table.roles.item is None else [table.roles.item]
     for feature in spec.all_features:
@@ -199,7 +199,7 @@ def _kept_side(
 
 
 def _latest_rows(table: Table, key: str) -> pl.Series:
-    """Return where the latest row of each value of a key stands; of rows of one instant, the one further down."""
+    """Return the position of the latest row of each key; among rows of equal time, the last one."""
     rows = pl.DataFrame({"key": table.frame.select([key])[key]}).with_row_index("row")
     if TIME in table.rows.columns:
         rows = rows.with_columns(time=table.rows[TIME]).sort("time", maintain_order=True)

@@ -12,12 +12,12 @@ from polyrec.tasks.link import Link, LinkModule, Path, Raw
 
 
 class Transfer(Link):
-    """The later task attends to its own state and to those of the tasks right before it (AITM; Xi et al., KDD 2021).
+    """The later task attends to its state and to those of the tasks right before it (AITM; Xi et al., KDD 2021).
 
-    `z_t = sum_u softmax_u(q(u) . k(u) / sqrt(H)) v(u)` over u in {own state, g(z_a) for each task a before}, with linear q, k
-    and v, and `g = relu(linear)`. Output and loss are the task's own, over all rows whose label was observed. Where the task
-    and one right before it are Binary, the loss also counts by how much the later probability exceeds the earlier one,
-    `constraint * max(p_t - p_a, 0)`: what happens later cannot be more probable. AITM has one earlier task; here there may be
+    `z_t = sum_u softmax_u(q(u) . k(u) / sqrt(H)) v(u)` over u in {its state, g(z_a) for each task a before}, with linear q, k
+    and v, and `g = relu(linear)`. Output and loss are those of the task alone, over all rows with an observed label. If it
+    and the task right before it are Binary, the loss has a penalty on a later probability above the earlier one,
+    `constraint * max(p_t - p_a, 0)`: a later event cannot be more probable. AITM has one earlier task; here there may be
     several.
     """
 
@@ -47,11 +47,11 @@ class Transfer(Link):
 
 
 class TransferModule(LinkModule):
-    """Attention over the own state and what the earlier ones send."""
+    """Attention over the task's state and the maps of the earlier ones."""
 
     def __init__(self, width: int, earlier: Sequence[int]) -> None:
         super().__init__()
-        self.sent = nn.ModuleList([nn.Linear(own, width) for own in earlier])
+        self.sent = nn.ModuleList([nn.Linear(inputs, width) for inputs in earlier])
         self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
 
     def forward(self, state_BH: Tensor, earlier_BH: Sequence[Tensor]) -> Tensor:

@@ -27,7 +27,7 @@ from polyrec.train.products import fastest_products
 from polyrec.train.ranks import Ranks
 from polyrec.train.step import Step
 
-Judge = Callable[[Model], Mapping[str, float]]
+Judging = Callable[[Model], Mapping[str, float]]
 """Computes validation metrics by `task.metric`, and the `utility`."""
 
 
@@ -51,7 +51,7 @@ def train(
     balance: Balance,
     data: Prepared,
     training: Training,
-    judge: Judge | None,
+    judge: Judging | None,
     *,
     fingerprint: str = "",
     checkpoint_folder: Path | None = None,

@@ -69,7 +69,7 @@ def test_another_process_finds_them():
     encode_cached(Package(), ["shared"])
     code = (
         "from polyrec import Package\n"
-        "from polyrec.language.cache import encode_cached\n"
+        "from polyrec.language.cache.cache import encode_cached\n"
         "Package.encode = None\n"
         "print(encode_cached(Package(), ['shared']).shape)"
     )
@@ -127,9 +127,10 @@ def test_a_file_that_is_no_cache_is_told():
         encode_cached(Package(), ["a"])
 
 
+@pytest.mark.slow
 def test_processes_share_the_cache(tmp_path: Path):
     code = (
-        "import sys, numpy as np; from polyrec import Package; from polyrec.language import cache\n"
+        "import sys, numpy as np; from polyrec import Package; from polyrec.language.cache import cache\n"
         "cache.CHUNK = 3; Package.identity = lambda self: {}\n"
         "Package.encode = lambda self, texts, on_done: np.array([[float(text)] for text in texts], dtype=np.float32)\n"
         "print(cache.encode_cached(Package(), [str(n) for n in range(300)]).sum())"
@@ -229,7 +230,7 @@ def test_the_longest_are_encoded_first_and_each_vector_is_that_of_its_text(monke
 KILLED = """
 import sys, time
 from polyrec import Package
-from polyrec.language import cache
+from polyrec.language.cache import cache
 encode = Package.encode
 def slow(self, texts, on_done):
     time.sleep(0.2)
@@ -240,6 +241,7 @@ cache.encode_cached(Package(), [f"film {number}" for number in range(100)])
 """
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_loses_at_most_a_chunk():
     process = subprocess.Popen([sys.executable, "-c", KILLED])
     held = 0

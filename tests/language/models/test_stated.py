@@ -5,13 +5,15 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from polyrec import HuggingFace, Package, UserError
-from polyrec.language.models.source import Source
+from polyrec.language.models import loaded
+from polyrec.language.models.source import Source, at_commit
 from polyrec.language.models.stated import Stated, read_stated
 
 LONG = "a film of many words " * 80
@@ -59,8 +61,14 @@ def test_a_further_module_is_refused(folder: Path):
         HuggingFace(model=str(folder)).encode(["a film"])
 
 
+def forget() -> None:
+    """Forget sources and models, as a new process would."""
+    for cached in (at_commit, loaded.describe, loaded.load):
+        cached.cache_clear()
+
+
 class TestHub:
-    """A hub's cache laid out by hand, read without a network in a process of its own."""
+    """A hub's cache laid out by hand, read without a network."""
 
     COMMIT = "0" * 40
 
@@ -72,42 +80,45 @@ class TestHub:
         (repository / "refs" / "main").write_text(self.COMMIT)
         return repository
 
-    def encode(self, repository: Path) -> str:
+    @pytest.fixture
+    def _here(self, repository: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+        """Read the hub's cache in this process, too."""
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(repository.parent))
+        forget()
+        yield
+        forget()
+
+    def test_a_model_by_name_equals_the_same_model_in_a_folder(self, repository: Path):
         code = (
             "import sys, numpy as np; from polyrec import HuggingFace\n"
-            "try: np.save(sys.argv[1], HuggingFace(model='films/mini').encode([sys.argv[2]]))\n"
-            "except ValueError as error: print(error)"
+            "np.save(sys.argv[1], HuggingFace(model='films/mini').encode([sys.argv[2]]))"
         )
         environment = {**os.environ, "HF_HUB_CACHE": str(repository.parent), "HF_HUB_OFFLINE": "1"}
         command = [sys.executable, "-c", code, str(repository / "vectors.npy"), LONG]
-        return subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
-
-    def test_a_model_by_name_equals_the_same_model_in_a_folder(self, repository: Path):
-        assert self.encode(repository) == ""
+        assert subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout == ""
         np.testing.assert_allclose(np.load(repository / "vectors.npy"), Package().encode([LONG]), atol=1e-6)
 
+    @pytest.mark.usefixtures("_here")
     def test_statements_that_cannot_be_asked_for_are_not_taken_for_absent(self, repository: Path):
         (repository / "snapshots" / self.COMMIT / "modules.json").unlink()
-        assert "expected a model that transformers loads" in self.encode(repository)
+        with pytest.raises(UserError, match="expected a model that transformers loads"):
+            HuggingFace(model="films/mini").encode([LONG])
         absent = repository / ".no_exist" / self.COMMIT
         absent.mkdir(parents=True)
         for file in ("modules.json", "sentence_bert_config.json"):
             (absent / file).touch()
-        assert self.encode(repository) == ""
-        assert np.linalg.norm(np.load(repository / "vectors.npy")) != pytest.approx(1, abs=0.1)
+        forget()
+        assert np.linalg.norm(HuggingFace(model="films/mini").encode([LONG])) != pytest.approx(1, abs=0.1)
 
+    @pytest.mark.usefixtures("_here")
     def test_a_name_stands_for_its_commit_and_another_commit_is_another_model(self, repository: Path):
         other = "1" * 40
         shutil.copytree(repository / "snapshots" / self.COMMIT, repository / "snapshots" / other)
-        code = (
-            "import sys; from pathlib import Path\n"
-            "from polyrec import HuggingFace; from polyrec.language.source import at_commit\n"
-            "encoder = HuggingFace(model='films/mini')\n"
-            "print(encoder.identity()['model'], encoder.pinned().revision)\n"
-            "Path(sys.argv[1]).write_text('1' * 40); at_commit.cache_clear()\n"
-            "print(encoder.identity()['model'], HuggingFace(model='films/mini', revision='0' * 40).identity()['model'])"
-        )
-        environment = {**os.environ, "HF_HUB_CACHE": str(repository.parent), "HF_HUB_OFFLINE": "1"}
-        command = [sys.executable, "-c", code, str(repository / "refs" / "main")]
-        sources = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout.split()
-        assert sources == [f"films/mini@{self.COMMIT}", self.COMMIT, f"films/mini@{other}", f"films/mini@{self.COMMIT}"]
+        encoder = HuggingFace(model="films/mini")
+        assert encoder.identity()["model"] == f"films/mini@{self.COMMIT}"
+        assert encoder.pinned().revision == self.COMMIT
+        (repository / "refs" / "main").write_text(other)
+        at_commit.cache_clear()
+        assert encoder.identity()["model"] == f"films/mini@{other}"
+        first = HuggingFace(model="films/mini", revision=self.COMMIT)
+        assert first.identity()["model"] == f"films/mini@{self.COMMIT}"

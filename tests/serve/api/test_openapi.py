@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 CASES = 12
 """Examples of each operation and phase; `docs/benchmarks.md` reports the results of more examples."""
 
 
+@pytest.mark.slow
 def test_requests_made_from_the_document_are_answered_as_it_says(artifact: Path, tmp_path: Path, start: Callable[..., Any]):
     server = start(artifact, "--store", f"sqlite:///{tmp_path}/events.sqlite")
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"{server.url}/openapi.json", "-n", str(CASES), "--no-color"]

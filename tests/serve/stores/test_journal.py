@@ -171,6 +171,7 @@ def test_threads_share_flushes_and_lose_nothing(tmp_path: Path):
     journal.close()
 
 
+@pytest.mark.slow
 def test_kill_9_costs_nothing_that_was_acknowledged(tmp_path: Path):
     path, acknowledged = tmp_path / "journal", []
     for number in range(3):

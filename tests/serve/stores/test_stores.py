@@ -377,6 +377,7 @@ class TestSQLite(StoreContract):
             assert len(tries) <= 8
             assert store.append([event("0")]) == 1
 
+    @pytest.mark.slow
     def test_kill_9_costs_nothing_that_was_acknowledged(self, url: str):
         open_store(url).close()
         for number in range(5):

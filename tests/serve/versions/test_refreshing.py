@@ -115,6 +115,7 @@ class TestGoingOn:
 
 
 class TestFromAStore:
+    @pytest.mark.slow
     def test_events_told_to_a_server_are_learned_and_it_answers_by_what_was_learned(
         self, tmp_path: Path, start: Callable[..., Any]
     ):

@@ -14,6 +14,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 from starlette.testclient import TestClient
 
+PATIENCE = 60
+"""Seconds that a request may take on a machine that is busy."""
+
 
 def total(samples: Iterable[Sample], name: str, **labels: str) -> float:
     """Return the sum of a metric's samples that have the labels."""
@@ -25,7 +28,7 @@ def of_text(text: str) -> list[Sample]:
 
 
 def scraped(url: str) -> list[Sample]:
-    answer = httpx.get(f"{url}/metrics")
+    answer = httpx.get(f"{url}/metrics", timeout=PATIENCE)
     assert answer.status_code == 200, answer.text
     return of_text(answer.text)
 
@@ -43,6 +46,7 @@ def counted_by(folder: Path) -> dict[int, float]:
     return counts
 
 
+@pytest.mark.slow
 class TestWorkers:
     @pytest.fixture
     def server(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, artifact: Path, start: Callable[..., Any]) -> Any:
@@ -57,7 +61,8 @@ class TestWorkers:
         def ask(most: int = 1) -> None:
             nonlocal sent
             for _ in range(most):
-                assert httpx.post(f"{server.url}/recommend", json={"user": "101", "k": 2}).status_code == 200
+                answer = httpx.post(f"{server.url}/recommend", json={"user": "101", "k": 2}, timeout=PATIENCE)
+                assert answer.status_code == 200
                 sent += 1
 
         def both_answered() -> bool:
@@ -84,6 +89,7 @@ class TestWorkers:
         os.kill(killed, signal.SIGKILL)
 
         def is_replaced() -> bool:
+            """One that is killed while its supervisor waits for its sign of life is missed 30 seconds later."""
             try:
                 assert lists(scraped(server.url)) == sent
             except httpx.TransportError:  # It was with the worker that was killed.

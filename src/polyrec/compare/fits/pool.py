@@ -59,7 +59,7 @@ class Pool:
 
 def _run(job: Job, folder: Path, stop: Event) -> str | None:
     """Run a job in a process and return its error message, if any."""
-    command = [sys.executable, "-m", "polyrec.compare.worker"]
+    command = [sys.executable, "-m", "polyrec.compare.fits.worker"]
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
         process = subprocess.Popen(
             command,

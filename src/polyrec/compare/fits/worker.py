@@ -1,4 +1,4 @@
-"""One fit in a separate process: `python -m polyrec.compare.worker` reads a job from the first line of its input.
+"""One fit in a separate process: `python -m polyrec.compare.fits.worker` reads a job from the first line of its input.
 
 The process exits when its standard input is closed and therefore never outlives the comparison that started it.
 

@@ -44,12 +44,12 @@ def off_policy(
     target is
 
     - a column of the log: the target's probability of the item at its rank, given the request and the items above it;
-    - a frame of candidates: request, position, item, `probability`, all items that the target may put at a rank below those
-      logged above it, and, where they are known, the log's own propensities of them;
+    - a frame of candidates: request, position, item, `probability`: all items that the target may put at a rank, given those
+      logged above it, and the log's propensities of them if they are known;
     - a fitted recommender, which puts at each rank the item of highest fused score that is not above it, as `recommend` does
       now, items of its training rows left out.
 
-    IPS and SNIPS are always told. Doubly robust is with a reward model: `predicted` names a column of the candidates, a task
+    IPS and SNIPS are always estimated. Doubly robust needs a reward model: `predicted` names a column of the candidates, a task
     of the fitted recommender or, with `expected` for its mean under the target, a column of the log; `features` names columns
     of the candidates, or of the catalogue, by which one is fitted on the log, cross-fitted by user. A model of `predicted`
     must not have learned from the log. `interaction` says what a reward may depend on (`importance`), `ranks` how many
@@ -112,7 +112,7 @@ def _models(
             found = f"{candidates.shown['is_candidate'].null_count()} that are none"
             remedy = "Give the items of the log among the candidates, with probability 0 where the target has none."
             raise UserError("items of the log", expected="candidates, whose features are known", found=found, remedy=remedy)
-        cluster_N, cluster_M = (cluster_J[own["list"].to_numpy()] for own in (rows, candidates.rows))
+        cluster_N, cluster_M = (cluster_J[frame["list"].to_numpy()] for frame in (rows, candidates.rows))
         both = cross_fit(candidates.shown, candidates.rows, rows[reward].to_numpy(), cluster_N, cluster_M, features)
         shown, said = (pl.Series(values) for values in both)
     else:

@@ -43,9 +43,9 @@ def greedy_candidates(
     user = pl.col(columns.user).cast(fitted.seen_pairs().schema[fitted.user_key], strict=False)
     log = log.with_columns(user, number=number)
     users = log.partition_by(columns.user, maintain_order=True)
-    chosen = pl.concat([_of_user(fitted, own, columns.user, predicted) for own in users])
-    told = [name for name in features if name != columns.item]
-    known = catalogue.select(pl.col(key).alias(columns.item), *told, number=pl.int_range(pl.len(), dtype=pl.Int64))
+    chosen = pl.concat([_of_user(fitted, rows, columns.user, predicted) for rows in users])
+    named = [name for name in features if name != columns.item]
+    known = catalogue.select(pl.col(key).alias(columns.item), *named, number=pl.int_range(pl.len(), dtype=pl.Int64))
     kept = [name for name in (columns.request, columns.position) if name in log.columns]
     rows = log.select("list", "rank", *kept).join(chosen, on=["list", "rank"])
     return rows.drop("list", "rank").join(known, on="number").drop("number")
