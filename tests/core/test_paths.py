@@ -1,4 +1,4 @@
-"""Dotted paths: what is put at a path is found there, everything else stays, and a wrong path is told with the nearest name."""
+"""Dotted paths: what is put at a path is found there, everything else stays, and a wrong path is reported with the nearest name."""
 
 from typing import Any
 
