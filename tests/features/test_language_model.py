@@ -129,7 +129,7 @@ class TestArtifact:
         other = _other_model(tmp_path / "other")
         spec = fitted.spec.replace(features=(fitted.spec.features[0].replace(encoder=HuggingFace(model=str(other))),))
         state = fitted.parts.feature_states["text"]
-        with pytest.raises(UserError, match="language model of the feature 'text': expected the one that it was trained on"):
+        with pytest.raises(UserError, match="language model of the feature 'text': expected the model that it was trained on"):
             spec.features[0].build(state)
         assert folder.is_dir()
 
