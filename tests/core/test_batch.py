@@ -20,13 +20,17 @@ def index(generator: torch.Generator, rows: int) -> Tensor:
 
 
 KINDS: dict[str, Callable[[torch.Generator, int], Column]] = {
-    "numbers": lambda own, rows: Dense(torch.rand(rows, generator=own)),
-    "vectors": lambda own, rows: Dense(torch.rand(rows, 3, generator=own)),
+    "numbers": lambda generator, rows: Dense(torch.rand(rows, generator=generator)),
+    "vectors": lambda generator, rows: Dense(torch.rand(rows, 3, generator=generator)),
     "lists": ragged,
-    "shared vectors": lambda own, rows: Indexed(torch.rand(5, 3, generator=own), index(own, rows)),
-    "shared vectors, once a batch": lambda own, rows: Lookup(Dense(torch.rand(5, 3, generator=own)), index(own, rows)),
-    "shared lists": lambda own, rows: Lookup(ragged(own, 5), index(own, rows)),
-    "pairs": lambda own, rows: Paired(Dense(torch.rand(rows, generator=own)), Indexed(torch.rand(5, 2), index(own, rows))),
+    "shared vectors": lambda generator, rows: Indexed(torch.rand(5, 3, generator=generator), index(generator, rows)),
+    "shared vectors, once a batch": lambda generator, rows: Lookup(
+        Dense(torch.rand(5, 3, generator=generator)), index(generator, rows)
+    ),
+    "shared lists": lambda generator, rows: Lookup(ragged(generator, 5), index(generator, rows)),
+    "pairs": lambda generator, rows: Paired(
+        Dense(torch.rand(rows, generator=generator)), Indexed(torch.rand(5, 2), index(generator, rows))
+    ),
 }
 
 
@@ -42,20 +46,20 @@ def values(column: Column, rows: list[int]) -> list:
     return [plain(column.take(torch.tensor([row]))) for row in rows]
 
 
-def plain(found: Input) -> object:
-    match found:
+def plain(values: Input) -> object:
+    match values:
         case Pair():
-            return plain(found.first), plain(found.second)
+            return plain(values.first), plain(values.second)
         case Bag():
-            return found.values.tolist()
+            return values.values.tolist()
         case Repeated(elements=Tensor()):
-            return found.elements[found.index_B].tolist()
+            return values.elements[values.index_B].tolist()
         case Repeated():
-            assert len(found.index_B) == 1
-            return plain(found.elements)
+            assert len(values.index_B) == 1
+            return plain(values.elements)
         case Tensor():
-            return found.tolist()
-    raise AssertionError(found)
+            return values.tolist()
+    raise AssertionError(values)
 
 
 def test_rows_appended_follow_the_first(both: tuple[Column, Column]):

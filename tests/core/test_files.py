@@ -59,8 +59,8 @@ class TestReplacing:
             assert os.umask(mask) == mask
         finally:
             os.umask(before)
-        for own, ordinary in (("a.txt", "b.txt"), ("f", "g")):
-            assert (tmp_path / own).stat().st_mode == (tmp_path / ordinary).stat().st_mode
+        for written, ordinary in (("a.txt", "b.txt"), ("f", "g")):
+            assert (tmp_path / written).stat().st_mode == (tmp_path / ordinary).stat().st_mode
 
     def test_a_folder_takes_the_place_of_the_old_one(self, tmp_path: Path):
         for content in ("old", "new"):

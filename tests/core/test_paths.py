@@ -1,4 +1,4 @@
-"""Dotted paths: what is put at a path is found there, everything else stays, and a wrong path is told with the nearest name."""
+"""Dotted paths: a value is read where it was put, the rest stays, and an error for a wrong path names the nearest."""
 
 from typing import Any
 

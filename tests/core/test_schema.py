@@ -29,8 +29,8 @@ def test_every_field_is_described(schema: dict):
     bare = [
         f"{name}.{field}"
         for name, body in {**schema["$defs"], "Recommender": schema}.items()
-        for field, told in body.get("properties", {}).items()
-        if field != "kind" and not told.get("description")
+        for field, definition in body.get("properties", {}).items()
+        if field != "kind" and not definition.get("description")
     ]
     assert bare == []
 

@@ -48,8 +48,8 @@ class TestHash:
 
     @given(numbers=st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1))
     def test_of_integers_is_the_textbooks(self, numbers: list[int]):
-        found = hash_values(pl.Series(numbers, dtype=pl.Int64))
-        assert found.tolist() == [textbook_mix(number % 2**64) for number in numbers]
+        hashes = hash_values(pl.Series(numbers, dtype=pl.Int64))
+        assert hashes.tolist() == [textbook_mix(number % 2**64) for number in numbers]
 
     @given(texts=st.lists(words, min_size=1))
     def test_of_strings_is_the_textbooks(self, texts: list[str]):
@@ -119,19 +119,21 @@ class TestHashed:
     def test_rows_lie_in_the_table_and_depend_on_the_value_alone(self, ids: list, rows: int, hashes: int, seed: int):
         feature = Hashed(name="x", rows=rows, hashes=hashes, seed=seed, width=12)
         column = pl.Series("x", ids, dtype=pl.String)
-        found = rows_of(feature, column)
-        for value, own in zip(ids, found, strict=True):
-            assert [(row - 1) // rows for row in own] == ([-1] * hashes if value is None else list(range(hashes)))
-        assert [rows_of(feature, column[at : at + 1], column)[0] for at in range(min(len(ids), 5))] == found[:5]
+        rows_of_ids = rows_of(feature, column)
+        for value, id_rows in zip(ids, rows_of_ids, strict=True):
+            assert [(row - 1) // rows for row in id_rows] == ([-1] * hashes if value is None else list(range(hashes)))
+        assert [rows_of(feature, column[at : at + 1], column)[0] for at in range(min(len(ids), 5))] == rows_of_ids[:5]
         state = feature.fit(column.to_frame())
         known = {value for value in ids if value is not None}
         assert state["distinct"].item() == len(known)
-        assert (state["colliding"].item() == 0) == (len({tuple(own) for own in found if own[0]}) == len(known))
+        assert (state["colliding"].item() == 0) == (
+            len({tuple(id_rows) for id_rows in rows_of_ids if id_rows[0]}) == len(known)
+        )
 
     def test_colliding_is_the_share_that_shares_all_rows_with_another(self):
         """With three rows and one function, whoever is not alone in its row."""
-        found = [own for (own,) in rows_of(Hashed(name="x", rows=3, hashes=1), list(range(4)))]
-        share = sum(found.count(own) > 1 for own in found) / 4
+        id_rows = [row for (row,) in rows_of(Hashed(name="x", rows=3, hashes=1), list(range(4)))]
+        share = sum(id_rows.count(row) > 1 for row in id_rows) / 4
         assert Hashed(name="x", rows=3, hashes=1).fit(pl.DataFrame({"x": [0, 1, 2, 3, 3, None]}))["colliding"].item() == share
 
     @pytest.mark.parametrize("column", [pl.Series(range(20_000)), pl.Series(range(20_000)).cast(pl.String)])
@@ -144,8 +146,8 @@ class TestHashed:
         assert two == pytest.approx(1 - np.exp(-0.08), abs=0.02)
 
     def test_rows_are_used_evenly(self):
-        found = np.array(rows_of(Hashed(name="x", rows=100, hashes=2), list(range(100_000))))
-        counts = np.bincount(found.ravel(), minlength=201)[1:]
+        rows_N = np.array(rows_of(Hashed(name="x", rows=100, hashes=2), list(range(100_000))))
+        counts = np.bincount(rows_N.ravel(), minlength=201)[1:]
         assert ((counts - 1000) ** 2 / 1000).sum() < 300
 
     def test_the_vector_is_the_parts_side_by_side(self):

@@ -27,7 +27,7 @@ FRAME = pl.DataFrame({"item_id": ["a", "b", "c"], "image": [[1.0, 0.0], [0.0, 1.
 
 def encoders(*features: Feature) -> Encoders:
     torch.manual_seed(0)
-    states = {own.name: own.fit(FRAME) for own in (ID, CONTENT)}
+    states = {feature.name: feature.fit(FRAME) for feature in (ID, CONTENT)}
     return Encoders((ID, CONTENT, *features), states).eval()
 
 
@@ -54,18 +54,18 @@ def test_an_unseen_id_is_its_content_alone(by: By):
 
 def test_a_sum_is_of_the_id_and_the_content():
     model = encoders(Joint(name="film", id="item_id", content="image", width=4))
-    found = model(batch([1, 0, 3], IMAGE))
+    x_BD = model(batch([1, 0, 3], IMAGE))
     expected = model.encoders["image"](IMAGE)
     expected[[0, 2]] += model.shared["ids/4"].table.weight[[1, 3]]
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(x_BD, expected)
 
 
 def test_a_gate_lies_between_the_id_and_the_content():
     encoder = JointEncoder(Joint(name="film", id="item_id", content="image", by="gate", width=3), 3, 3)
     id_NJ, content_NC = torch.randn(50, 3), torch.randn(50, 3)
-    found = encoder.join(id_NJ, torch.ones(50, dtype=torch.bool), content_NC)
+    joined_NK = encoder.join(id_NJ, torch.ones(50, dtype=torch.bool), content_NC)
     low, high = torch.minimum(id_NJ, content_NC), torch.maximum(id_NJ, content_NC)
-    assert ((found >= low) & (found <= high)).all()
+    assert ((joined_NK >= low) & (joined_NK <= high)).all()
 
 
 def test_the_parts_are_laid_out_as_the_joint_alone():
@@ -82,18 +82,18 @@ def test_a_history_reads_elements_as_candidates_are_read(by: By, pooling: object
     alone = batch([1, 2, 3], IMAGE)
     mask = torch.tensor([[True], [True], [False]])
     past = Padded(Pair(alone.inputs["item_id"], alone.inputs["image"]), mask)
-    found = model(Batch({**alone.inputs, "met": past}, {}, {}, 3))
-    film, met = found[:, :4], found[:, 4:]
+    x_BD = model(Batch({**alone.inputs, "met": past}, {}, {}, 3))
+    film, met = x_BD[:, :4], x_BD[:, 4:]
     if pooling == "Mean":
         torch.testing.assert_close(met[:2], film[:2])
     assert torch.equal(met[2], torch.zeros(4)) or isinstance(pooling, DIN)
     pieces = Batch({**alone.inputs, "met": past}, {}, {}, 3).split(2)
-    torch.testing.assert_close(torch.cat([model(piece) for piece in pieces]), found)
+    torch.testing.assert_close(torch.cat([model(piece) for piece in pieces]), x_BD)
 
 
 def test_id_dropout_leaves_the_content():
     joint = Joint(name="film", id="item_id", content="image", width=4)
-    states = {own.name: own.fit(FRAME) for own in (ID, CONTENT)}
+    states = {feature.name: feature.fit(FRAME) for feature in (ID, CONTENT)}
     torch.manual_seed(0)
     model = Encoders((ID.replace(id_dropout=0.5), CONTENT, joint), states).train()
     with torch.no_grad():
@@ -114,10 +114,10 @@ def test_contents_stand_alone_in_a_share_of_the_batches():
     model.train()
     alone = 0
     for _ in range(200):
-        found = model(rows)
-        is_alone = torch.equal(found[:, :4], content)
+        x_BD = model(rows)
+        is_alone = torch.equal(x_BD[:, :4], content)
         alone += is_alone
-        torch.testing.assert_close(found, torch.cat([content, content], 1) if is_alone else whole)
+        torch.testing.assert_close(x_BD, torch.cat([content, content], 1) if is_alone else whole)
     assert 30 < alone < 70
 
 
@@ -170,7 +170,7 @@ def test_items_never_met_are_ranked_by_their_content(fitted: Fitted, titled: pl.
     assert new.height > new["title"].n_unique() > 1
     for items in by_title["item_id"]:
         np.testing.assert_allclose([scores[item] for item in items], scores[items[0]], rtol=1e-6)
-    assert len({round(float(own), 5) for own in scores.values()}) == new["title"].n_unique()
+    assert len({round(float(score), 5) for score in scores.values()}) == new["title"].n_unique()
 
 
 def test_scores_of_a_request_equal_predictions_of_rows(fitted: Fitted):

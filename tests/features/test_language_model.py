@@ -76,9 +76,9 @@ def fitted(reviews: pl.DataFrame) -> Fitted:
 
 class TestTraining:
     def test_moves_the_language_model_and_lowers_the_losses_of_all_tasks(self, fitted: Fitted):
-        learned = [own for name, own in fitted.model.named_parameters() if "lora_B" in name]
+        learned = [weight for name, weight in fitted.model.named_parameters() if "lora_B" in name]
         assert len(learned) == 6
-        assert all(own.abs().max() > 0 for own in learned)
+        assert all(weight.abs().max() > 0 for weight in learned)
         assert all(fitted.curves[-1][f"{task}.loss"] < fitted.curves[0][f"{task}.loss"] for task in ("like", "stars"))
 
     def test_takes_steps_of_the_size_declared(self, reviews: pl.DataFrame):
@@ -86,19 +86,19 @@ class TestTraining:
         still = recommender().features[0].replace(learning_rate=1e-7)
         training = Training(epochs=1, batch_size=ROWS, learning_rate=0.01, schedule="linear", warmup=0.0)
         model = recommender(features=(still,)).fit(reviews, reviews, training, progress=False).model
-        steps = [own.abs().max().item() for name, own in model.named_parameters() if "lora_B" in name]
+        steps = [weight.abs().max().item() for name, weight in model.named_parameters() if "lora_B" in name]
         assert max(steps) == pytest.approx(1e-7, rel=0.01)
 
     def test_goes_through_gradient_balancers_and_experts_beside_other_features(self, reviews: pl.DataFrame):
         features = (*recommender().features, Numeric(name="timestamp", width=4))
         declared = recommender(features=features, network=MMoE(experts=2, hidden=(8,)), balancing=PCGrad())
         fitted = declared.fit(reviews, reviews, progress=False)
-        assert all(own.abs().max() > 0 for name, own in fitted.model.named_parameters() if "lora_B" in name)
+        assert all(weight.abs().max() > 0 for name, weight in fitted.model.named_parameters() if "lora_B" in name)
 
     def test_in_lower_precision_stays_near(self, reviews: pl.DataFrame, fitted: Fitted):
         spec = recommender()
         lower = spec.fit(reviews, reviews, spec.training.replace(precision="bfloat16"), progress=False)
-        losses = [(own["like.loss"], other["like.loss"]) for own, other in zip(lower.curves, fitted.curves, strict=True)]
+        losses = [(curve["like.loss"], common["like.loss"]) for curve, common in zip(lower.curves, fitted.curves, strict=True)]
         assert all(low == pytest.approx(full, rel=0.05) for low, full in losses)
 
     def test_resumed_ends_as_uninterrupted(self, reviews: pl.DataFrame, fitted: Fitted, tmp_path):
@@ -109,10 +109,10 @@ class TestTraining:
         with pytest.raises(KeyboardInterrupt):
             recommender().fit(reviews, reviews, checkpoint=tmp_path / "c", progress=False, on_epoch=stop)
         resumed = recommender().fit(reviews, reviews, checkpoint=tmp_path / "c", resume=True, progress=False)
-        for name, own in fitted.model.state_dict().items():
-            assert torch.equal(own, resumed.model.state_dict()[name]), name
+        for name, weight in fitted.model.state_dict().items():
+            assert torch.equal(weight, resumed.model.state_dict()[name]), name
         held = load_file(tmp_path / "c" / "selection" / "model.safetensors")
-        assert sum(own.numel() for own in held.values()) < 50_000
+        assert sum(weight.numel() for weight in held.values()) < 50_000
 
 
 class TestArtifact:
@@ -122,14 +122,14 @@ class TestArtifact:
 
     def test_holds_what_was_learned_and_not_the_model_below(self, fitted: Fitted, tmp_path):
         weights = load_file(fitted.save(tmp_path / "artifact") / "weights.safetensors")
-        assert sum(own.numel() for own in weights.values()) < 50_000
+        assert sum(weight.numel() for weight in weights.values()) < 50_000
 
     def test_wants_the_model_that_it_was_trained_on(self, fitted: Fitted, tmp_path):
         folder = fitted.save(tmp_path / "artifact")
         other = _other_model(tmp_path / "other")
         spec = fitted.spec.replace(features=(fitted.spec.features[0].replace(encoder=HuggingFace(model=str(other))),))
         state = fitted.parts.feature_states["text"]
-        with pytest.raises(UserError, match="language model of the feature 'text': expected the one that it was trained on"):
+        with pytest.raises(UserError, match="language model of the feature 'text': expected the model that it was trained on"):
             spec.features[0].build(state)
         assert folder.is_dir()
 
@@ -235,7 +235,7 @@ def test_joined_to_an_id_both_are_learned(reviews: pl.DataFrame):
         training=Training(epochs=1, batch_size=16),
     )
     fitted = declared.fit(reviews, reviews, progress=False)
-    assert all(own.abs().max() > 0 for name, own in fitted.model.named_parameters() if "lora_B" in name)
+    assert all(weight.abs().max() > 0 for name, weight in fitted.model.named_parameters() if "lora_B" in name)
 
 
 def test_an_encoder_without_weights_at_hand_is_refused():

@@ -51,9 +51,9 @@ class TestCategorical:
     def test_an_integer_written_as_text_is_the_same_id(self):
         frame = pl.DataFrame({"x": [2**40, 7]})
         state = Categorical(name="x").fit(frame)
-        asked = pl.DataFrame({"x": [str(2**40), "seven"]})
-        assert Categorical(name="x").encode(asked, state).take(torch.arange(2)).tolist()[1] == 0
-        assert Categorical(name="x").encode(asked, state).take(torch.arange(1)).tolist()[0] > 0
+        request = pl.DataFrame({"x": [str(2**40), "seven"]})
+        assert Categorical(name="x").encode(request, state).take(torch.arange(2)).tolist()[1] == 0
+        assert Categorical(name="x").encode(request, state).take(torch.arange(1)).tolist()[0] > 0
 
     def test_id_dropout_reads_some_as_unseen_in_training_only(self):
         feature = Categorical(name="x", id_dropout=0.5)

@@ -27,14 +27,14 @@ def edges(feature: Piecewise, training: list) -> list[float]:
 
 
 def test_a_value_fills_the_bins_below_it_and_part_of_its_own():
-    found = bins(Piecewise(name="x"), [0.0, 1.0, 3.0, 10.0], [0.0, 0.5, 2.5, 3.0, 10.0])
+    bins_BT = bins(Piecewise(name="x"), [0.0, 1.0, 3.0, 10.0], [0.0, 0.5, 2.5, 3.0, 10.0])
     by_hand = [[0, 0, 0], [0.5, 0, 0], [1, 0.75, 0], [1, 1, 0], [1, 1, 1]]
-    torch.testing.assert_close(found, torch.tensor(by_hand))
+    torch.testing.assert_close(bins_BT, torch.tensor(by_hand))
 
 
 def test_values_beyond_the_edges_are_read_as_the_edges_and_null_as_nothing():
-    found = bins(Piecewise(name="x"), [0.0, 1.0, 3.0], [-1e9, 1e9, None])
-    assert found.tolist() == [[0, 0], [1, 1], [0, 0]]
+    bins_BT = bins(Piecewise(name="x"), [0.0, 1.0, 3.0], [-1e9, 1e9, None])
+    assert bins_BT.tolist() == [[0, 0], [1, 1], [0, 0]]
 
 
 def test_is_the_formula_of_the_paper_between_the_edges():
@@ -46,8 +46,8 @@ def test_is_the_formula_of_the_paper_between_the_edges():
     paper = [
         [0.0 if v < low else 1.0 if v >= high else (v - low) / (high - low) for low, high in pairwise(edge)] for v in column
     ]
-    found = bins(feature, training.tolist(), column.tolist())
-    torch.testing.assert_close(found, torch.tensor(paper, dtype=torch.float32), rtol=0, atol=1e-5)
+    bins_BT = bins(feature, training.tolist(), column.tolist())
+    torch.testing.assert_close(bins_BT, torch.tensor(paper, dtype=torch.float32), rtol=0, atol=1e-5)
 
 
 def test_edges_of_distinct_numbers_are_their_quantiles():
@@ -67,10 +67,10 @@ def test_there_are_never_more_bins_than_declared():
     for size in (1, 3, 10, 1000):
         for most in (1, 2, 7, 64):
             column = np.round(generator.standard_cauchy(size=size)).tolist()
-            found = edges(Piecewise(name="x", bins=most), column)
-            assert len(found) <= most + 1
-            assert found == sorted(set(found))
-            assert (found[0], found[-1]) == (min(column), max(column))
+            edges_T = edges(Piecewise(name="x", bins=most), column)
+            assert len(edges_T) <= most + 1
+            assert edges_T == sorted(set(edges_T))
+            assert (edges_T[0], edges_T[-1]) == (min(column), max(column))
 
 
 def test_does_not_change_with_the_unit():
@@ -87,10 +87,10 @@ most = st.integers(1, 9)
 def test_every_bin_rises_with_the_value_and_fills_only_once_the_one_below_is_full(
     training: list[float], column: list[float], most: int
 ):
-    found = bins(Piecewise(name="x", bins=most), training, sorted(column))
-    assert ((found >= 0) & (found <= 1)).all()
-    assert (found.diff(dim=0) >= 0).all()
-    assert ((found[:, 1:] == 0) | (found[:, :-1] == 1)).all()
+    bins_BT = bins(Piecewise(name="x", bins=most), training, sorted(column))
+    assert ((bins_BT >= 0) & (bins_BT <= 1)).all()
+    assert (bins_BT.diff(dim=0) >= 0).all()
+    assert ((bins_BT[:, 1:] == 0) | (bins_BT[:, :-1] == 1)).all()
 
 
 @given(training=numbers, column=numbers, most=most, unit=st.sampled_from([-9, -2, 0, 3, 12]), shift=st.integers(-50, 50))
@@ -99,18 +99,18 @@ def test_bins_change_neither_with_the_unit_nor_with_the_origin(
 ):
     """Powers of two and quarters, so that only what the feature does is rounded."""
     feature = Piecewise(name="x", bins=most)
-    there = [[2.0**unit * (number + shift) for number in own] for own in (training, column)]
+    there = [[2.0**unit * (number + shift) for number in values] for values in (training, column)]
     torch.testing.assert_close(bins(feature, *there), bins(feature, training, column), rtol=0, atol=1e-4)
 
 
 @given(training=numbers, most=most)
 def test_edges_are_at_most_one_more_than_bins_and_span_what_was_seen(training: list[float], most: int):
-    found = edges(Piecewise(name="x", bins=most), training)
-    assert len(found) <= most + 1
-    assert found == sorted(set(found))
-    assert (found[0], found[-1]) == (min(training), max(training))
+    edges_T = edges(Piecewise(name="x", bins=most), training)
+    assert len(edges_T) <= most + 1
+    assert edges_T == sorted(set(edges_T))
+    assert (edges_T[0], edges_T[-1]) == (min(training), max(training))
     if len(set(training)) <= most + 1:
-        assert found == sorted(set(training))
+        assert edges_T == sorted(set(training))
 
 
 def test_a_constant_has_no_bins_and_still_tells_null():

@@ -34,11 +34,11 @@ def numbers(feature: SemanticIds, values: pl.DataFrame, state: pl.DataFrame) -> 
 class TestNumbers:
     def test_of_alike_films_agree_and_of_blanks_are_zero(self):
         feature = SemanticIds(name="ids", template="{title}", levels=2, codes=2)
-        found = numbers(feature, FILMS, feature.fit(FILMS))
-        assert found[0] == found[2]
-        assert found[0][0] == found[1][0] != found[4][0]
-        assert found[3] == found[5] == [0, 0]
-        assert min(min(own) for place, own in enumerate(found) if place not in (3, 5)) == 1
+        codes = numbers(feature, FILMS, feature.fit(FILMS))
+        assert codes[0] == codes[2]
+        assert codes[0][0] == codes[1][0] != codes[4][0]
+        assert codes[3] == codes[5] == [0, 0]
+        assert min(min(row) for place, row in enumerate(codes) if place not in (3, 5)) == 1
 
     def test_are_one_above_the_codes_of_the_codebooks(self):
         feature = SemanticIds(name="title", codes=8, levels=2)
@@ -47,11 +47,11 @@ class TestNumbers:
 
     def test_with_a_key_tell_items_of_the_same_codes_apart_by_the_order_of_their_keys(self, keyed: SemanticIds):
         state = keyed.fit(FILMS)
-        last = dict(zip(FILMS["item_id"], (own[-1] for own in numbers(keyed, FILMS, state)), strict=True))
+        last = dict(zip(FILMS["item_id"], (row[-1] for row in numbers(keyed, FILMS, state)), strict=True))
         assert (last[2], last[3]) == (1, 2)
         assert (last[4], last[6]) == (1, 2)
         assert keyed.sizes(state)[-1] == 3
-        assert len({tuple(own) for own in numbers(keyed, FILMS, state)}) == len(FILMS)
+        assert len({tuple(row) for row in numbers(keyed, FILMS, state)}) == len(FILMS)
 
     def test_of_an_item_never_met_are_the_nearest_codes_and_the_first_twin(self, keyed: SemanticIds):
         state = keyed.fit(FILMS)
@@ -77,8 +77,8 @@ class TestEncoder:
         encoder = CodesEncoder((4, 3), 2, None)
         with torch.no_grad():
             encoder.table.weight.copy_(torch.arange(14.0).reshape(7, 2))
-        found = encoder(torch.tensor([[0, 0], [3, 2]]))
-        assert found.tolist() == [[0 + 8, 1 + 9], [6 + 12, 7 + 13]]
+        vectors = encoder(torch.tensor([[0, 0], [3, 2]]))
+        assert vectors.tolist() == [[0 + 8, 1 + 9], [6 + 12, 7 + 13]]
 
     def test_numbers_every_path_by_itself_where_there_are_rows_for_all(self):
         encoder = CodesEncoder((4, 3, 2), 2, 24)
@@ -109,12 +109,12 @@ class TestEncoder:
 
 class TestFigures:
     def test_are_those_of_the_distinct_training_texts(self, keyed: SemanticIds):
-        told = keyed.describe(keyed.fit(FILMS))
-        assert told["texts"] == 3
-        assert told["items_told_apart"] == 2
-        assert [level["used"] for level in told["levels"]] == [2, 2]
-        assert told["levels"][0]["unexplained"] > told["levels"][1]["unexplained"]
-        assert json.loads(json.dumps(told, allow_nan=False)) == told
+        figures = keyed.describe(keyed.fit(FILMS))
+        assert figures["texts"] == 3
+        assert figures["items_told_apart"] == 2
+        assert [level["used"] for level in figures["levels"]] == [2, 2]
+        assert figures["levels"][0]["unexplained"] > figures["levels"][1]["unexplained"]
+        assert json.loads(json.dumps(figures, allow_nan=False)) == figures
 
     def test_survive_parquet_also_where_there_is_no_text(self, keyed: SemanticIds, tmp_path):
         for name, table in (("some", FILMS), ("none", FILMS.with_columns(title=pl.lit(None, pl.String)))):
@@ -129,7 +129,7 @@ class TestFigures:
 def test_a_history_of_semantic_ids_is_learned_saved_and_asked_for_items_never_met(world: pl.DataFrame, tmp_path):
     names = ["quiet", "loud", "long", "short", "old", "new"]
     titled = world.head(1500).with_columns(
-        title=pl.col("item_id").map_elements(lambda own: f"{names[own % 6]} film {own % 5}", return_dtype=pl.String)
+        title=pl.col("item_id").map_elements(lambda number: f"{names[number % 6]} film {number % 5}", return_dtype=pl.String)
     )
     recommender = Recommender(
         user=(Categorical(name="user_id", width=4), History(name="seen", of="ids", length=5, width=4)),
@@ -141,19 +141,19 @@ def test_a_history_of_semantic_ids_is_learned_saved_and_asked_for_items_never_me
         training=Training(epochs=1, batch_size=256),
     )
     fitted = recommender.fit(titled, progress=False)
-    table = next(own for own in fitted.model.tables_by_rows() if own.weight.shape[1] == 4 and len(own.weight) < 60)
+    table = next(table for table in fitted.model.tables_by_rows() if table.weight.shape[1] == 4 and len(table.weight) < 60)
     before = CodesEncoder((table.weight.shape[0],), 4, None).table.weight.std()
     assert table.weight.std() > before
     unseen = titled.tail(3).with_columns(item_id=pl.lit(9999, pl.Int64), title=pl.lit("a quiet film"))
-    found = fitted.predict(unseen)
-    assert found["like"].is_finite().all()
+    predictions = fitted.predict(unseen)
+    assert predictions["like"].is_finite().all()
     fitted.save(tmp_path / "artifact")
-    assert load(tmp_path / "artifact").predict(unseen).equals(found)
-    told = json.loads(polyrec_describe(tmp_path / "artifact", "--json"))["features"]["ids"]
+    assert load(tmp_path / "artifact").predict(unseen).equals(predictions)
+    figures = json.loads(polyrec_describe(tmp_path / "artifact", "--json"))["features"]["ids"]
     ids = recommender.item[1]
     assert isinstance(ids, SemanticIds)
-    assert told == ids.describe(fitted.parts.feature_states["ids"])
-    assert [len(own) for own in (told["levels"], ids.sizes(fitted.parts.feature_states["ids"]))] == [2, 3]
+    assert figures == ids.describe(fitted.parts.feature_states["ids"])
+    assert [len(sizes) for sizes in (figures["levels"], ids.sizes(fitted.parts.feature_states["ids"]))] == [2, 3]
     assert "ids: levels" in polyrec_describe(tmp_path / "artifact")
 
 

@@ -52,12 +52,12 @@ class TestLaws:
     @law
     @given(parts=st.lists(ids, max_size=4), rules=rules)
     def test_the_table_is_never_overfull_and_no_row_is_shared(self, parts: list[list[int]], rules: dict):
-        for own in stream(parts, **rules):
-            in_use = own.state.filter(pl.col("row") > 0)["row"].to_list()
+        for update in stream(parts, **rules):
+            in_use = update.state.filter(pl.col("row") > 0)["row"].to_list()
             assert in_use == list(range(1, len(in_use) + 1))
             assert len(in_use) <= rules["rows"]
-            assert len(own.state) - len(in_use) <= rules["rows"]
-            assert own.state["value"].is_unique().all()
+            assert len(update.state) - len(in_use) <= rules["rows"]
+            assert update.state["value"].is_unique().all()
 
     @law
     @given(parts=st.lists(ids, min_size=1, max_size=4), rules=rules)
@@ -73,7 +73,7 @@ class TestLaws:
     def test_who_lacks_a_row_comes_behind_all_who_have_one(self, parts: list[list[int]], rules: dict):
         state = stream(parts, **rules)[-1].state.filter(pl.col("count") >= rules["admit_after"])
         columns = ["last_seen", "count"] if rules["evict"] == "lru" else ["count", "last_seen"]
-        has, lacks = (state.filter((pl.col("row") > 0) == own).select(columns).rows() for own in (True, False))
+        has, lacks = (state.filter((pl.col("row") > 0) == has_row).select(columns).rows() for has_row in (True, False))
         assert not has or not lacks or min(has) > max(lacks)
         assert not lacks or len(has) == rules["rows"]
 
@@ -81,13 +81,13 @@ class TestLaws:
     @given(parts=st.lists(ids, max_size=4), rows=st.integers(1, 8))
     def test_lru_at_once_admitted_is_the_textbooks_cache(self, parts: list[list[int]], rows: int):
         cache: OrderedDict[int, None] = OrderedDict()
-        for part, own in zip(parts, stream(parts, rows=rows, admit_after=1, evict="lru"), strict=True):
+        for part, update in zip(parts, stream(parts, rows=rows, admit_after=1, evict="lru"), strict=True):
             for value in part:
                 cache[value] = None
                 cache.move_to_end(value)
                 if len(cache) > rows:
                     cache.popitem(last=False)
-            assert set(owners(own.state).values()) == set(cache)
+            assert set(owners(update.state).values()) == set(cache)
 
     @law
     @given(parts=st.lists(ids, min_size=1, max_size=4), rules=rules)
@@ -101,18 +101,18 @@ class TestLaws:
     def test_parts_give_rows_to_whom_one_table_gives_them_where_none_is_forgotten(self, parts: list[list[int]], rules: dict):
         updates = stream(parts, **rules)
         once = update(None, [value for part in parts for value in part], **rules)
-        if nothing_was_forgotten(parts, [own.state for own in updates]):
+        if nothing_was_forgotten(parts, [update.state for update in updates]):
             assert set(owners(updates[-1].state).values()) == set(owners(once.state).values())
 
     @law
     @given(parts=st.lists(ids, max_size=5), rules=rules)
     def test_who_stays_keeps_the_row_and_every_change_is_told(self, parts: list[list[int]], rules: dict):
         before: dict[int, int] = {}
-        for own in stream(parts, **rules):
-            after = owners(own.state)
+        for update in stream(parts, **rules):
+            after = owners(update.state)
             changed = {row for row, value in after.items() if before.get(row) != value}
-            assert own.given.tolist() == sorted(changed)
-            assert own.recycled.tolist() == sorted(changed & before.keys())
+            assert update.given.tolist() == sorted(changed)
+            assert update.recycled.tolist() == sorted(changed & before.keys())
             assert all(after[row] not in before.values() for row in changed)
             before = after
 

@@ -10,24 +10,24 @@ from hypothesis import strategies as st
 from polyrec.features.vocabulary import COUNT, VALUE, fit_vocabulary, lookup
 
 near, far = st.integers(-5, 9), st.integers(-(2**63), 2**63 - 1)
-values = st.one_of(*(st.lists(st.none() | own, max_size=40) for own in (near, far, near | far)))
+values = st.one_of(*(st.lists(st.none() | integers, max_size=40) for integers in (near, far, near | far)))
 
 
 def by_hand(seen: list[int | None], minimum_count: int) -> list[tuple[int, int]]:
     counts = Counter(value for value in seen if value is not None)
-    return sorted(((value, n) for value, n in counts.items() if n >= minimum_count), key=lambda own: (-own[1], own[0]))
+    return sorted(((value, n) for value, n in counts.items() if n >= minimum_count), key=lambda pair: (-pair[1], pair[0]))
 
 
-@given(seen=values, asked=values, minimum_count=st.integers(1, 3))
-def test_values_are_counted_and_numbered(seen: list[int | None], asked: list[int | None], minimum_count: int):
+@given(seen=values, requested=values, minimum_count=st.integers(1, 3))
+def test_values_are_counted_and_numbered(seen: list[int | None], requested: list[int | None], minimum_count: int):
     state = fit_vocabulary(pl.Series(seen, dtype=pl.Int64), minimum_count)
     expected = by_hand(seen, minimum_count)
     assert state.rows() == expected
     assert state.schema == {VALUE: pl.Int64, COUNT: pl.UInt32}
     numbers = {value: number for number, (value, _) in enumerate(expected, 1)}
-    found = lookup(pl.Series(asked, dtype=pl.Int64), state)
-    assert found.dtype == pl.Int32
-    assert found.to_list() == [numbers.get(value, 0) for value in asked]
+    result = lookup(pl.Series(requested, dtype=pl.Int64), state)
+    assert result.dtype == pl.Int32
+    assert result.to_list() == [numbers.get(value, 0) for value in requested]
 
 
 @pytest.mark.parametrize("kind", [pl.Int8, pl.UInt8, pl.Int32, pl.UInt64, pl.Int128, pl.Boolean, pl.String])

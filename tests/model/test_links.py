@@ -89,8 +89,8 @@ def test_large_samples_of_lists_keep_their_groups_whole():
     state = task.fit(labels)
     targets = {"choice": task.targets(labels, state)}
     masks = {"choice": task.observed(labels, state)}
-    found = Objective((task,)).constants(targets, masks)["choice"]
-    assert found == pytest.approx(torch.tensor(4.0).log().item(), rel=1e-3)
+    loss = Objective((task,)).constants(targets, masks)["choice"]
+    assert loss == pytest.approx(torch.tensor(4.0).log().item(), rel=1e-3)
 
 
 def test_groups_of_two_kinds_are_refused():

@@ -94,7 +94,7 @@ class TestTargetAttention:
     def test_is_refused_for_a_task_that_may_not_see_the_item(self):
         history = History(name="met", of="item_id", pooling=DIN())
         blind = Binary(name="like", label="rating >= 4", inputs="user")
-        with pytest.raises(ValidationError, match="'like' may see the history 'met' but not 'item_id'"):
+        with pytest.raises(ValidationError, match="'like' sees the history 'met' but not 'item_id'"):
             declaration(user=(*declaration().user, history), tasks=(blind,))
 
     def test_ranks_the_catalogue_as_it_scores_rows(self, rows: pl.DataFrame):

@@ -39,24 +39,24 @@ class TestProduct:
         self, tasks: tuple[Binary, ...], raw: list[tuple[float, ...]]
     ):
         columns = dict(zip(("click", "cart", "buy", "like", "both"), torch.tensor(raw).T, strict=True))
-        found = Objective(tasks).predictions(columns, states(tasks))
-        earlier = [(task.name, name) for task in tasks if task.after for name in task.after.tasks if name in found]
+        predictions = Objective(tasks).predictions(columns, states(tasks))
+        earlier = [(task.name, name) for task in tasks if task.after for name in task.after.tasks if name in predictions]
         assert ("both", "like") in earlier
         for later, before in earlier:
-            assert (found[later] <= found[before]).all(), (later, before)
+            assert (predictions[later] <= predictions[before]).all(), (later, before)
 
     @given(raw=st.lists(st.tuples(logits, logits, logits), min_size=1, max_size=5))
     def test_of_a_path_never_exceeds_that_of_an_earlier_task(self, raw: list[tuple[float, float, float]]):
         columns = torch.tensor(raw).T
-        found = Objective(CHAIN).predictions(dict(zip(("click", "cart", "buy"), columns, strict=True)), states(CHAIN))
-        assert (found["buy"] <= found["cart"]).all()
-        assert (found["cart"] <= found["click"]).all()
+        predictions = Objective(CHAIN).predictions(dict(zip(("click", "cart", "buy"), columns, strict=True)), states(CHAIN))
+        assert (predictions["buy"] <= predictions["cart"]).all()
+        assert (predictions["cart"] <= predictions["click"]).all()
 
     def test_multiplies_every_task_on_the_path_once(self):
         raw = {name: torch.tensor([float(place)]) for place, name in enumerate(("click", "cart", "like", "both"))}
         p = {name: 1 / (1 + math.exp(-value.item())) for name, value in raw.items()}
-        found = Objective(FORK).predictions(raw, states(FORK))
-        assert math.isclose(found["both"].item(), p["click"] * p["cart"] * p["like"] * p["both"], rel_tol=1e-6)
+        predictions = Objective(FORK).predictions(raw, states(FORK))
+        assert math.isclose(predictions["both"].item(), p["click"] * p["cart"] * p["like"] * p["both"], rel_tol=1e-6)
 
     def test_has_the_loss_of_the_papers(self):
         """ESMM's cross-entropy of p(click) p(buy | click), computed by hand for three rows."""
@@ -150,10 +150,10 @@ class TestFit:
     def test_by_a_product_learns_both_probabilities(self, funnel: pl.DataFrame):
         tasks = (CHAIN[0], CHAIN[2].replace(after="click"))
         fitted = recommender(tasks).fit(funnel, progress=False)
-        said = fitted.predict(funnel)
+        predictions = fitted.predict(funnel)
         path = funnel["p_click"] * funnel["p_buy"]
-        assert float((said["buy"] - path).abs().mean()) < 0.03
-        assert (said["buy"] <= said["click"]).all()
+        assert float((predictions["buy"] - path).abs().mean()) < 0.03
+        assert (predictions["buy"] <= predictions["click"]).all()
         metrics = fitted.evaluate(funnel).tasks["buy"]
         assert next(iter(metrics)) == "auc_all_rows"
         assert "auc_given_click" in metrics
@@ -161,7 +161,7 @@ class TestFit:
         clicked = funnel.filter("click")
         from sklearn.metrics import roc_auc_score
 
-        assert metrics["auc_all_rows"] == pytest.approx(roc_auc_score(funnel["buy"], said["buy"]), abs=1e-6)
+        assert metrics["auc_all_rows"] == pytest.approx(roc_auc_score(funnel["buy"], predictions["buy"]), abs=1e-6)
         inside = metrics["auc_given_click"]
         assert abs(inside - roc_auc_score(clicked["buy"], clicked["p_buy"])) < 0.02
         assert inside > roc_auc_score(clicked["buy"], fitted.predict(clicked)["buy"]), "the path is another order"
@@ -237,19 +237,19 @@ class TestTransfer:
     def test_hands_on_a_mixture_of_values_that_lies_among_them(self, seed: int, scale: float, earlier: int):
         torch.manual_seed(seed)
         module = Transfer(tasks=tuple("abc"[:earlier])).build(4, [3] * earlier).double()
-        own, states = scale * torch.randn(6, 4).double(), [scale * torch.randn(6, 3).double() for _ in range(earlier)]
+        state_H, states = scale * torch.randn(6, 4).double(), [scale * torch.randn(6, 3).double() for _ in range(earlier)]
         sent = [torch.relu(send(state)) for send, state in zip(module.sent, states, strict=True)]
-        values = torch.stack([module.value(state) for state in (own, *sent)])
-        found = module(own, states)
-        assert (found <= values.amax(0) + 1e-9).all()
-        assert (found >= values.amin(0) - 1e-9).all()
+        values = torch.stack([module.value(state) for state in (state_H, *sent)])
+        combined = module(state_H, states)
+        assert (combined <= values.amax(0) + 1e-9).all()
+        assert (combined >= values.amin(0) - 1e-9).all()
 
     def test_attends_as_the_paper_says(self):
         torch.manual_seed(0)
         module = Transfer(tasks=("a", "b")).build(4, [3, 5])
-        own, earlier = torch.randn(2, 4), [torch.randn(2, 3), torch.randn(2, 5)]
-        parts = [own, *(torch.relu(send(state)) for send, state in zip(module.sent, earlier, strict=True))]
+        state_H, earlier = torch.randn(2, 4), [torch.randn(2, 3), torch.randn(2, 5)]
+        parts = [state_H, *(torch.relu(send(state)) for send, state in zip(module.sent, earlier, strict=True))]
         scores = torch.stack([(module.query(u) * module.key(u)).sum(1) / 2 for u in parts], 1)
         weights = torch.softmax(scores, 1)
         expected = sum(weights[:, [place]] * module.value(u) for place, u in enumerate(parts))
-        torch.testing.assert_close(module(own, earlier), expected)
+        torch.testing.assert_close(module(state_H, earlier), expected)
