@@ -244,7 +244,7 @@ class TestDeclaration:
     def test_a_history_that_sees_the_item_is_refused(self):
         """It would tell the codes to be told."""
         user = (Categorical(name="user_id"), History(name="seen", of="codes", pooling="DIN"))
-        with pytest.raises(ValidationError, match="may see the history 'seen' but not 'codes'"):
+        with pytest.raises(ValidationError, match="sees the history 'seen' but not 'codes'"):
             declare(user=user)
 
 
