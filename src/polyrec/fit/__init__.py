@@ -1,4 +1,4 @@
-"""All that is learned from rows: weights, calibrators, fusion weights; and the judge of each epoch."""
+"""Fitting weights, calibrators and fusion weights to rows, and the evaluation after each epoch."""
 
 from polyrec.fit.fusion_search import FusionSearch, FusionTrial, Gain
 

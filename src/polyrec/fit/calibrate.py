@@ -1,4 +1,4 @@
-"""Calibrating: each task's calibrator is fitted on validation rows, and what it changed is told from rows it did not see.
+"""Calibration: each task's calibrator is fitted on validation rows, and its effect is measured by cross-fitting.
 
 Shape letters: N rows.
 """
@@ -18,7 +18,7 @@ from polyrec.evaluate.metrics.reliability import calibration_error, reliability
 from polyrec.tasks.task import Task
 
 FEWEST = 10
-"""Validation rows that a calibrator must have of each of two outcomes: fewer say little about a rate."""
+"""Minimum number of validation rows of each of two outcomes; a rate estimated from fewer is too uncertain."""
 
 
 def calibrate(
@@ -28,11 +28,11 @@ def calibrate(
     truths: Mapping[str, tuple[np.ndarray, np.ndarray]],
     seed: int,
 ) -> tuple[dict[str, State], dict[str, CalibrationFacts]]:
-    """Fit the calibrators on held-out predictions and return their states, and per task what the calibration changed.
+    """Fit the calibrators on held-out predictions and return their states and, per task, the change in calibration error.
 
-    `truths` holds, by task, which rows were observed and the labels of those, as `predictions` are compared with. The figures
-    `after` are cross-fitted: each half of the rows is calibrated by a map learned on the other half. The map that is
-    kept is learned on all rows. Raises `UserError` where a task has too few rows of two outcomes.
+    `truths` contains, by task, the mask of observed rows and their labels in the units of `predictions`. The figures `after`
+    are cross-fitted: each half of the rows is calibrated by a calibrator fitted on the other half. The returned states are
+    fitted on all rows. Raises `UserError` if a task has too few rows of two outcomes.
     """
     states: dict[str, State] = {}
     facts: dict[str, CalibrationFacts] = {}
@@ -57,18 +57,18 @@ def calibrate(
 
 
 def _cross_fitted(calibrator: Calibrator, prediction: np.ndarray, target: np.ndarray, seed: int) -> np.ndarray:
-    """Return every row's prediction as a calibrator fitted on the other half of the rows leaves it."""
+    """Return the prediction of each row, calibrated by a calibrator fitted on the other half of the rows."""
     half_N = _halves(target, seed)
     after = np.empty_like(prediction)
     for half in (False, True):
-        own = half_N == half
-        state = calibrator.fit(prediction[~own], target[~own])
-        after[own] = calibrator.apply(torch.from_numpy(prediction[own]), state).numpy()
+        rows_N = half_N == half
+        state = calibrator.fit(prediction[~rows_N], target[~rows_N])
+        after[rows_N] = calibrator.apply(torch.from_numpy(prediction[rows_N]), state).numpy()
     return after
 
 
 def _halves(target: np.ndarray, seed: int) -> np.ndarray:
-    """Return which rows are in the second half (N,): drawn so that both halves hold as many rows of each outcome."""
+    """Return the mask of rows in the second half, (N,); the random halves are stratified by outcome."""
     outcome_N = np.unique(target, axis=0, return_inverse=True)[1].reshape(-1)
     order = np.lexsort((np.random.default_rng(seed).permutation(len(target)), outcome_N))
     half_N = np.empty(len(target), dtype=bool)
@@ -77,7 +77,7 @@ def _halves(target: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _require_outcomes(task: Task, target: np.ndarray) -> None:
-    """Refuse labels that hold fewer than two outcomes often enough."""
+    """Refuse labels without two outcomes that each occur at least `FEWEST` times."""
     if target.ndim == 2:
         counts = [int(target.sum()), int((1 - target).sum())]
     else:

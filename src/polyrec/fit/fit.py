@@ -1,4 +1,4 @@
-"""From a declaration and a table to a `Fitted`, step by step."""
+"""The steps from a declaration and a table to a fitted predictor."""
 
 from __future__ import annotations
 
@@ -53,15 +53,15 @@ def fit(
     progress: bool,
     on_epoch: OnEpoch | None = None,
 ) -> Predictor:
-    """Do what `Recommender.fit` says."""
+    """Fit a declaration to a table; see `Recommender.fit`."""
     _refuse_refit(spec, training)
     if start is not None:
         check_start(_pinned(spec), start.spec)
     stages = Stages(spec, data, validation, training, start=None if start is None else start.parts)
     stage = stages.selection()
     assert stage.data is not None
-    begun = [] if start is None else [start_hash(start.parts)]
-    fingerprint = _fingerprint(spec, training, stage.data.sha256, stage.data.validation_sha256, *begun)
+    start_hashes = [] if start is None else [start_hash(start.parts)]
+    fingerprint = _fingerprint(spec, training, stage.data.sha256, stage.data.validation_sha256, *start_hashes)
     folder = _inside(checkpoint, "selection")
     first = _learn(spec, stage, training, fingerprint, folder, resume, progress, "training", start=start, on_epoch=on_epoch)
     predictions, truths = _held_out(spec, first)
@@ -88,7 +88,7 @@ def fit(
             best_epoch=first.run.best_epoch,
             validation=first.run.curves[first.run.best_epoch - 1],
             parameters=sum(parameter.numel() for parameter in first.model.parameters()),
-            start=begun[0] if begun else None,
+            start=start_hashes[0] if start_hashes else None,
         ),
     )
     parts = Parts(
@@ -127,7 +127,7 @@ def _learn(
     stop_after: int | None = None,
     on_epoch: OnEpoch | None = None,
 ) -> _Learned:
-    """Build the model of a stage, with the weights of a start where there is one, and train it."""
+    """Build the model of a stage, initialise it with the weights of `start` if given, and train it."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(training.seed)
         model = Model(spec.all_features, stage.features, spec.tasks, stage.tasks, spec.network, spec.views)
@@ -138,8 +138,10 @@ def _learn(
     if stage.held is not None:
         users = None if stage.users is None else stage.users.numpy()
         items = None if stage.frames is None else stage.frames.items
-        asked = any(term.endswith("@10") for term in (*training.utility, *training.watch))
-        ranking = ValidationRanking(spec, stage.features, items, stage.held) if asked and items is not None else None
+        needs_ranking = any(term.endswith("@10") for term in (*training.utility, *training.watch))
+        ranking = None
+        if needs_ranking and items is not None:
+            ranking = ValidationRanking(spec, stage.features, items, stage.held)
         judge = Judge(spec, stage.tasks, stage.held, users, training.utility, training.watch, ranking)
     run = train(
         model,
@@ -160,9 +162,10 @@ def _learn(
 
 
 def _held_out(spec: Declaration, learned: _Learned) -> tuple[TaskTensors, dict[str, tuple[np.ndarray, np.ndarray]]]:
-    """Return what the model predicts for the validation rows, and which labels they have, where something learns from them.
+    """Return predictions and labels of the validation rows, or nothing if neither calibration nor fusion learns from them.
 
-    Where the model is then refitted on all rows, what was learned stays that of the model that had not seen these rows.
+    If the model is later refitted on all rows, calibrators and fusion keep the states learned here, from the model that has not
+    seen these rows.
     """
     if not (spec.calibration or spec.fusion.learns):
         return TaskTensors({}), {}
@@ -178,7 +181,7 @@ def _held_out(spec: Declaration, learned: _Learned) -> tuple[TaskTensors, dict[s
 def _learn_fusion(
     spec: Declaration, learned: _Learned, predictions: TaskTensors, truths: Mapping[str, tuple[np.ndarray, np.ndarray]]
 ) -> State:
-    """Return what the fusion learns from calibrated predictions and, by task, which rows have a label and those labels."""
+    """Return the state that the fusion learns from calibrated predictions and, by task, the mask and labels of observed rows."""
     if not spec.fusion.learns:
         return {}
     scalar = [task for task in spec.tasks if task.is_scalar]
@@ -195,7 +198,7 @@ def _learn_fusion(
 
 
 def _unknown(spec: Declaration, learned: _Learned) -> Mapping[str, Tensor]:
-    """Return the vectors of the features that the fusion reads of a row of which nothing is known."""
+    """Return the vectors of the features that the fusion reads, for a row of which every value is missing."""
     if not spec.fusion.features_of():
         return {}
     stage = learned.stage
@@ -206,7 +209,7 @@ def _unknown(spec: Declaration, learned: _Learned) -> Mapping[str, Tensor]:
 
 
 def _refuse_refit(spec: Declaration, training: Training) -> None:
-    """Refuse to keep what a fusion learned of one model's vectors for a model that is trained anew."""
+    """Refuse `refit` if the fusion depends on vectors of the model, since refitting changes them."""
     if training.refit and (spec.fusion.features_of() or spec.fusion.states_of([task.name for task in spec.tasks])):
         thing = f"the fusion {type(spec.fusion).__name__}, which reads vectors of the model that it learned from"
         remedy = "Set `refit` to False, or choose a fusion that reads predictions alone."
@@ -214,18 +217,18 @@ def _refuse_refit(spec: Declaration, training: Training) -> None:
 
 
 def _fingerprint(spec: Declaration, training: Training, *hashes: str) -> str:
-    told = json.dumps([spec.model_dump(mode="json"), training.model_dump(mode="json")], sort_keys=True)
-    return hashlib.sha256("\n".join([told, *hashes]).encode()).hexdigest()
+    settings = json.dumps([spec.model_dump(mode="json"), training.model_dump(mode="json")], sort_keys=True)
+    return hashlib.sha256("\n".join([settings, *hashes]).encode()).hexdigest()
 
 
 def _described(spec: Declaration, states: Mapping[str, pl.DataFrame]) -> dict[str, dict[str, Any]]:
-    """Return what features say of what they learned, for those that say anything."""
-    found = {own.name: own.describe(states[own.name]) for own in spec.all_features if own.name in states}
-    return {name: told for name, told in found.items() if told}
+    """Return figures about the learned states of features, for features that report any."""
+    figures = {feature.name: feature.describe(states[feature.name]) for feature in spec.all_features if feature.name in states}
+    return {name: values for name, values in figures.items() if values}
 
 
 def _pinned(spec: Declaration) -> Declaration:
-    """Return the declaration with its text encoders fixed at what they read now, such as a commit of a model by name."""
+    """Return the declaration with its text encoders pinned to their present versions, such as the commit of a named model."""
     sides = {side: tuple(feature.pinned() for feature in getattr(spec, side)) for side in ("user", "item", "features")}
     return spec if all(getattr(spec, side) == pinned for side, pinned in sides.items()) else spec.replace(**sides)
 

@@ -1,4 +1,4 @@
-"""Going on from an earlier fit: whether a declaration can, and what its model takes over."""
+"""Continued training from an earlier fit: the check of the declaration, and the transfer of weights."""
 
 from __future__ import annotations
 
@@ -16,42 +16,42 @@ from polyrec.predict.predictor import Predictor
 
 
 def check_start(spec: Declaration, start: Declaration) -> None:
-    """Raise `UserError` for the first feature, task or network that is not that of the declaration to start from."""
-    for what in ("user", "item", "features", "tasks"):
-        own, before = getattr(spec, what), getattr(start, what)
-        names, names_before = ([one.name for one in side] for side in (own, before))
-        if names != names_before:
-            raise _misfit(f"`{what}`", f"{names_before}", f"{names}")
-        for one, other in zip(own, before, strict=True):
-            _check_same(f"{'task' if what == 'tasks' else 'feature'} {one.name!r}", one, other)
+    """Raise `UserError` for the first feature, task or network that differs from the declaration of the start."""
+    for field in ("user", "item", "features", "tasks"):
+        parts, start_parts = getattr(spec, field), getattr(start, field)
+        names, start_names = ([part.name for part in side] for side in (parts, start_parts))
+        if names != start_names:
+            raise _misfit(f"`{field}`", f"{start_names}", f"{names}")
+        for part, start_part in zip(parts, start_parts, strict=True):
+            _check_same(f"{'task' if field == 'tasks' else 'feature'} {part.name!r}", part, start_part)
     _check_same("`network`", spec.network, start.network)
     if spec.time != start.time:
         raise _misfit("`time`", repr(start.time), repr(spec.time))
 
 
 def take_over(model: Model, spec: Declaration, states: Mapping[str, pl.DataFrame], start: Predictor) -> None:
-    """Set the weights of a new model to those of an earlier one; rows of ids are found by their values.
+    """Copy the weights of an earlier model to a new one; embedding rows are matched by their ids.
 
-    A model that has met no batch since predicts for each row what the earlier one does: a new id begins as the row by which it
-    was read.
+    Before its first training step, the new model predicts the same as the earlier one: a new id starts with the embedding row
+    that represented it there.
     """
-    before = start.parts.feature_states
-    rows = {own.name: own.rows_before(states[own.name], before[own.name]) for own in spec.all_features if own.name in states}
-    known = {name: found for name, found in rows.items() if found is not None}
-    weights, shapes = start.model.state_dict(), {name: own.shape for name, own in model.state_dict().items()}
-    model.load_state_dict({name: own for name, own in weights.items() if own.shape == shapes[name]}, strict=False)
-    for own, other in zip(model.copies, start.model.copies, strict=True):
-        assert isinstance(own, Encoders) and isinstance(other, Encoders)
-        own.take_rows(other, known)
+    before, features = start.parts.feature_states, [feature for feature in spec.all_features if feature.name in states]
+    rows = {feature.name: feature.rows_before(states[feature.name], before[feature.name]) for feature in features}
+    known = {name: feature_rows for name, feature_rows in rows.items() if feature_rows is not None}
+    weights, shapes = start.model.state_dict(), {name: tensor.shape for name, tensor in model.state_dict().items()}
+    model.load_state_dict({name: tensor for name, tensor in weights.items() if tensor.shape == shapes[name]}, strict=False)
+    for encoders, start_encoders in zip(model.copies, start.model.copies, strict=True):
+        assert isinstance(encoders, Encoders) and isinstance(start_encoders, Encoders)
+        encoders.take_rows(start_encoders, known)
 
 
-def _check_same(thing: str, own: Spec, before: Spec) -> None:
-    if type(own) is not type(before):
-        raise _misfit(thing, f"a {type(before).__name__}", f"a {type(own).__name__}")
-    for name in type(own).model_fields:
-        told, told_before = getattr(own, name), getattr(before, name)
-        if told != told_before:
-            raise _misfit(thing, _field(name, told_before), _field(name, told))
+def _check_same(thing: str, part: Spec, start_part: Spec) -> None:
+    if type(part) is not type(start_part):
+        raise _misfit(thing, f"a {type(start_part).__name__}", f"a {type(part).__name__}")
+    for name in type(part).model_fields:
+        value, start_value = getattr(part, name), getattr(start_part, name)
+        if value != start_value:
+            raise _misfit(thing, _field(name, start_value), _field(name, value))
 
 
 def _field(name: str, value: Any) -> str:

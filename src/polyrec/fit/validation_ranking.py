@@ -1,6 +1,6 @@
-"""How validation rows rank: where the item of each row stands among all items, by the vectors of a two-tower task.
+"""Ranks of the items of validation rows among all items, by the vectors of a two-tower task.
 
-Shape letters: N rows, P rows that are judged, I items, K width of the vectors.
+Shape letters: N rows, P ranked rows, I items, K width of the vectors.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from polyrec.tasks.retrieval import Retrieval
 from polyrec.tasks.two_tower import POSITIVE
 
 ROWS = 20_000
-"""Validation rows that are judged at most, the same at every epoch."""
+"""Maximum number of validation rows that are ranked, the same at every epoch."""
 
 _BATCH = 1024
 
 
 class ValidationRanking:
-    """Ranks all items for validation rows of `Retrieval` tasks, a true row at a time.
+    """Ranks all items for each true validation row of `Retrieval` tasks.
 
-    An item counts as found where fewer than k others have a higher cosine; items that the user met before are among those
-    others, which `evaluate` leaves out.
+    An item is a hit if fewer than k others have a higher cosine. The others include items that the user interacted with before,
+    which `evaluate` excludes.
     """
 
     def __init__(self, spec: Declaration, states: Mapping[str, pl.DataFrame], items: pl.DataFrame, held: Prepared) -> None:
@@ -49,14 +49,14 @@ class ValidationRanking:
                 self._add(task, items)
 
     def names(self) -> list[str]:
-        """Return the metrics that are to be had, by `task.metric`."""
+        """Return the names of available metrics, as `task.metric`."""
         return [f"{name}.{metric}" for name in self.rows for metric in Retrieval.metrics]
 
     def __call__(self, model: Model, raw: Mapping[str, Tensor]) -> dict[str, float]:
-        """Return the metrics, given the model's raw outputs for all validation rows."""
-        found: dict[str, float] = {}
+        """Return the metrics by name, given the model's raw outputs for all validation rows."""
+        metrics: dict[str, float] = {}
         if not self.rows:
-            return found
+            return metrics
         with torch.inference_mode():
             pieces = [model(batch) for batch in self.items.batches(_BATCH)]
             for name, rows_P in self.rows.items():
@@ -69,12 +69,12 @@ class ValidationRanking:
                     ]
                 )
                 hit_P = ranks_P < 10
-                found[f"{name}.recall@10"] = float(hit_P.double().mean())
-                found[f"{name}.ndcg@10"] = float((hit_P / (ranks_P + 2.0).log2()).double().mean())
-        return found
+                metrics[f"{name}.recall@10"] = float(hit_P.double().mean())
+                metrics[f"{name}.ndcg@10"] = float((hit_P / (ranks_P + 2.0).log2()).double().mean())
+        return metrics
 
     def _add(self, task: Retrieval, items: pl.DataFrame) -> None:
-        """Note where the items of a task's true rows stand, if what tells them apart is known of the catalogue."""
+        """Record the positions of the items of a task's true rows, if the catalogue has the columns that identify them."""
         try:
             ids = evaluate(items, task.item, "the item")
         except UserError:
@@ -90,6 +90,6 @@ class ValidationRanking:
 
 
 def _ranks(user_PK: Tensor, place_P: Tensor, item_IK: Tensor) -> Tensor:
-    """Return how many items have a higher cosine than each row's own, (P,)."""
+    """Return the number of items with a higher cosine than the item of each row, (P,)."""
     cosine_PI = user_PK @ item_IK.T
     return (cosine_PI > cosine_PI.gather(1, place_P[:, None])).sum(1)

@@ -117,7 +117,7 @@ class TwoTowerTask(Task, kind=False):
         return torch.zeros(1, 2 * self.width)
 
     def rows(self, labels: pl.Series) -> pl.DataFrame:
-        """Return a column `flag`, the label as 1 or 0, or -1 where it or an id is null, and a column of codes per other role."""
+        """Return the column `flag`, the label as 1 or 0, or -1 where it or an id is null, and codes per other role."""
         roles = roles_of(self, labels)
         numbers = flags(self, roles.pop("label"))
         known = pl.all_horizontal(pl.col(roles) >= 0)
