@@ -152,7 +152,7 @@ def test_a_hundred_trials_over_twenty_thousand_rows_take_seconds(fitted: Fitted,
         ({"like.gauc": 1.0}, {"trials": 0}, "expected trials of a sampler"),
         ({"like.gauc": 1.0}, {"sampler": "grid"}, "expected trials of a sampler"),
         ({"like.gauc": 1.0}, {"ranges": {"lik": Uniform(low=0, high=1)}}, "range of the weight 'lik'.*Did you mean 'like'"),
-        ({"like.gauc": 1.0}, {"ranges": {"like": Uniform(low=2, high=3)}}, "expected one that holds the weight as it is"),
+        ({"like.gauc": 1.0}, {"ranges": {"like": Uniform(low=2, high=3)}}, "expected one that contains the present weight"),
     ],
 )
 def test_mistakes_are_named(fitted: Fitted, rows: pl.DataFrame, utility: dict, options: dict, message: str):

@@ -181,7 +181,7 @@ def _held_out(spec: Declaration, learned: _Learned) -> tuple[TaskTensors, dict[s
 def _learn_fusion(
     spec: Declaration, learned: _Learned, predictions: TaskTensors, truths: Mapping[str, tuple[np.ndarray, np.ndarray]]
 ) -> State:
-    """Return the state that the fusion learns from calibrated predictions and, by task, the mask and labels of observed rows."""
+    """Return the state that the fusion learns from calibrated predictions and, by task, masks and observed labels."""
     if not spec.fusion.learns:
         return {}
     scalar = [task for task in spec.tasks if task.is_scalar]

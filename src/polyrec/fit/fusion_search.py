@@ -1,4 +1,4 @@
-"""`FusionSearch`: what a search for a fusion's weights found, for people and for programs.
+"""`FusionSearch`: the result of a search for the weights of a fusion, as tables and as JSON values.
 
 Shape letters: T trials, M metrics.
 """
@@ -27,7 +27,7 @@ Sampler = Literal["tpe", "random"]
 
 @dataclass(frozen=True)
 class FusionTrial:
-    """Weights that were tried, and what they are worth on the users that the search was given."""
+    """Weights of one trial, and their metrics on the users of the search."""
 
     number: int
     weights: Mapping[str, float]
@@ -38,43 +38,43 @@ class FusionTrial:
 
 @dataclass(frozen=True)
 class Gain:
-    """One figure under the weights given and under the best ones, for users that the search was not given."""
+    """One figure under the given and under the best weights, on users that the search has not seen."""
 
     given: float
     best: float
     difference: float
     """Best minus given."""
     low: float
-    """Lower end of its 95 % interval, users drawn with replacement for both at once."""
+    """Lower end of the 95 % bootstrap interval of the difference; both fusions share the resampled users."""
     high: float
 
 
 @dataclass(frozen=True)
 class FusionSearch(Printed):
-    """The trials of a search for a fusion's weights; trial 0 is the fusion as it was given."""
+    """The trials of a search for the weights of a fusion; trial 0 is the given fusion."""
 
     fusion: Fusion
-    """The fusion as it was given."""
+    """The given fusion."""
     tasks: Sequence[str]
     """The tasks whose predictions are fused."""
     utility: Mapping[str, float]
-    """Weight of each `task.metric` in what was searched for; those of weight 0 were watched only."""
+    """Weight of each `task.metric` in the objective; metrics of weight 0 are only reported."""
     sampler: Sampler
     seed: int
     trials: Sequence[FusionTrial]
     gains: Mapping[str, Gain]
-    """The utility and each metric on the other half of the users: what may be reported."""
+    """The utility and each metric on the users that the search has not seen: unbiased figures to report."""
     users: tuple[int, int]
-    """Users that were searched on, and users that `gains` are of."""
+    """Number of users of the search, and of users of `gains`."""
 
     @property
     def given(self) -> FusionTrial:
-        """The weights as they were given."""
+        """The trial of the given weights."""
         return self.trials[0]
 
     @property
     def best(self) -> FusionTrial:
-        """The trial of the highest utility, the first of equal ones."""
+        """The trial of the highest utility; the first one if several are equal."""
         return max(self.trials, key=lambda trial: trial.utility)
 
     @property
@@ -84,20 +84,20 @@ class FusionSearch(Printed):
 
     @property
     def front(self) -> list[FusionTrial]:
-        """The trials that none beats in every metric; a metric of negative weight is better when lower."""
+        """The Pareto-optimal trials by all metrics; lower is better for metrics of negative weight."""
         signs_M = np.array([-1.0 if weight < 0 else 1.0 for weight in self.utility.values()])
         values_TM = np.array([[trial.metrics[term] for term in self.utility] for trial in self.trials])
         return [trial for trial, kept in zip(self.trials, pareto_front(values_TM * signs_M), strict=True) if kept]
 
     def apply(self, fitted: P) -> P:
-        """Return the recommender with the best weights declared; its model is shared, and what was found is among its facts."""
+        """Return a recommender with the best weights and the result of the search in its facts; the model is shared."""
         facts = replace(fitted.parts.facts, fusion_search=self.to_dict())
         spec = fitted.spec.replace(fusion=self.best_fusion)
         return type(fitted)(replace(fitted.parts, spec=spec, facts=facts), fitted.model)
 
     def to_dict(self, trials: bool = False) -> dict[str, Any]:
-        """Return the outcome as JSON values, with every trial where asked for."""
-        told = {
+        """Return the result as JSON values; set `trials` to include every trial."""
+        result = {
             "utility": dict(self.utility),
             "sampler": self.sampler,
             "seed": self.seed,
@@ -109,9 +109,9 @@ class FusionSearch(Printed):
             "front": [trial.number for trial in self.front],
             **({"all": [asdict(trial) for trial in self.trials]} if trials else {}),
         }
-        plain = as_json(told)
-        assert isinstance(plain, dict)
-        return plain
+        json_values = as_json(result)
+        assert isinstance(json_values, dict)
+        return json_values
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Render weights and gains in a terminal."""

@@ -1,4 +1,4 @@
-"""`Judge`: the metrics of a model on validation rows, after every epoch."""
+"""`Judge`: the metrics of a model on validation rows after each epoch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from polyrec.predict.outputs import raw_outputs
 
 
 class Judge:
-    """Judges a model on validation rows after every epoch: the first metric and the skill of each task, and the utility."""
+    """Computes the first metric and the skill of each task, and the utility, on validation rows after each epoch."""
 
     def __init__(
         self,
@@ -34,8 +34,8 @@ class Judge:
         self.spec, self.states, self.prepared, self.users = spec, states, prepared, users
         self.objective = Objective(spec.tasks)
         names = {task.name: metric_names(self.objective, task) for task in spec.tasks}
-        wanted = {task: list(own[:1]) for task, own in names.items()}
-        known = [f"{task}.{metric}" for task, own in names.items() for metric in (SKILL, *own)]
+        wanted = {task: list(metrics[:1]) for task, metrics in names.items()}
+        known = [f"{task}.{metric}" for task, metrics in names.items() for metric in (SKILL, *metrics)]
         ranked = [] if ranking is None else ranking.names()
         self.ranking = ranking if any(term in ranked for term in (*utility, *watch)) else None
         known += ranked
@@ -55,29 +55,29 @@ class Judge:
             raise UserError("validation", expected="observed labels of several values", found=found, remedy=remedy)
 
     def __call__(self, model: Model) -> dict[str, float]:
-        """Return `task.metric` and `task.skill` for every task whose validation labels differ, and `utility`."""
+        """Return `task.metric` and `task.skill` of every task with different validation labels, and `utility`."""
         raw = raw_outputs(model, self.spec, self.prepared)
         targets, masks = self.prepared.targets, self.prepared.masks
         losses = self.objective.mean_losses(raw, targets, masks)
-        whole = self.objective.predictions(raw, self.states)
-        spaces = observe_raw(self.objective, self.states, raw, whole, targets, masks, self.users)
-        found: dict[str, float] = {}
+        predictions = self.objective.predictions(raw, self.states)
+        spaces = observe_raw(self.objective, self.states, raw, predictions, targets, masks, self.users)
+        metrics: dict[str, float] = {}
         for name, constant in self.constants.items():
             for metric in self.wanted[name]:
-                found[f"{name}.{metric}"] = _compute(metric, spaces[name])
-            found[f"{name}.{SKILL}"] = 1 - losses[name] / constant
+                metrics[f"{name}.{metric}"] = _compute(metric, spaces[name])
+            metrics[f"{name}.{SKILL}"] = 1 - losses[name] / constant
         if self.ranking is not None:
-            found |= self.ranking(model, raw)
+            metrics |= self.ranking(model, raw)
         terms = self.utility or {f"{name}.{SKILL}": 1 / len(self.constants) for name in self.constants}
-        found["utility"] = sum(weight * found.get(term, float("nan")) for term, weight in terms.items())
-        return found
+        metrics["utility"] = sum(weight * metrics.get(term, float("nan")) for term, weight in terms.items())
+        return metrics
 
 
 SKILL = "skill"
-"""Share of the loss of the best constant that a model saves: 1 is perfect, 0 is no better than a constant."""
+"""One minus the ratio of the model's loss to that of the best constant: 1 is perfect, 0 is no better than a constant."""
 
 
 def _compute(name: str, spaces: Spaces) -> float:
-    """Return a metric by its name, in the space that the name's ending says."""
+    """Return the metric of a name, in the space that the ending of the name specifies."""
     ending = next((ending for ending in spaces if ending and name.endswith(ending)), "")
     return metric_of(name)(spaces[ending]) if ending in spaces else float("nan")

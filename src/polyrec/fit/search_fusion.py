@@ -1,7 +1,7 @@
-"""Fusing: a search for the weights of a fusion that order users' held-out rows best, by a declared utility.
+"""Search for the weights of a fusion that rank the held-out rows of users best, by a utility.
 
-The predictions are computed once; a trial fuses them anew. Half of the users are searched on, the other half say what was
-gained. Shape letters: N rows, U users.
+Predictions are computed once; each trial fuses them with other weights. The search uses half of the users; gains are measured
+on the other half. Shape letters: N rows, U users.
 """
 
 from __future__ import annotations
@@ -35,34 +35,34 @@ if TYPE_CHECKING:
     from optuna import Study
 
 RESAMPLES = 1000
-"""Bootstrap resamples of an interval."""
+"""Number of bootstrap resamples of an interval."""
 
 OnTrial = Callable[[int], None]
-"""Is told how many trials have ended."""
+"""Callback that receives the number of completed trials."""
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """The rows of some users with what is predicted of them, and the metrics of their lists."""
+    """The rows of some users, with predictions and the metrics of their lists."""
 
     predictions: Mapping[str, Tensor]
     users: Tensor
-    """(N,) numbers of the users: the rows of one are one request."""
+    """Numbers of the users, (N,); the rows of a user are one request."""
     context: Context
-    """What else of the rows the fusion reads."""
+    """Further inputs of the fusion."""
     metrics: Mapping[str, ListMetric]
     """By `task.metric`."""
     state: State
-    """What the fusion learned."""
+    """Learned state of the fusion."""
 
     def values(self, fusion: Fusion) -> dict[str, np.ndarray]:
-        """Return each metric by user, (U,), of the lists that a fusion makes."""
+        """Return each metric per user, (U,), of the lists ranked by a fusion."""
         score = fusion.score(self.predictions, self.users, self.state, self.context).numpy()
         return {name: metric.values(score) for name, metric in self.metrics.items()}
 
     def means(self, values: Mapping[str, np.ndarray], draws: np.ndarray | None = None) -> dict[str, float]:
-        """Return each metric over users, each counted as often as it was drawn."""
-        return {name: self.metrics[name].mean(own, draws) for name, own in values.items()}
+        """Return the mean of each metric over users, weighted by how often each user was drawn."""
+        return {name: self.metrics[name].mean(value_U, draws) for name, value_U in values.items()}
 
 
 def search_fusion(
@@ -75,7 +75,7 @@ def search_fusion(
     ranges: Mapping[str, Uniform] | None = None,
     on_trial: OnTrial = lambda done: None,
 ) -> FusionSearch:
-    """Do what `Fitted.tune_fusion` says."""
+    """Search for the weights of a fusion; see `Fitted.tune_fusion`."""
     if trials < 1 or sampler not in get_args(Sampler):
         found = f"{trials} trials of {sampler!r}"
         remedy = f"Give a number of trials above 0, and one of {get_args(Sampler)}."
@@ -90,44 +90,47 @@ def search_fusion(
         study.enqueue_trial(given)
         for number in range(trials):
             trial = study.ask()
-            weights = {name: float(own.suggest(name, trial)) for name, own in spans.items()}
+            weights = {name: float(span.suggest(name, trial)) for name, span in spans.items()}
             means = searched.means(searched.values(fusion.with_weights(weights, tasks)))
             ended.append(FusionTrial(number, weights, means, total(means, utility)))
             study.tell(trial, ended[-1].utility)
             on_trial(number + 1)
-    best = fusion.with_weights(max(ended, key=lambda own: own.utility).weights, tasks)
+    best = fusion.with_weights(max(ended, key=lambda trial: trial.utility).weights, tasks)
     users = len(searched.users.unique()), len(confirmed.users.unique())
     gains = _gains(confirmed, utility, fusion, best, seed)
     return FusionSearch(fusion, tasks, dict(utility), sampler, seed, ended, gains, users)
 
 
 def total(means: Mapping[str, float], utility: Mapping[str, float]) -> float:
-    """Return the utility of some metrics; one of weight 0 is not asked."""
+    """Return the weighted sum of metrics; metrics of weight 0 are ignored, even if NaN."""
     return sum(weight * means[term] for term, weight in utility.items() if weight != 0)
 
 
 def read_utility(tasks: Sequence[Task], frame: pl.DataFrame, utility: Mapping[str, float]) -> dict[str, tuple[Task, str]]:
-    """Return the task and the metric of each term, where the table can tell it; at least one term has a weight other than 0."""
+    """Return the task and the metric of each term.
+
+    Raises `UserError` for a term that the table has no labels for, and if all weights are 0.
+    """
     by_name = {task.name: task for task in tasks if has_label(frame, task)}
     known = [f"{name}.{kind.replace('K', '10')}" for name in by_name for kind in KINDS]
-    found = {}
+    terms = {}
     for term in utility:
         name, _, metric = term.partition(".")
         if name not in by_name or not is_list_metric(metric):
             expected = f"the name of a task with a label here and {', '.join(KINDS)}, as task.metric"
             raise UserError(f"utility {term!r}", expected=expected, found="none of that name", remedy=nearest(term, known))
-        found[term] = by_name[name], metric
+        terms[term] = by_name[name], metric
     if not all(np.isfinite(weight) for weight in utility.values()) or not any(utility.values()):
         shown = ", ".join(f"{term}={weight:g}" for term, weight in utility.items()) or "none"
         remedy = 'Say what a good list is: {"like.ndcg@10": 1.0}.'
         raise UserError("the utility", expected="finite weights, one of them not 0", found=shown, remedy=remedy)
-    return found
+    return terms
 
 
 def _halves(
     fitted: Predictor, frame: pl.DataFrame, terms: Mapping[str, tuple[Task, str]], seed: int
 ) -> tuple[Candidates, Candidates]:
-    """Return the candidates of one half of the users, drawn at random, and those of the other half."""
+    """Return the candidates of a random half of the users, and those of the other half."""
     require_columns(frame, (fitted.user_key,), "the users whose lists are judged")
     frame = frame.filter(pl.col(fitted.user_key).is_not_null())
     every = fitted.predict_tensors(frame)
@@ -140,24 +143,24 @@ def _halves(
     is_second_U = np.random.default_rng(seed).permutation(users) % 2 == 1
     truths = {term: read_truth(frame, task, fitted.parts.task_states[task.name]) for term, (task, _) in terms.items()}
     halves = []
-    for is_own_U in (~is_second_U, is_second_U):
-        own_N = is_own_U[user_N]
-        number_U = np.cumsum(is_own_U) - 1
+    for is_in_half_U in (~is_second_U, is_second_U):
+        is_in_half_N = is_in_half_U[user_N]
+        number_U = np.cumsum(is_in_half_U) - 1
         metrics = {}
         for term, (task, metric) in terms.items():
             mask, label = truths[term]
             _require_numbers(task, term, metric, label)
-            row = np.cumsum(own_N) - 1
-            kept = own_N[mask]
+            row = np.cumsum(is_in_half_N) - 1
+            kept = is_in_half_N[mask]
             rows, users_of = row[mask][kept], number_U[user_N[mask][kept]]
-            metrics[term] = ListMetric.of(metric, label[kept], rows, users_of, int(is_own_U.sum()))
+            metrics[term] = ListMetric.of(metric, label[kept], rows, users_of, int(is_in_half_U.sum()))
             if np.isnan(metrics[term].scale).all():
                 remedy = "Give more rows, or leave this metric out."
                 found = "none in one half of them"
                 raise UserError(f"utility {term!r}", expected="users whose lists it can tell", found=found, remedy=remedy)
-        rows_N = torch.from_numpy(own_N)
+        rows_N = torch.from_numpy(is_in_half_N)
         kept_predictions = {name: value[rows_N] for name, value in predictions.items()}
-        numbers = torch.from_numpy(number_U[user_N[own_N]])
+        numbers = torch.from_numpy(number_U[user_N[is_in_half_N]])
         context = context_of(every).at(rows_N)
         halves.append(Candidates(kept_predictions, numbers, context, metrics, fitted.parts.fusion_states))
     return halves[0], halves[1]
@@ -173,46 +176,46 @@ def _require_numbers(task: Task, term: str, metric: str, label: np.ndarray) -> N
 
 
 def _ranges(fusion: Fusion, predictions: Mapping[str, Tensor], given: Mapping[str, Uniform]) -> dict[str, Uniform]:
-    """Return where each weight is searched: those given, else from 0 to what matters, on the side of the weight as it is."""
-    now, found = fusion.weights_among(list(predictions)), dict[str, Uniform]()
+    """Return the search range of each weight: the given one, else from 0 to a bound on the side of the present weight."""
+    now, ranges = fusion.weights_among(list(predictions)), dict[str, Uniform]()
     for name in given:
         if name not in now:
             thing = f"range of the weight {name!r}"
             raise UserError(thing, expected="the name of a weight", found="none", remedy=nearest(name, now))
     for name, scale in fusion.scales(predictions).items():
         reach = max(scale, 2 * abs(now[name]))
-        found[name] = Uniform(low=-reach, high=0.0) if now[name] < 0 else Uniform(low=0.0, high=reach)
-    found |= given
-    for name, own in found.items():
-        if not own.low <= now[name] <= own.high:
-            expected, held = "one that holds the weight as it is", f"{own.low:g} to {own.high:g} and {now[name]:g}"
-            raise UserError(f"range of the weight {name!r}", expected=expected, found=held, remedy="Widen the range.")
-    if not found:
+        ranges[name] = Uniform(low=-reach, high=0.0) if now[name] < 0 else Uniform(low=0.0, high=reach)
+    ranges |= given
+    for name, span in ranges.items():
+        if not span.low <= now[name] <= span.high:
+            expected, found = "one that contains the present weight", f"{span.low:g} to {span.high:g} and {now[name]:g}"
+            raise UserError(f"range of the weight {name!r}", expected=expected, found=found, remedy="Widen the range.")
+    if not ranges:
         kind = type(fusion).__name__
         remedy = "Name constants by `weights`, or choose another fusion."
         raise UserError(f"the fusion {kind}", expected="weights to search for", found="none", remedy=remedy)
-    return found
+    return ranges
 
 
 def _gains(confirmed: Candidates, utility: Mapping[str, float], given: Fusion, best: Fusion, seed: int) -> dict[str, Gain]:
-    """Return what the best weights gain over those given, with intervals over users."""
+    """Return the gains of the best weights over the given ones, with bootstrap intervals over users."""
     values = [confirmed.values(fusion) for fusion in (given, best)]
 
     def figures(draws: np.ndarray | None) -> np.ndarray:
-        means = [confirmed.means(own, draws) for own in values]
-        return np.array([[total(own, utility), *own.values()] for own in means])
+        means = [confirmed.means(fusion_values, draws) for fusion_values in values]
+        return np.array([[total(fusion_means, utility), *fusion_means.values()] for fusion_means in means])
 
     first, second = figures(None)
     users = int(confirmed.users.max()) + 1
     drawn = [figures(draws) for draws in multiplicities(None, users, RESAMPLES, seed)]
-    low, high = np.nanquantile([own[1] - own[0] for own in drawn], [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    low, high = np.nanquantile([resample[1] - resample[0] for resample in drawn], [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     columns = (first, second, second - first, low, high)
-    return {name: Gain(*map(float, own)) for name, *own in zip((UTILITY, *utility), *columns, strict=True)}
+    return {name: Gain(*map(float, row)) for name, *row in zip((UTILITY, *utility), *columns, strict=True)}
 
 
 @contextmanager
 def _study(sampler: Sampler, seed: int) -> Iterator[Study]:
-    """Open a study in memory; Optuna keeps quiet meanwhile."""
+    """Open a study in memory and restrict Optuna's log to errors meanwhile."""
     try:
         import optuna
     except ImportError as error:
