@@ -43,11 +43,11 @@ from polyrec.train.loop import OnEpoch
 
 
 class Recommender(Declaration):
-    """Features, tasks, a shared network and a fusion: what `fit` turns into a `Fitted`.
+    """The declaration of a model: features, tasks, a shared network and a fusion. `fit` returns a `Fitted`.
 
-    A recommender for users who meet items has `user` and `item` features, the first of ids (Categorical, Hashed, Streamed) of
-    each being the key. Rows that are something else (a loan, a patient) have `features` alone; beside the two sides `features`
-    are those of the encounter (an hour, a device).
+    A recommender of items for users has `user` and `item` features; the first id feature (Categorical, Hashed, Streamed) of
+    each side is its key, and `features` describe the interaction (an hour, a device). For rows without users and items (a
+    loan, a patient), all features are in `features`.
     """
 
     @model_validator(mode="after")
@@ -67,20 +67,20 @@ class Recommender(Declaration):
         progress: bool = True,
         on_epoch: OnEpoch | None = None,
     ) -> Fitted:
-        """Learn from a table and return what can predict, recommend, explain and be saved.
+        """Fit the model to a table and return a `Fitted`, which predicts, recommends, explains and can be saved.
 
         `data` is a path, a glob, a frame, a `Query`, or `Tables` with side tables. Without `validation` rows,
-        `training.split` takes them from `data`. With a `checkpoint` folder the training can be resumed after an interruption
-        and ends with the weights of an uninterrupted one; the folder is left for the caller to remove. `on_epoch` is told the
-        number of each epoch and its training losses and validation metrics; an exception that it raises ends the training.
+        `training.split` takes them from `data`. With a `checkpoint` folder, training can be resumed after an interruption and
+        ends with the same weights as without one; the caller removes the folder. `on_epoch` receives the number of each epoch
+        and its training losses and validation metrics; an exception that it raises ends the training.
 
-        With a `start`, an earlier fit of the same features, network and tasks, training goes on from its weights. `data` then
-        is the table that went on, known rows and later ones: the vocabularies become those of it, in which known ids keep what
-        was learned of them, whatever their number, and new ones begin as the row that stood for unknown ids. Scales, edges,
-        classes and what is done to texts' vectors stay as they were. Give `validation` rows that the start has not learned:
-        those that a split draws from known rows flatter it.
+        With a `start`, an earlier fit of the same features, network and tasks, training continues from its weights. `data` is
+        then the extended table, with the earlier and later rows. Vocabularies are rebuilt from it: known ids keep their
+        embedding rows, and new ids start with the row of unknown ids. Scales, edges, classes and transformations of text
+        vectors do not change. Pass `validation` rows that the start has not seen: a split draws some that it was trained on,
+        which biases the metrics upwards.
 
-        Raises `UserError` where the data does not fit the declaration, or the declaration the start.
+        Raises `UserError` if the data does not match the declaration, or the declaration does not match the start.
         """
         predictor = fit(
             self,
@@ -96,24 +96,24 @@ class Recommender(Declaration):
         return Fitted(predictor.parts, predictor.model)
 
     def prepare(self, data: Source | Tables, validation: Source | None = None, training: Training | None = None) -> Path:
-        """Prepare Parquet files on disk for a `fit` of the same data and split, which then starts at once; return the folder.
+        """Encode Parquet files on disk ahead of a `fit` of the same data and split, and return the folder of the result.
 
-        The rows are turned into numbers column by column, so that a table larger than memory can be prepared. `fit` prepares
-        larger tables by itself, and finds what was prepared by what it depends on: the content of the files, what features and
-        tasks read, and the split. Prepared tables lie in the cache; the least recently used go first.
+        Rows are encoded column by column, so that a table larger than memory can be prepared. `fit` prepares such tables by
+        itself. It reuses a prepared table if the contents of the files, the inputs of features and tasks, and the split are
+        the same. Prepared tables are in the cache, which evicts the least recently used ones first.
 
-        Raises `UserError` where the data does not fit the declaration, or is not Parquet.
+        Raises `UserError` if the data does not match the declaration, or is not Parquet.
         """
         return Stages(self, data, validation, training or self.training, ahead=True).folder()
 
 
 class Fitted(Predictor):
-    """What `Recommender.fit` returns and `polyrec.load` reads: a model with all that it needs to answer."""
+    """A fitted recommender, as `Recommender.fit` and `polyrec.load` return it: the model, its states and its tables."""
 
     spec: Recommender
 
     def save(self, folder: str | Path) -> Path:
-        """Write the recommender to a folder, whole or not at all, and return the folder."""
+        """Write the recommender to a folder atomically, and return the folder."""
         artifact.write(Path(folder), self.parts)
         return Path(folder)
 
@@ -123,11 +123,11 @@ class Fitted(Predictor):
         return cls(artifact.read(Path(folder), Recommender))
 
     def export(self, path: str | Path, format: str = "onnx") -> Path:
-        """Write the model for other runtimes, from the tensors of features to each task's prediction and the fused score.
+        """Export the model for other runtimes, from the tensors of features to each task's prediction and the fused score.
 
-        `format` is "onnx", for ONNX Runtime and others, or "torch", for `torch.export.load`. Beside the file `path` there is
-        `path.json`, which names the inputs and outputs with types and shapes; `encode` makes the inputs. A feature, network or
-        task that cannot be exported is refused.
+        `format` is "onnx", for ONNX Runtime and others, or "torch", for `torch.export.load`. Next to the file `path` there is
+        `path.json`, which lists the inputs and outputs with types and shapes; `encode` computes the inputs. Features, networks and
+        tasks that cannot be exported are refused.
         """
         return export(self, Path(path), format)
 
@@ -153,7 +153,7 @@ class Fitted(Predictor):
         user; columns that are neither given nor stored are null. Keywords are a short form, `recommend(user_id=42, age=30)`,
         for columns whose name is no parameter of this method.
 
-        With `exclude_seen`, items of the user's training rows are left out. `where` is a SQL condition on the catalogue's
+        With `exclude_seen`, items of the user's training rows are excluded. `where` is a SQL condition on the catalogue's
         columns. `weights` replace weights of the fusion for this list.
 
         `rules` are applied after those of the declaration. If one of them draws at random, there is a column `propensity`, the
@@ -190,13 +190,13 @@ class Fitted(Predictor):
         exposure: Sequence[str] = (),
         seed: int = 0,
     ) -> Evaluation:
-        """Judge the predictions on labelled rows, and the fused ranking over the whole catalogue.
+        """Evaluate the predictions on labelled rows, and the fused ranking over the complete catalogue.
 
-        Every task is judged on the rows where its label was observed. `slices` names columns whose values are judged apart.
-        With `resamples` each metric has a 95 % bootstrap interval, users drawn with replacement. The ranking is judged for the
-        users who have a relevant item among the rows, at the ranks `ks`; items of the rows that `fit` was given are left
-        out, so that on those very rows there is none. Their lists are described, too: diversity, novelty, popularity, and, by
-        the columns of the catalogue that `exposure` names, who is shown.
+        Every task is evaluated on the rows where its label is observed. `slices` names columns for whose values metrics are
+        computed separately. With `resamples`, each metric has a 95 % bootstrap interval; users are drawn with replacement. The
+        ranking is evaluated at the ranks `ks` for users with a relevant item among the rows. Items of a user's training rows
+        are excluded, so that there is no ranking on the training rows themselves. The lists are also described by
+        diversity, novelty, popularity and the exposure by each catalogue column in `exposure`.
         """
         frame = read_rows(self.parts, self.roles, data)
         return judge(self, frame, slices=slices, resamples=resamples, ranking=ranking, ks=ks, exposure=exposure, seed=seed)
@@ -212,31 +212,31 @@ class Fitted(Predictor):
         ranges: Mapping[str, Uniform] | None = None,
         on_trial: Callable[[int], None] = lambda done: None,
     ) -> FusionSearch:
-        """Search for the weights of the fusion that order users' held-out rows best; `apply` of what is returned takes them.
+        """Search for the fusion weights that rank users' held-out rows best; `FusionSearch.apply` sets the best ones.
 
-        `utility` weighs metrics by `task.metric` (`gauc`, `ndcg@k` and `mean@k` of that task's label): a negative weight for
-        what should be low, 0 for what is only watched. Each user's rows are a list, ordered by the fused score. The weights as
-        they are declared are trial 0; the others are proposed by Optuna's TPE (Bergstra et al., NeurIPS 2011), or at random
-        (Bergstra and Bengio, JMLR 2012). Half of the users, drawn by `seed`, are searched on, and the other half say what
-        was gained. Weights are searched from 0 to twice their value or more, on their side of 0, unless `ranges` says other.
-        `on_trial` is told how many trials have ended.
+        `utility` maps `task.metric` (`gauc`, `ndcg@k` and `mean@k` of that task's label) to weights: negative for metrics that
+        should be low, 0 for metrics that are only reported. The rows of a user are a list, ordered by the fused score. Trial 0
+        has the declared weights; the others are proposed by Optuna's TPE (Bergstra et al., NeurIPS 2011) or at random
+        (Bergstra and Bengio, JMLR 2012). The search uses a half of the users, drawn by `seed`; gains are measured on the
+        other half. Each weight is searched from 0 to at least twice its value, with its sign, unless `ranges` has a
+        range for it. `on_trial` receives the number of completed trials.
 
-        Raises `UserError` where the table cannot tell a metric, holds fewer than 4 users, or the fusion has no weights.
+        Raises `UserError` if the table does not determine a metric or has fewer than 4 users, or the fusion has no weights.
         """
         return search_fusion(self, read_rows(self.parts, self.roles, data), utility, trials, sampler, seed, ranges, on_trial)
 
     def weights_of(self, users: pl.DataFrame) -> pl.DataFrame:
-        """Return the users with a column `weight.name` for each weight of the fusion, as their requests are fused by it.
+        """Return the users with a column `weight.name` for each fusion weight that their requests use.
 
-        The users are given as to `recommend`, one a row: by key, by columns that user features read, or both. Columns that are
-        not given are as they are known of the user, or null. Only those of `Personal` differ from one another.
+        The users are given as in `recommend`, one per row: by key, by columns that user features read, or both. Columns that
+        are not given have the stored value of the user, or are null. Only the weights of `Personal` differ between users.
         """
         return weights_of(self, users)
 
     def encode(self, data: Source | Tables) -> dict[str, np.ndarray]:
         """Return the inputs of an exported model, by name, for the rows of a table.
 
-        Raises `UserError` for a model that has a feature which cannot be exported.
+        Raises `UserError` if the model has a feature that cannot be exported.
         """
         refuse_obstacles(self.spec.all_features, "inputs of an exported model")
         frame = read_rows(self.parts, self.roles, data)

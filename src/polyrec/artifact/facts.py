@@ -1,4 +1,4 @@
-"""`Facts` and `Frames`: what a fitted recommender records about its data and its training, and the tables that it keeps."""
+"""`Facts` and `Frames`: the record of data and training of a fitted recommender, and its tables."""
 
 from __future__ import annotations
 
@@ -17,38 +17,38 @@ class DataFacts:
 
     roles: Roles
     clock: str | None
-    """How times are written: one of the kinds of `polyrec.data.times`; None without a time column."""
+    """Format of times, one of the kinds of `polyrec.data.times`; None without a time column."""
     sha256: str
     """Hash of the training table."""
     validation_sha256: str
-    """Hash of the validation rows, or of how they were split off."""
+    """Hash of the validation rows, or of the split that selects them."""
     rows: int
-    """Rows of the table, validation rows included."""
+    """Number of rows of the table, including validation rows."""
     training_rows: int | None = None
-    """Rows that the weights were trained on."""
+    """Number of rows that the weights were trained on."""
 
 
 @dataclass(frozen=True)
 class TrainingFacts:
-    """How the weights were trained."""
+    """The training of the weights."""
 
     spec: Mapping[str, Any]
     """The `Training` as JSON values."""
     curves: Sequence[Mapping[str, float]]
-    """For each epoch, training losses and validation metrics by `task.metric`, and the utility."""
+    """Per epoch, training losses and validation metrics by `task.metric`, and the utility."""
     best_epoch: int
-    """Epoch of the highest utility on validation, from 1 on."""
+    """Epoch of the highest validation utility, counted from 1."""
     validation: Mapping[str, float]
     """The entry of `curves` of that epoch."""
     parameters: int
     """Number of parameters of the model."""
     start: str | None = None
-    """Hash of the earlier fit that training went on from."""
+    """Hash of the earlier fit that training continued from."""
 
 
 @dataclass(frozen=True)
 class CalibrationFacts:
-    """What calibration changed for one task, on validation rows; `after` is cross-fitted."""
+    """Calibration error of one task on validation rows before and after calibration; `after` is cross-fitted."""
 
     kind: str
     rows: int
@@ -62,7 +62,7 @@ class CalibrationFacts:
 
 @dataclass(frozen=True)
 class Facts:
-    """All that is recorded in an artifact's manifest besides the hashes of its files."""
+    """The contents of an artifact's manifest, except for the hashes of files."""
 
     versions: Mapping[str, str]
     data: DataFacts
@@ -70,11 +70,11 @@ class Facts:
     """Number of observed training labels by task."""
     training: TrainingFacts
     calibration: Mapping[str, CalibrationFacts] = field(default_factory=dict)
-    """By task, where one is calibrated."""
+    """By task, for calibrated tasks only."""
     features: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Figures about the states of features, by feature, for those that report any."""
     fusion_search: Mapping[str, Any] | None = None
-    """Outcome of the search for the fusion's weights, if there was one."""
+    """Result of the search for the fusion's weights, if there was one."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the facts as JSON values, in the layout of the manifest."""
@@ -93,7 +93,7 @@ class Facts:
 
     @staticmethod
     def from_json(manifest: Mapping[str, Any]) -> Facts:
-        """Read the facts of a manifest; raises `KeyError` or `TypeError` where one is missing or of another type."""
+        """Read the facts of a manifest; raise `KeyError` or `TypeError` for a missing fact or one of the wrong type."""
         return Facts(
             versions=manifest["versions"],
             data=DataFacts(Roles(**manifest["roles"]), manifest["clock"], **manifest["data"]),
@@ -107,10 +107,10 @@ class Facts:
 
 @dataclass(frozen=True)
 class Frames:
-    """The tables that a fitted recommender keeps."""
+    """The tables of a fitted recommender."""
 
     columns: pl.DataFrame
-    """No rows: the columns of the training table with their types."""
+    """The columns of the training table with their types; it has no rows."""
     log: pl.DataFrame | None = None
     """Training rows by user and time, with the columns that histories read; None where no user is declared."""
     users: pl.DataFrame | None = None

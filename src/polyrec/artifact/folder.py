@@ -2,9 +2,9 @@
 
 spec.yaml               the declaration, every field written out
 weights.safetensors     the model's weights
-state/                  what features and tasks learned, the log, users and items, as Parquet with page checksums
+state/                  states of features and tasks, the log, users and items, as Parquet with page checksums
 state/manifest.json     versions, roles, curves, metrics, and the SHA-256 of every other file
-card.md                 what a person should know
+card.md                 the model card
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from polyrec.declaration.declaration import Declaration
 
 
 def write(folder: Path, parts: Parts) -> None:
-    """Write an artifact, whole or not at all; an artifact that lies there already is replaced."""
+    """Write an artifact atomically; an existing artifact in the folder is replaced."""
     if folder.exists() and not (folder / STATE_FOLDER / MANIFEST_FILE).exists() and (folder.is_file() or any(folder.iterdir())):
         remedy = "Choose another folder, or remove this one."
         raise UserError(f"folder '{folder}'", expected="a new folder or an artifact", found="something else", remedy=remedy)
     with replacing_folder(folder) as temporary:
         parts.spec.to_yaml(temporary / SPEC_FILE)
         save_file({name: tensor.contiguous() for name, tensor in parts.weights.items()}, temporary / WEIGHTS_FILE)
-        shutil.copymode(temporary / SPEC_FILE, temporary / WEIGHTS_FILE)  # safetensors lets nobody but the owner read it
+        shutil.copymode(temporary / SPEC_FILE, temporary / WEIGHTS_FILE)  # safetensors makes it readable by the owner only
         (temporary / CARD_FILE).write_text(parts.card, encoding="utf-8")
         state = temporary / STATE_FOLDER
         groups = {
@@ -57,8 +57,8 @@ def write(folder: Path, parts: Parts) -> None:
 def read(folder: Path, declaration: type[Declaration]) -> Parts:
     """Read an artifact, its YAML as a declaration of the given class.
 
-    Raises `UserError` where the folder is none, its format is unknown, it names a file outside itself, or a file is missing or
-    not as it was written.
+    Raises `UserError` if the folder is no artifact, its format is unknown, its manifest names a file outside the folder, or a
+    file is missing or was changed.
     """
     manifest = _manifest(folder)
     files = manifest.pop("files")
@@ -109,7 +109,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
 
 
 def _inside(folder: Path, name: str) -> Path:
-    """Return the path of a file that the manifest names, refusing one that lies outside the folder, links followed."""
+    """Return the path of a file in the manifest; refuse one outside the folder, after links are resolved."""
     path = folder / name
     if not path.resolve().is_relative_to(folder.resolve()):
         raise _broken(folder, "files inside the folder", f"{name!r}, which leads out of it")

@@ -1,4 +1,4 @@
-"""`Parts`: all that a fitted recommender consists of."""
+"""`Parts`: the contents of a fitted recommender."""
 
 from __future__ import annotations
 
@@ -17,30 +17,31 @@ from polyrec.declaration.declaration import Declaration
 
 @dataclass(frozen=True)
 class Parts:
-    """All that a fitted recommender consists of."""
+    """The contents of a fitted recommender."""
 
     spec: Declaration
     feature_states: Mapping[str, pl.DataFrame]
     task_states: Mapping[str, pl.DataFrame]
     calibration_states: Mapping[str, pl.DataFrame]
-    """By task, where one is calibrated."""
+    """By task, for calibrated tasks only."""
     frames: Frames
     weights: Mapping[str, Tensor]
     facts: Facts
     card: str
     fusion_states: Mapping[str, pl.DataFrame] = field(default_factory=dict)
-    """By the fusion's own names, where it learned something."""
+    """By names that the fusion chooses; empty if it learned nothing."""
 
 
 def states_hash(start: Parts) -> str:
-    """Return the SHA-256 of what features and tasks of a start have learned besides weights."""
-    told = [f"{name} {frame_hash(own[name])}" for own in (start.feature_states, start.task_states) for name in sorted(own)]
-    return hashlib.sha256("\n".join(told).encode()).hexdigest()
+    """Return the SHA-256 of the states of features and tasks of a start."""
+    groups = (start.feature_states, start.task_states)
+    lines = [f"{name} {frame_hash(states[name])}" for states in groups for name in sorted(states)]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def start_hash(start: Parts) -> str:
-    """Return the SHA-256 of all that training from a start depends on."""
-    found = hashlib.sha256(states_hash(start).encode())
+    """Return the SHA-256 of the states and weights of a start, on which continued training depends."""
+    digest = hashlib.sha256(states_hash(start).encode())
     for name in sorted(start.weights):
-        found.update(name.encode() + start.weights[name].contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return found.hexdigest()
+        digest.update(name.encode() + start.weights[name].contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

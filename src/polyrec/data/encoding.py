@@ -60,7 +60,7 @@ def encode_labels(
 
 
 def complete_labels(tasks: Sequence[Task], targets: dict[str, Tensor], masks: dict[str, Tensor]) -> None:
-    """Complete the labels of tasks that come after others by what is known of those."""
+    """Complete the labels of tasks that come after others by the labels of those."""
     for task in in_order(tasks):
         if task.name in targets and task.after is not None:
             targets[task.name], masks[task.name] = task.after.complete(task, targets, masks)

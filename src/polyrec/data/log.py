@@ -1,4 +1,4 @@
-"""`Log`: interactions by user and time, and for any row where its user's past ends: strictly before the row's time.
+"""`Log`: interactions by user and time, and the end of each row's history, which is strictly before the row's time.
 
 Shape letters: N rows.
 """
@@ -14,7 +14,7 @@ from torch import Tensor
 from polyrec.data.conditions.expressions import meets
 
 USER, TIME = "__user", "__time"
-"""Columns of a log, and of rows to look up in it, that hold the user's key and the time as a number."""
+"""Columns of the user's key and of the time as a number, in a log and in rows that are looked up in it."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Log:
 
     @staticmethod
     def of(frame: pl.DataFrame) -> Log:
-        """Sort a frame that has the columns `USER` and `TIME`; rows of one instant keep their order."""
+        """Sort a frame with the columns `USER` and `TIME`; rows of the same time keep their order."""
         return Log(frame.sort([USER, TIME], maintain_order=True))
 
     def with_rows(self, rows: pl.DataFrame, keys: list[str]) -> Log:
@@ -46,7 +46,7 @@ class Log:
         return positions if condition is None else positions[meets(self.frame, condition, thing).to_torch()]
 
     def positions(self, rows: pl.DataFrame, length: int) -> tuple[Tensor, Tensor]:
-        """Return for each row where its user's earlier rows end in the log, (N,), and how many of them count, (N,).
+        """Return where the earlier rows of each row's user end in the log, (N,), and their number, at most `length`, (N,).
 
         `rows` has the columns `USER`, and `TIME` unless every row of the log counts as earlier.
         """
@@ -71,7 +71,7 @@ class Log:
         return last_N.to_torch(), count_N.to_torch()
 
     def of_user(self, user: object) -> Log:
-        """Return the part of the log that is one user's."""
+        """Return the rows of one user."""
         return Log(self.frame.filter(pl.col(USER) == pl.lit(user).cast(self.frame.schema[USER], strict=False)))
 
 

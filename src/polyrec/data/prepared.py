@@ -1,4 +1,4 @@
-"""`Prepared`: a table turned into columns of numbers once, from which batches are gathered.
+"""`Prepared`: a table encoded once as columns of numbers, from which batches are gathered.
 
 Shape letters: N rows, B rows of a batch.
 """
@@ -15,20 +15,20 @@ from polyrec.core.batch import Batch, Column
 from polyrec.data.shuffle import block_starts, random_order
 
 Ranges = Sequence[tuple[int, int]]
-"""Where some ranges of rows start and end."""
+"""Start and end of each range of rows."""
 
 
 GATHERED_ROWS, GATHERED_BATCHES = 65_536, 64
-"""Rows, and batches, that are gathered at once at most, column by column; batches are views of what was gathered. More of them
-are slower: then memory for the views has to be fetched from the system."""
+"""Maximum number of rows, and of batches, that are gathered at once, column by column; batches are views of the gathered
+columns. Larger values are slower, since the memory for the views is then requested from the system."""
 
 WINDOW = 16
-"""Blocks that are shuffled with each other, where a table is too large to be in memory."""
+"""Number of blocks that are shuffled together if a table is too large for memory."""
 
 
 @dataclass(frozen=True)
 class Items:
-    """One row an item, to draw negatives from uniformly, with the targets that such a row has."""
+    """One row per item, from which negatives are drawn uniformly, and the targets of these rows."""
 
     rows_I: Tensor
     targets: Mapping[str, Tensor]
@@ -43,17 +43,16 @@ class Prepared:
     masks: Mapping[str, Tensor]
     rows: int
     group_N: Tensor | None = None
-    """Groups whose rows are to meet in a batch; None where no task compares rows within groups."""
+    """Group of each row; a batch keeps the rows of a group together. None if no task compares rows within groups."""
     items: Items = field(default_factory=lambda: Items(torch.zeros(0, dtype=torch.long), {}))
-    """The items that negatives are drawn from; none where no task wants any."""
+    """The items from which negatives are drawn; empty if no task draws negatives."""
     read_blocks: Callable[[Ranges, Prepared | None], Prepared] | None = None
-    """Reads ranges of rows into memory, after others that are there already, where the table is too large to be in memory as a
-    whole; None where it is not."""
+    """Function that reads ranges of rows into memory and appends them to given rows; None if the table fits into memory."""
     ready: tuple[Tensor, Batch] | None = None
-    """Rows that are gathered already, and their batch."""
+    """Rows that are already gathered, and their batch."""
 
     def batch(self, rows_B: Tensor, items_M: Tensor | None = None) -> Batch:
-        """Gather some rows and, after them, rows of some items that no label is observed for."""
+        """Gather a batch of rows, followed by rows of items without observed labels if `items_M` is given."""
         if self.ready is not None and rows_B is self.ready[0] and items_M is None:
             return self.ready[1]
         targets = {name: target[rows_B] for name, target in self.targets.items()}
@@ -66,7 +65,7 @@ class Prepared:
         return Batch(inputs, targets, masks, len(rows_B))
 
     def at(self, rows_N: Tensor) -> Prepared:
-        """Return some rows alone, in the order given and without items, in memory of their own."""
+        """Return a copy of some rows, in the given order and without items."""
         return Prepared(
             {name: column.at(rows_N) for name, column in self.columns.items()},
             {name: target.index_select(0, rows_N) for name, target in self.targets.items()},
@@ -76,15 +75,15 @@ class Prepared:
         )
 
     def pieces(self, size: int) -> Iterator[tuple[Prepared, Tensor]]:
-        """Hand out all rows as they lie, `size` at a time, gathered already: the table and the rows in it."""
+        """Yield all rows in order, `size` at a time, as gathered tables with the rows in them."""
         inputs = {name: column.pieces(size) for name, column in self.columns.items()}
         targets = {name: target.split(size) for name, target in self.targets.items()}
         masks = {name: mask.split(size) for name, mask in self.masks.items()}
         for number, rows_B in enumerate(torch.arange(self.rows).split(size)):
             batch = Batch(
-                {name: own[number] for name, own in inputs.items()},
-                {name: own[number] for name, own in targets.items()},
-                {name: own[number] for name, own in masks.items()},
+                {name: columns[number] for name, columns in inputs.items()},
+                {name: tensors[number] for name, tensors in targets.items()},
+                {name: tensors[number] for name, tensors in masks.items()},
                 len(rows_B),
             )
             gathered = Prepared(
@@ -97,28 +96,28 @@ class Prepared:
         return random_order(self.rows, self.group_N)
 
     def epoch(self, size: int, skip: int = 0) -> Iterator[tuple[Prepared, Tensor]]:
-        """Return one pass over all rows in random order, in batches of `size` of which the last may be smaller.
+        """Return one pass over all rows in random order, in batches of `size`; the last batch may be smaller.
 
-        Each batch is a table and the rows in it, to be given to that table's `batch`. The order is that of torch's global
-        generator at the call, not of what is drawn while batches are taken. The first `skip` batches are left out, unread.
+        Each batch is a table and the rows in it, to be passed to that table's `batch`. The order is drawn from torch's global
+        generator at the call and does not depend on later draws. The first `skip` batches are skipped without being read.
         """
         return _epoch(self, size, skip)
 
     def batches(self, size: int, order_N: Tensor | None = None) -> Iterator[Batch]:
-        """Gather all rows, `size` at a time, in the given order or as they lie."""
+        """Gather all rows, `size` at a time, in the given order or in that of the table."""
         order_N = torch.arange(self.rows) if order_N is None else order_N
         return (self.batch(rows_B) for rows_B in order_N.split(size))
 
 
 def _epoch(data: Prepared, size: int, skip: int) -> Iterator[tuple[Prepared, Tensor]]:
-    """Do what `Prepared.epoch` says: exactly for a table that may be in memory, window by window for one that is too large."""
+    """Return a pass as `Prepared.epoch` does: a full shuffle in memory, or window by window for a table too large for it."""
     if data.read_blocks is None:
         return _batches(data, data.order()[skip * size :], size)
     return _windows(data, size, skip * size, int(torch.randint(2**62, ())))
 
 
 def _batches(data: Prepared, order_N: Tensor, size: int) -> Iterator[tuple[Prepared, Tensor]]:
-    """Cut an order into batches; many are gathered at once, unless items are to be drawn from the table, too."""
+    """Split an order into batches; many are gathered at once, unless negatives are drawn from the table."""
     if len(order_N) == 0:
         return
     if len(data.items.rows_I):
@@ -130,9 +129,9 @@ def _batches(data: Prepared, order_N: Tensor, size: int) -> Iterator[tuple[Prepa
 
 
 def _windows(data: Prepared, size: int, skipped: int, seed: int) -> Iterator[tuple[Prepared, Tensor]]:
-    """Shuffle the blocks of rows, then the rows of every `WINDOW` of them, of which one is in memory at a time.
+    """Shuffle the blocks of rows, then the rows within each window of `WINDOW` blocks; one window is in memory at a time.
 
-    Rows that a window leaves over for the next one's first batch are carried there; so are the rows of the items.
+    Rows that do not fill a window's last batch are carried to the next window, as are the rows of the items.
     """
     assert data.read_blocks is not None
     starts = block_starts(data.rows, data.group_N)
@@ -152,8 +151,8 @@ def _windows(data: Prepared, size: int, skipped: int, seed: int) -> Iterator[tup
         items_I = torch.arange(left, left + items)
         if items:
             part = replace(part, items=replace(data.items, rows_I=items_I))
-        whole = len(order_N) if number + 1 == len(windows) else len(order_N) // size * size
-        yield from _batches(part, order_N[:whole], size)
-        left = len(order_N) - whole
-        carried = part.at(torch.cat([order_N[whole:], items_I])) if left + items else None
+        batched = len(order_N) if number + 1 == len(windows) else len(order_N) // size * size
+        yield from _batches(part, order_N[:batched], size)
+        left = len(order_N) - batched
+        carried = part.at(torch.cat([order_N[batched:], items_I])) if left + items else None
         del part

@@ -6,14 +6,14 @@ import torch
 from torch import Generator, Tensor
 
 TOGETHER = 32
-"""Rows of one group that are kept together in a batch, where a task compares rows within groups."""
+"""Maximum number of rows of a group that stay together in a batch if a task compares rows within groups."""
 
 BLOCK = 65_536
-"""Neighbouring rows that stay in one window, where a table is too large to be in memory."""
+"""Number of neighbouring rows that stay in one window if a table is too large for memory."""
 
 
 def random_order(rows: int, group_N: Tensor | None, generator: Generator | None = None) -> Tensor:
-    """Return a random order of rows (N,); rows of one group stay together by up to `TOGETHER`."""
+    """Return a random order of rows (N,); up to `TOGETHER` rows of a group stay together."""
     order_N = torch.randperm(rows, generator=generator)
     if group_N is None or rows == 0:
         return order_N
@@ -28,7 +28,7 @@ def random_order(rows: int, group_N: Tensor | None, generator: Generator | None 
 
 
 def block_starts(rows: int, group_N: Tensor | None) -> list[int]:
-    """Return where the blocks of a table start, and its end; a group of up to `TOGETHER` rows that lie together is not cut."""
+    """Return the starts of the blocks of a table, and its end; a group of up to `TOGETHER` neighbouring rows is not split."""
     starts = list(range(0, rows, BLOCK))
     if group_N is not None:
         starts = [0, *(start + _rest_of_group(group_N, start) for start in starts[1:])]
@@ -36,7 +36,7 @@ def block_starts(rows: int, group_N: Tensor | None) -> list[int]:
 
 
 def _rest_of_group(group_N: Tensor, start: int) -> int:
-    """Return how many rows from `start` on belong to a group that began before it and is to stay whole."""
+    """Return the number of rows from `start` on that belong to an earlier group which must not be split."""
     near_N = group_N[start - TOGETHER : start + TOGETHER]
     same_N = near_N == group_N[start]
     before = int(same_N[:TOGETHER].flip(0).long().cumprod(0).sum())
