@@ -126,8 +126,8 @@ class Fitted(Predictor):
         """Export the model for other runtimes, from the tensors of features to each task's prediction and the fused score.
 
         `format` is "onnx", for ONNX Runtime and others, or "torch", for `torch.export.load`. Next to the file `path` there is
-        `path.json`, which lists the inputs and outputs with types and shapes; `encode` computes the inputs. Features, networks and
-        tasks that cannot be exported are refused.
+        `path.json`, which lists the inputs and outputs with types and shapes; `encode` computes the inputs. A feature, network
+        or task that cannot be exported is refused.
         """
         return export(self, Path(path), format)
 
