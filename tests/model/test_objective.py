@@ -117,7 +117,7 @@ class TestDeclaration:
         ("tasks", "message"),
         [
             ((CHAIN[1].replace(after="clic"), CHAIN[0]), "'clic', which is no other task.*'click'"),
-            ((CHAIN[0].replace(after="cart"), CHAIN[1]), r"\['click', 'cart'\] come after one another in a circle"),
+            ((CHAIN[0].replace(after="cart"), CHAIN[1]), r"\['click', 'cart'\] form a cycle of `after`"),
             ((CHAIN[0].replace(after="click"),), "no other task"),
             ((CHAIN[0], Regression(name="price", label="price", after="click")), "both Binary, or use Transfer"),
         ],

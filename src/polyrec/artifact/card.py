@@ -1,4 +1,4 @@
-"""The model card: what a person should know before trusting a fitted recommender (Mitchell et al., 2019)."""
+"""The model card: data, metrics and limits of a fitted recommender for its readers (Mitchell et al., 2019)."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def write_card(spec: Declaration, facts: Facts) -> str:
         "",
         "## Data",
         "",
-        f"{data.rows:,} rows, of which {data.training_rows:,} gave the weights; SHA-256 of the table `{data.sha256}`.",
+        f"{data.rows:,} rows, of which {data.training_rows:,} trained the weights; SHA-256 of the table `{data.sha256}`.",
         *([f"Keys: {roles}."] if roles else []),
-        *([f"Training went on from an earlier fit, `{training.start[:12]}`."] if training.start else []),
+        *([f"Training continued from an earlier fit, `{training.start[:12]}`."] if training.start else []),
         "",
         "| side | feature | kind | reads |",
         "|---|---|---|---|",

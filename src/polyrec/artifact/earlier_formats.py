@@ -1,6 +1,6 @@
-"""Artifacts of earlier formats, as this version reads them.
+"""Conversion of artifacts of earlier formats.
 
-Format 3 named the weights of histories, graphs and joints by three containers; since format 4 they are in one, `derived`.
+Format 3 has three containers for the weights of histories, graphs and joints; format 4 has one, `derived`.
 """
 
 from __future__ import annotations
@@ -18,5 +18,5 @@ _CONTAINER = re.compile(r"^(copies\.\d+)\.(?:poolings|graphs|joints)\.")
 
 
 def with_present_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return weights of any readable format under the names of the present one, in their order."""
+    """Return weights of any readable format under their names in the present format, in the same order."""
     return {_CONTAINER.sub(r"\1.derived.", name): tensor for name, tensor in weights.items()}

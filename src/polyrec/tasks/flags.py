@@ -8,7 +8,7 @@ from polyrec.tasks.task import Task
 
 
 def flags(task: Task, label: pl.Series, remedy: str = "Write a condition, such as 'rating >= 4'.") -> pl.Series:
-    """Return 1 for true, 0 for false, null for null; raise `UserError` for other values, and with `remedy` for other types."""
+    """Return 1 for true, 0 for false and null for null; raise `UserError` for other values, with `remedy` for other types."""
     if not (label.dtype in (pl.Boolean, pl.Null) or label.dtype.is_numeric()):
         raise task.wrong_labels("true or false, or 0 and 1", f"the type {label.dtype}", remedy)
     numbers = label.cast(pl.Float64)

@@ -106,9 +106,15 @@ class Generative(Task):
         rows = flags(self, label).fill_null(UNOBSERVED).alias("flag").to_frame()
         if numbers is not None:
             rows = rows.with_columns(numbers.alias(NUMBERS))
-        untold = numbers is None
-        own = [pl.lit(0) if untold else pl.col(NUMBERS).arr.get(at).fill_null(0).clip(0, size - 1) for at in range(levels)]
-        return rows.select("flag", *(number.alias(f"{at}") for at, number in enumerate(own))).cast(pl.Int32).to_torch()
+        is_absent = numbers is None
+        numbers_of_level = [
+            pl.lit(0) if is_absent else pl.col(NUMBERS).arr.get(at).fill_null(0).clip(0, size - 1) for at in range(levels)
+        ]
+        return (
+            rows.select("flag", *(number.alias(f"{at}") for at, number in enumerate(numbers_of_level)))
+            .cast(pl.Int32)
+            .to_torch()
+        )
 
     def observed(self, labels: pl.Series, state: State) -> Tensor:
         return flags(self, self._parts(labels)[0]).is_not_null().to_torch()

@@ -19,7 +19,7 @@ def in_order(tasks: Sequence[Task]) -> list[Task]:
         done = {task.name for task in ordered}
         ready = [task for task in waiting if task.after is None or set(task.after.tasks) <= done]
         if not ready:
-            raise ValueError(f"the tasks {[task.name for task in waiting]} come after one another in a circle; cut it at one")
+            raise ValueError(f"the tasks {[task.name for task in waiting]} form a cycle of `after`; remove one of these links")
         ordered += ready
         waiting = [task for task in waiting if task not in ready]
     return ordered

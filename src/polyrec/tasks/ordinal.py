@@ -1,4 +1,4 @@
-"""Ordinal: grades in an order. Shape letters: B rows, H width of a state, K grades, C = K - 1 thresholds."""
+"""Ordinal: ordered grades. Shape letters: B rows, H width of a state, K grades, C = K - 1 thresholds."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _LEAST_SHARE = 1e-7
 
 
 class Ordinal(NumbersTask):
-    """Grades whose order counts and whose distances do not: stars, degrees of severity, degrees of agreement.
+    """Ordered grades without a scale: stars, degrees of severity, degrees of agreement.
 
-    Proportional odds: `P(y <= k) = sigmoid(b_k - s)` with one score s a row and thresholds `b_1 < b_2 < …` that all rows share
-    (McCullagh, JRSS B 1980). The thresholds are learned and in order by construction, the first free and each further one a
-    softplus above; they start at the shares of the training grades. Labels: numbers of 2 to 50 values; the grades are those
-    of the training labels, and a grade first met later counts as not observed. Output: the expected grade, in the
-    label's units. Loss: `-log P(y)` in nats, as a sum of log-sigmoids, which unlike the usual logarithm of a difference of two
-    sigmoids neither vanishes nor needs a clamp far off. State: `grade`, `share`.
+    Proportional odds: `P(y <= k) = sigmoid(b_k - s)` with one score s per row and thresholds `b_1 < b_2 < …` that all rows
+    share (McCullagh, JRSS B 1980). The thresholds are learned. Each is a softplus above its predecessor, which guarantees their
+    order; they are initialised to the shares of the training grades. Labels: numbers with 2 to 50 different values; the grades
+    are those of the training labels, and other labels count as not observed. Output: the expected grade, in the label's units.
+    Loss: `-log P(y)` in nats, computed as a sum of log-sigmoids. In contrast to the usual logarithm of a difference of two
+    sigmoids, it needs no clamp, and its gradient does not vanish far from the label. State: `grade`, `share`.
 
-    Raw outputs: `b_1 - s`, then what the softplus of is `b_k - b_{k-1}`.
+    Raw outputs: `b_1 - s`, then the inverse softplus of each `b_k - b_{k-1}`.
     """
 
     examples = ({"name": "stars", "label": "rating"}, {"name": "grade", "label": "grade", "tower": [16], "inputs": "item"})
@@ -74,14 +74,14 @@ class Ordinal(NumbersTask):
         return _raw_of_shares(counts_K.double() / counts_K.sum())
 
     def _numbers(self, labels: pl.Series, state: State) -> pl.Series:
-        """Return the number of each label's grade; null for null and for a grade not among the training labels."""
+        """Return the number of each label's grade; null for null and for a grade that is not among the training labels."""
         numbered = state.select("grade").with_row_index("number")
-        asked = self.finite(labels).alias("grade").to_frame()
-        return asked.join(numbered, on="grade", how="left", maintain_order="left")["number"]
+        grades = self.finite(labels).alias("grade").to_frame()
+        return grades.join(numbered, on="grade", how="left", maintain_order="left")["number"]
 
 
 class OrdinalHead(TowerHead):
-    """A tower, one score a row, and thresholds that all rows share."""
+    """A tower with one score per row, and thresholds that all rows share."""
 
     def __init__(self, width: int, tower: tuple[int, ...], dropout: float, start: Tensor) -> None:
         super().__init__(width, tower, 1, dropout)
@@ -90,13 +90,13 @@ class OrdinalHead(TowerHead):
         self.outputs = len(self.thresholds_C)
 
     def output(self, state_BH: Tensor) -> Tensor:
-        """Return the first threshold less the score, and the raw steps to the others."""
+        """Return the first threshold minus the score, and the raw steps to the other thresholds."""
         s_B1 = self.last(state_BH)
         raw_BC = torch.cat([self.thresholds_C[:1] - s_B1, self.thresholds_C[1:].expand(s_B1.shape[0], -1)], 1)
         return raw_BC.squeeze(1) if self.outputs == 1 else raw_BC
 
 
 def _raw_of_shares(share_K: Tensor) -> Tensor:
-    """Return the raw outputs under which every grade has its share: the log-odds of the cumulative shares."""
+    """Return the raw outputs that predict each grade with its share: the log-odds of the cumulative shares."""
     at_most_C = share_K.cumsum(0)[:-1].clamp(_LEAST_SHARE, 1 - _LEAST_SHARE)
     return raw_of_increasing(torch.logit(at_most_C)).float()

@@ -1,4 +1,4 @@
-"""Pairwise: which of two. Shape letters: B rows, P pairs."""
+"""Pairwise: preferences between the rows of a group. Shape letters: B rows, P pairs."""
 
 from __future__ import annotations
 
@@ -17,15 +17,14 @@ from polyrec.tasks.within import WithinTask
 
 
 class Pairwise(WithinTask):
-    """Which row of a group is preferred to which: the film that a user rates higher, the offer that was clicked.
+    """The order of the rows of a group: the film that a user rates higher, the offer that was clicked.
 
-    Labels: finite numbers, of which only the order within a group matters. Output: `sigmoid(s)` of the row's score s, the
-    probability that it is preferred to a row of score zero; it is positive and has no meaning across groups. Loss of a row i:
-    the mean over the rows j of its group in the batch with a lower label of `-log sigmoid(s_i - s_j)` (RankNet, Burges et al.,
-    ICML 2005; BPR, Rendle et al., UAI 2009) or of the hinge `max(0, margin - (s_i - s_j))`. BPR as it is mostly implemented
-    draws one unseen item as j; here j is every row of the group whose observed label is lower, so that grades and shown but
-    refused rows are used, and a row without such a j has no loss. State:
-    `groups`, the number of groups with two labels or more.
+    Labels: finite numbers; only their order within a group matters. Output: `sigmoid(s)` of the row's score s, the
+    probability that it is preferred to a row of score zero; it is positive and not comparable across groups. Loss of a row i:
+    the mean of `-log sigmoid(s_i - s_j)` (RankNet, Burges et al., ICML 2005; BPR, Rendle et al., UAI 2009), or of the hinge
+    `max(0, margin - (s_i - s_j))`, over the rows j of its group in the batch with a lower observed label. Most implementations
+    of BPR draw one unseen item as j. Here grades and rows that were shown but rejected are used, and a row without
+    such a j has no loss. State: `groups`, the number of groups with at least two different labels.
     """
 
     examples = (
@@ -34,11 +33,11 @@ class Pairwise(WithinTask):
     )
 
     within: str = "user_id"
-    """Column, or SQL expression over columns, that holds what a row is compared within: a user, a request."""
+    """Column, or SQL expression over columns, that identifies the group in which rows are compared: a user, a request."""
     pair_loss: Literal["logistic", "hinge"] = "logistic"
-    """What a pair costs: `logistic` always asks for more distance, `hinge` stops at the margin."""
+    """Loss of a pair: `logistic` decreases with any difference of scores, `hinge` is zero beyond the margin."""
     margin: float = Field(default=1.0, gt=0)
-    """Difference of scores from which a pair costs nothing, with the hinge."""
+    """Difference of scores beyond which the hinge loss of a pair is zero."""
 
     def fit(self, labels: pl.Series) -> State:
         observed = self.rows(labels).filter(pl.col("group") != NO_CODE)
@@ -60,6 +59,6 @@ class Pairwise(WithinTask):
         return torch.zeros_like(raw).index_add(0, i_P, loss_P) / pairs_B.clamp(min=1)
 
     def counts(self, target: Tensor) -> Tensor:
-        """Return which rows have a row of a lower label in their group."""
+        """Return the mask of rows whose group contains a row with a lower label."""
         label_B, group_B = target.unbind(1)
         return (group_B >= 0) & (label_B > over_group(label_B, group_B, "amin"))

@@ -1,4 +1,4 @@
-"""Quantile: how low and how high. Shape letters: B rows, N rows of a table, Q levels."""
+"""Quantile: several quantiles of a number. Shape letters: B rows, N rows of a table, Q levels."""
 
 from __future__ import annotations
 
@@ -15,13 +15,12 @@ from polyrec.tasks.task import State
 
 
 class Quantile(NumbersTask):
-    """Several quantiles of a number: what it exceeds in nine cases of ten, in half of them, in one.
+    """Several quantiles of a number, such as the median and the ends of an 80 % interval.
 
-    Labels: finite numbers. Output: a number in the label's units for each level, (B, Q). Loss: the pinball loss (Koenker and
-    Bassett, Econometrica 1978), `max(p u, (p - 1) u)` with `u = (y - q_p) / s` for level p, averaged over the levels, in
-    units of the training labels' deviation s. The quantiles of a row never cross: the lowest is free and each further
-    one a softplus above, where other implementations learn each level alone and sort or penalise afterwards.
-    State: `mean`, `scale`.
+    Labels: finite numbers. Output: a quantile per level, in the label's units, (B, Q). Loss: the pinball loss (Koenker and
+    Bassett, Econometrica 1978), `max(p u, (p - 1) u)` with `u = (y - q_p) / s` for level p and the standard deviation s of the
+    training labels, averaged over the levels. The quantiles of a row never cross, since each is a softplus above the next
+    lower one; other implementations learn the levels independently and sort or penalise them. State: `mean`, `scale`.
     """
 
     examples = ({"name": "seconds", "label": "seconds"}, {"name": "price", "label": "price", "quantiles": [0.05, 0.25, 0.95]})
@@ -69,7 +68,7 @@ class Quantile(NumbersTask):
         return target * state["scale"][0] + state["mean"][0]
 
     def names(self, state: State) -> tuple[str, ...]:
-        """One column a level: `task.0.5`."""
+        """Return one column name per level: `task.0.5`."""
         return tuple(f"{self.name}.{level}" for level in self.quantiles)
 
     def constant(self, targets: Tensor) -> Tensor:

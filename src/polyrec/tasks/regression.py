@@ -1,4 +1,4 @@
-"""Regression: a quantity. Shape letters: B rows."""
+"""Regression: the expected value of a number. Shape letters: B rows."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from polyrec.tasks.task import State
 class Regression(NumbersTask):
     """The expected value of a number: stars, seconds, a price.
 
-    Labels: finite numbers. Output: a number y' in the label's units. Loss: squared error, of which the mean is the best
-    prediction (Gneiting, JASA 2011), in units of the training labels' deviation s: `((y - y') / s)^2`, so that a task in
-    seconds and a task in stars weigh alike. State: `mean`, `scale`.
+    Labels: finite numbers. Output: a number y' in the label's units. Loss: squared error, which the mean minimises (Gneiting,
+    JASA 2011), `((y - y') / s)^2`. Dividing by the standard deviation s of the training labels gives a task in seconds and a
+    task in stars losses of similar size. State: `mean`, `scale`.
     """
 
     examples = ({"name": "stars", "label": "rating"}, {"name": "seconds", "label": "ln(1 + seconds)", "tower": [32, 16]})

@@ -1,4 +1,4 @@
-"""Retrieval: one item among all. Shape letters: B rows, P rows with a loss, K width of the vectors."""
+"""Retrieval: one item of the catalogue. Shape letters: B rows, P rows with a loss, K width of the vectors."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from polyrec.tasks.task import State
 from polyrec.tasks.two_tower import POSITIVE, DirectHead, TwoTowerTask
 
 DRAWN = -2.0
-"""The first number of the target of a row whose item was drawn uniformly."""
+"""First number of the target of a row whose item is drawn uniformly."""
 
 
 class Retrieval(TwoTowerTask):
-    """Which item of the whole catalogue a user goes for, from vectors of users and items that can be searched fast.
+    """The item of the catalogue that a user chooses, from vectors of users and items that allow a nearest-neighbour search.
 
-    Labels: true where the user went for the item; all may be true. Output: `(1 + cos(u, v)) / 2` of the user's and the item's
-    vector, from 0 to 1. Loss of a true row: a sampled softmax, `-log softmax(cos(u, v_j) / temperature - log Q_j)` at its
-    own item, over the items of all rows of the batch, whatever their labels, and of rows drawn uniformly (mixed negatives,
-    Yang et al., WWW 2020). `Q_j = B f_j + M / I` is how often item j is to be expected among them: B rows of the batch, f_j its
-    share of the training rows, M rows drawn out of I items; dividing by it makes the softmax stand for one over all items
-    instead of punishing frequent ones (Yi et al., RecSys 2019, who estimate f_j on the way, where here it is counted). Other
-    rows with the row's own item are no negatives; of another item every row counts, unlike where duplicates are dropped and
-    the correction stays. State: `item`, `share` of the rows.
+    Labels: true where the user chose the item; all may be true. Output: `(1 + cos(u, v)) / 2` of the user's vector u and the
+    item's vector v, from 0 to 1. Loss of a true row: the sampled softmax `-log softmax(cos(u, v_j) / temperature - log Q_j)` at
+    its item. The candidates j are the items of all rows of the batch, whatever their labels, and of rows drawn uniformly
+    (mixed negatives; Yang et al., WWW 2020). `Q_j = B f_j + M / I` is the expected number of occurrences of item j among the
+    candidates, for B rows of the batch, the share f_j of item j in the training rows, and M rows drawn from I items. The
+    correction by Q_j makes the loss approximate a softmax over all items instead of penalising frequent items (Yi et al.,
+    RecSys 2019, who estimate f_j during training; here it is counted beforehand). Other rows with the same item are not
+    negatives. Repeated rows of another item all count, since Q_j includes them. State: `item`, `share` of the rows.
     """
 
     examples = (
@@ -40,17 +40,18 @@ class Retrieval(TwoTowerTask):
     ranks_catalogue = True
 
     negatives: int = Field(default=256, ge=0)
-    """Rows with uniformly drawn items beside those of the batch: without them, rare items are hardly ever negatives."""
+    """Number of rows with uniformly drawn items that are added to each batch; without them, rare items are hardly ever
+    negatives."""
     direct: bool = False
-    """Whether the vectors of the two features that `inputs` names, one of the user and one of the item, are held against each
-    other in one space, past the shared network and the tower, as in SASRec: a history of the item's feature lies there already.
-    The two must be of one width, which the task's `width` must equal; `tower` is not read."""
+    """Set `direct` to compare the vectors of the two features in `inputs`, one of the user and one of the item, without the
+    shared network and the tower. A history of the item's feature is in the space of that feature, as in SASRec. Both features
+    and the task must have the same `width`; `tower` is ignored."""
     new_items: float = Field(default=0.0, ge=0, le=1)
-    """What is added to the cosine of an item that no training row holds. Such an item was never a positive: its vector, of its
-    content alone, scores lower than it should. The higher, the more new items are found and the fewer of the others: choose it
-    on validation rows of items held out for that."""
+    """Amount added to the cosine of an item that is in no training row. Such an item was never a positive, so that its vector,
+    computed from its content alone, scores too low. Higher values recommend more new items and fewer others; choose the value
+    on validation rows whose items are held out from training."""
     temperature: float = Field(default=0.05, gt=0)
-    """What cosines are divided by: the lower, the more the hardest negatives count."""
+    """Divisor of the cosines; the lower it is, the higher is the weight of the hardest negatives."""
 
     @property
     def expressions(self) -> dict[str, str]:
@@ -81,9 +82,9 @@ class Retrieval(TwoTowerTask):
         return self.fit(labels)
 
     def targets(self, labels: pl.Series, state: State) -> Tensor:
-        """Return 1, 0 or -1 for a true, a false and an unobserved row, its item's code, f and 1 / I, (B, 4).
+        """Return 1, 0 or -1 for a true, false or unobserved row, and its item's code, f and 1 / I, (B, 4).
 
-        An item that no training row holds counts as the rarest.
+        An item that is in no training row receives the lowest share f.
         """
         items = roles_of(self, labels)["item"].cast(state["item"].dtype, strict=False).alias("item").to_frame()
         share = items.join(state, on="item", how="left", maintain_order="left")["share"].fill_null(state["share"].min())
@@ -105,5 +106,5 @@ class Retrieval(TwoTowerTask):
         return raw.new_zeros(len(raw)).index_put((rows_P,), loss_P)
 
     def counts(self, target: Tensor) -> Tensor:
-        """Return which rows are true."""
+        """Return the mask of true rows."""
         return target[:, 0] == POSITIVE

@@ -1,4 +1,4 @@
-"""Triplet: nearer to what fits than to what does not. Shape letters: B rows, P rows with a loss, K width of the vectors."""
+"""Triplet: users nearer to positive items than to negatives. Shape letters: B rows, P rows with a loss, K width of vectors."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ from polyrec.tasks.two_tower import POSITIVE, UNOBSERVED, TwoTowerTask
 
 
 class Triplet(TwoTowerTask):
-    """Users and items as points of one sphere, where a user is nearer to an item that fits than to the others.
+    """Users and items as points on one sphere, with users nearer to their positive items than to others.
 
-    Labels: true or false; true is a positive. Output: `(1 + cos(u, v)) / 2` of the user's and the item's vector, from 0 to 1.
-    Loss of a positive row: `max(0, d(u, v) - d(u, n) + margin)` with d the squared distance of vectors of length one (FaceNet,
-    Schroff et al., CVPR 2015). The user is the anchor; n stands for the items of the batch that are not positive for the user
-    there; rows whose label is null or false offer their items too. Random is the expectation over the draw of n
-    among the rows, where others draw one: the same loss on average, with less noise. Hard takes the nearest n, semi-hard the
-    nearest n farther than v or, where all are nearer, the farthest; FaceNet asks in addition that it is within the margin,
-    which changes no loss above zero. Both suit items that are known not to fit: among items merely not met, the nearest
-    are often those that the user would like. State: `positives`, the number of true labels.
+    Labels: true or false; true is a positive. Output: `(1 + cos(u, v)) / 2` of the user's vector u and the item's vector v,
+    from 0 to 1. Loss of a positive row: `max(0, d(u, v) - d(u, n) + margin)`, where d is the squared distance of unit vectors
+    (FaceNet, Schroff et al., CVPR 2015). The user is the anchor. The negatives n are the items of the batch that are not
+    positive for this user in the batch; rows with a null or false label contribute their items, too.
+
+    `random` averages the loss over all negatives; other implementations draw one, which has the same expectation and more
+    variance. `hard` takes the nearest n. `semi_hard` takes the nearest n farther than v or, if all are nearer, the farthest;
+    FaceNet also requires that it is within the margin, which changes no loss above zero. `hard` and `semi_hard` suit items that
+    are observed to be negative: among items merely not seen, the nearest are often those that the user would like. State:
+    `positives`, the number of true labels.
     """
 
     examples = (
@@ -35,11 +37,11 @@ class Triplet(TwoTowerTask):
     metrics = ("auc", "gauc")
 
     user: str = "user_id"
-    """Column, or SQL expression over columns, that tells users apart."""
+    """Column, or SQL expression over columns, that identifies the user."""
     margin: float = Field(default=0.2, gt=0)
-    """Squared distance by which a negative is to be farther than the positive; squared distances go from 0 to 4."""
+    """Squared distance by which a negative should be farther than the positive; squared distances range from 0 to 4."""
     negatives: Literal["random", "semi_hard", "hard"] = "random"
-    """Which item of the batch a positive is held against: all on average, the nearest beyond it, or the nearest of all."""
+    """Negatives of a positive row: the average over all in the batch, the nearest beyond the positive, or the nearest."""
     width: int = Field(default=32, ge=1)
     """Width of the vectors of users and items."""
 
@@ -53,7 +55,7 @@ class Triplet(TwoTowerTask):
         return pl.DataFrame({"positives": [(rows["flag"] == POSITIVE).sum()]})
 
     def targets(self, labels: pl.Series, state: State) -> Tensor:
-        """Return 1, 0 or -1 for a positive, a negative and an unobserved row, the user's and the item's code, (B, 3)."""
+        """Return 1, 0 or -1 for a positive, negative or unobserved row, and the user's and item's codes, (B, 3)."""
         return self.rows(labels).select("flag", "user", "item").to_torch()
 
     def loss(self, raw: Tensor, target: Tensor) -> Tensor:
@@ -74,7 +76,7 @@ class Triplet(TwoTowerTask):
         return raw.new_zeros(len(raw)).index_put((rows_P,), loss_P)
 
     def counts(self, target: Tensor) -> Tensor:
-        """Return which rows are positive and have a negative in the batch."""
+        """Return the mask of positive rows that have a negative in the batch."""
         counts_B = torch.zeros(len(target), dtype=torch.bool, device=target.device)
         counts_B[_eligible(target)[0]] = True
         return counts_B
@@ -88,7 +90,7 @@ def _nearest(distance_PB: Tensor, among_PB: Tensor) -> Tensor:
 
 
 def _eligible(target: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the positive rows that have a negative, and which rows' items are negatives for them, (P, B)."""
+    """Return the positive rows that have a negative, and the mask of rows whose items are negatives for them, (P, B)."""
     flag_B, user_B, item_B = target.unbind(1)
     users, user_B = torch.unique(user_B, return_inverse=True)
     items, number_B = torch.unique(item_B, return_inverse=True)

@@ -1,4 +1,4 @@
-"""What tasks share that hold a vector of the user against one of the item.
+"""Base of tasks that compare a vector of the user with a vector of the item, and their heads.
 
 Shape letters: B rows, H hidden width, K width of the vectors.
 """
@@ -20,11 +20,11 @@ from polyrec.tasks.head import Head, TowerHead
 from polyrec.tasks.task import State, Task
 
 UNOBSERVED, NEGATIVE, POSITIVE = -1.0, 0.0, 1.0
-"""The first number of a target: what the row says about its user and item."""
+"""First number of a target: the label of the row."""
 
 
 class _Towers(MLP):
-    """The user's and the item's tower: maps their hidden states, side by side, to their states, side by side."""
+    """The user's and the item's tower: maps their concatenated hidden states to their concatenated states."""
 
     def __init__(self, width: int, hidden: tuple[int, ...], dropout: float) -> None:
         user, item = MLP(width, hidden, dropout), MLP(width, hidden, dropout)
@@ -39,8 +39,8 @@ class _Towers(MLP):
 class TwoTowerHead(TowerHead):
     """A tower and a linear layer for each side (Huang et al., CIKM 2013). Maps two hidden states (B, H) to raw outputs (B, 2K).
 
-    The first K are the user's vector and the others the item's, each of length one. Neither side sees the other's hidden state,
-    so that vectors of items can be kept and searched.
+    The first K outputs are the user's vector and the others the item's, each of length one. Neither side depends on the other's
+    hidden state, so that item vectors can be stored and searched.
     """
 
     def __init__(self, width: int, tower: tuple[int, ...], outputs: int, dropout: float) -> None:
@@ -60,9 +60,9 @@ class TwoTowerHead(TowerHead):
 
 
 class DirectHead(Head):
-    """Holds two hidden states of one space against each other. Maps them, (B, K) each, to raw outputs (B, 2K).
+    """Compares two hidden states of one space. Maps them, (B, K) each, to raw outputs (B, 2K).
 
-    The item's stays as it is; to the user's a linear map of it is added, `u + W u + b`, that starts at nothing.
+    The item's state v is unchanged. The user's state u becomes `u + W u + b`, where W and b are initialised to zero.
     """
 
     def __init__(self, width: int) -> None:
@@ -80,14 +80,14 @@ class DirectHead(Head):
 
 
 class TwoTowerTask(Task, kind=False):
-    """A task whose score is the cosine of a user's and an item's vector, scaled to [0, 1]."""
+    """A task whose score is the cosine of the user's and the item's vector, scaled to [0, 1]."""
 
     views = ("user", "item")
     relates_rows = True
     needs_contrast = False
 
     item: str = "item_id"
-    """Column, or SQL expression over columns, that tells items apart."""
+    """Column, or SQL expression over columns, that identifies the item."""
     width: int = Field(default=64, ge=1)
     """Width of the vectors of users and items."""
 
@@ -117,7 +117,7 @@ class TwoTowerTask(Task, kind=False):
         return torch.zeros(1, 2 * self.width)
 
     def rows(self, labels: pl.Series) -> pl.DataFrame:
-        """Return `flag`, 1 and 0 of the label or -1 where it or an id is null, and the other roles' codes by role."""
+        """Return the column `flag`, the label as 1 or 0, or -1 where it or an id is null, and codes per other role."""
         roles = roles_of(self, labels)
         numbers = flags(self, roles.pop("label"))
         known = pl.all_horizontal(pl.col(roles) >= 0)
@@ -125,6 +125,6 @@ class TwoTowerTask(Task, kind=False):
         return rows.with_columns(flag=pl.when(known).then("flag").fill_null(UNOBSERVED))
 
     def require_positive(self, rows: pl.DataFrame) -> None:
-        """Refuse labels of which none is true."""
+        """Refuse labels that contain no true one."""
         if not (rows["flag"] == POSITIVE).any():
             raise self.wrong_labels("at least one true label", "none", "Check the label, or drop the task.")

@@ -1,4 +1,4 @@
-"""What tasks that compare rows within groups share. Shape letters: B rows."""
+"""Base of tasks that compare rows within groups. Shape letters: B rows."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from polyrec.tasks.task import State
 
 
 class WithinTask(NumbersTask, kind=False):
-    """A task whose score orders the rows of a group: targets (B, 2) of the label and the group, -1 where either is null.
+    """A task whose score orders the rows of a group.
 
-    Only differences within a group are learned, so that a score says nothing across groups.
+    Targets (B, 2) are the label and the group's code, which is -1 if either is null. Only differences within a group are
+    learned, so that scores are not comparable across groups.
     """
 
     metrics = ("pair_accuracy", "group_ndcg")
     relates_rows = True
 
     within: str
-    """Column, or SQL expression over columns, that holds what a row is compared within: a user, a request."""
+    """Column, or SQL expression over columns, that identifies the group in which rows are compared: a user, a request."""
 
     @property
     def expressions(self) -> dict[str, str]:
@@ -50,7 +51,7 @@ class WithinTask(NumbersTask, kind=False):
         return torch.zeros(1)
 
     def rows(self, labels: pl.Series) -> pl.DataFrame:
-        """Return the label and the group's code of each row, `label` and `group`."""
+        """Return the columns `label` and `group`, the code of the group, of each row."""
         roles = roles_of(self, labels)
         label = self.finite(roles["label"])
         group = codes(roles["group"]).zip_with(label.is_not_null(), pl.Series([float(NO_CODE)]))
