@@ -8,6 +8,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import fcntl
 import glob
 import json
+import re
 import shutil
 import signal
 import socket
@@ -16,7 +17,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,6 +100,27 @@ def split(world: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
 @pytest.fixture(scope="session")
 def fitted(small: Recommender, split: tuple[pl.DataFrame, pl.DataFrame]) -> Fitted:
     return small.fit(split[0], progress=False)
+
+
+@pytest.fixture(scope="session")
+def run_contracts() -> Callable[[Path, Iterable[str], Iterable[str]], dict[str, int]]:
+    """Run the contract tests of kinds from modules in a folder; return the number of passed tests by kind.
+
+    They run in a process of their own, for a kind is registered as soon as its module is imported.
+    """
+
+    def run(folder: Path, modules: Iterable[str], kinds: Iterable[str]) -> dict[str, int]:
+        path = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
+        environment = {**os.environ, "PYTHONPATH": path, "POLYREC_TEST_KINDS": ",".join(modules)}
+        command = [sys.executable, "-m", "pytest", "-q", "-rA", "-p", "no:cacheprovider", "tests/contracts"]
+        command += ["-k", " or ".join(kinds)]
+        root = Path(__file__).parents[1]
+        result = subprocess.run(command, env=environment, cwd=root, capture_output=True, text=True, check=False)
+        assert result.returncode == 0, result.stdout[-3000:]
+        passed = re.findall(r"^PASSED .*", result.stdout, re.MULTILINE)
+        return {kind: sum(kind in line for line in passed) for kind in kinds}
+
+    return run
 
 
 @dataclass(frozen=True)

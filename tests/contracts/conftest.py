@@ -5,8 +5,10 @@ define such kinds in the environment variable POLYREC_TEST_KINDS, separated by c
 
     POLYREC_TEST_KINDS=my_tasks,my_package.networks pytest tests/contracts
 
-The contracts feed the examples of a kind with columns and tasks of their own, so they ask two things of an example: it runs
-offline, and where it names tasks, as a weight does, it names only `like` and `stars`.
+The contracts supply columns and tasks for the examples of a kind, so an example must satisfy three conditions. It runs offline.
+Where it names tasks, as a weight does, it names only `like` and `stars`. Where it names features, as a derived feature does, it
+names only `user_id`, `age` and `profile` of the user and `item_id` and `text` of the item, and in a SQL condition on the log
+only `rating`.
 """
 
 import importlib
@@ -18,9 +20,8 @@ import torch
 
 from polyrec import families, kinds
 from polyrec.core.spec import Family
+from polyrec.features.derived import Derived
 from polyrec.features.history import History
-from polyrec.features.joint import Joint
-from polyrec.features.light_gcn import LightGCN
 
 for module in filter(None, (name.strip() for name in os.environ.get("POLYREC_TEST_KINDS", "").split(","))):
     importlib.import_module(module)
@@ -54,7 +55,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         if argument in metafunc.fixturenames:
             metafunc.parametrize(argument, examples(family), scope="module")
     if "feature" in metafunc.fixturenames:
-        metafunc.parametrize("feature", examples("features", but=(History, Joint, LightGCN)), scope="module")
+        metafunc.parametrize("feature", examples("features", but=(Derived,)), scope="module")
+    if "derived" in metafunc.fixturenames:
+        metafunc.parametrize("derived", examples("features", Derived), scope="module")
     if "history" in metafunc.fixturenames:
         metafunc.parametrize("history", examples("features", History))
     if "kind" in metafunc.fixturenames:

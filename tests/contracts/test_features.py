@@ -1,11 +1,12 @@
 """What every feature keeps. Shape letters: B rows, L length of a history, K width of its elements.
 
-Columns of several types are offered; a feature reads the first of them that it accepts. Histories have no column: theirs are
-the laws of pooling at the end. A graph has none either, and laws of its own in `tests/features/test_light_gcn.py`.
+Columns of several types are offered; a feature reads the first of them that it accepts. Derived features have no column: each
+is fitted within a small recommender, on the first side that accepts it. Histories also keep the laws of pooling.
 """
 
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -15,13 +16,15 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 from torch import Tensor
 
-from polyrec import UserError
+from polyrec import Binary, Categorical, Fitted, Numeric, Recommender, SharedBottom, Training, UserError, Vector
 from polyrec.core.batch import Column
 from polyrec.core.files import read_parquet, write_parquet
+from polyrec.features.derived import Derived
 from polyrec.features.feature import Encoder, Feature, State
 from polyrec.features.history import History
 from polyrec.poolings.din import DIN
 from polyrec.poolings.mean import Mean
+from polyrec.predict.rows import prepare_rows
 
 ROWS = 24
 
@@ -164,6 +167,90 @@ class TestEncoder:
 
     def test_repeats_itself_where_it_does_not_train(self, reading: Reading):
         assert torch.equal(reading.vectors(reading.table), reading.vectors(reading.table))
+
+
+FRAME = pl.DataFrame(
+    {
+        "user_id": [row % 7 for row in range(ROWS)],
+        "item_id": [row * row % 5 for row in range(ROWS)],
+        "age": [20.0 + row % 7 for row in range(ROWS)],
+        "profile": [[row % 7 / 7, 1.0] for row in range(ROWS)],
+        "text": [[row * row % 5 / 5, -1.0, row * row % 5 % 2] for row in range(ROWS)],
+        "rating": [1 + row * 3 % 5 for row in range(ROWS)],
+        "timestamp": [row // 2 for row in range(ROWS)],
+    }
+)
+
+
+def _recommender(derived: Derived, side: str, missing: str | None = None) -> Recommender:
+    """Return a recommender with a derived feature on a side, without one of the other features."""
+    sides = {
+        "user": (Categorical(name="user_id", width=derived.width), Numeric(name="age"), Vector(name="profile")),
+        "item": (Categorical(name="item_id", width=derived.width), Vector(name="text")),
+        "features": (),
+    }
+    sides = {name: tuple(feature for feature in features if feature.name != missing) for name, features in sides.items()}
+    return Recommender(
+        **{**sides, side: (*sides[side], derived)},
+        tasks=(Binary(name="like", label="rating >= 4", tower=(4,)),),
+        network=SharedBottom(hidden=(6,)),
+        training=Training(epochs=1, batch_size=8),
+    )
+
+
+@pytest.fixture(scope="module")
+def side(derived: Derived) -> str:
+    """The first side on which a recommender accepts a derived feature."""
+    errors = []
+    for side in ("user", "item", "features"):
+        try:
+            _recommender(derived, side)
+        except ValueError as error:
+            errors.append(str(error))
+        else:
+            return side
+    pytest.fail("\n".join(errors))
+
+
+@pytest.fixture(scope="module")
+def fitted(derived: Derived, side: str) -> Fitted:
+    return _recommender(derived, side).fit(FRAME, progress=False)
+
+
+class TestDerived:
+    def test_has_no_columns(self, derived: Derived):
+        assert derived.columns == ()
+
+    def test_reads_names(self, derived: Derived):
+        assert all(isinstance(name, str) for name in derived.reads)
+        assert len(set(derived.reads)) == len(derived.reads)
+        assert set(derived.reads) >= {*derived.ids, *derived.tables, *derived.replaces}
+        assert derived.reads or derived.reads_log
+
+    def test_refuses_an_unknown_feature_by_name(self, derived: Derived, side: str):
+        for name in derived.reads:
+            with pytest.raises(ValueError, match=repr(name)):
+                _recommender(derived, side, missing=name)
+
+    def test_vectors_are_of_the_width_declared_and_of_their_row_alone(self, derived: Derived, fitted: Fitted):
+        prepared, model = prepare_rows(fitted.catalogue, FRAME), fitted.catalogue.model
+        if derived.name not in model.copies[0].fields:
+            return
+        with torch.no_grad():
+            vectors = model.encode(prepared.batch(torch.arange(ROWS)), [derived.name])
+            alone = torch.cat([model.encode(prepared.batch(torch.tensor([row])), [derived.name]) for row in range(ROWS)])
+        assert vectors.shape == (ROWS, derived.width)
+        assert torch.isfinite(vectors).all()
+        torch.testing.assert_close(vectors, alone)
+
+    def test_predicts_for_users_and_items_never_seen(self, fitted: Fitted):
+        unseen = FRAME.with_columns(user_id=pl.lit(99), item_id=pl.lit(99))
+        assert fitted.predict(unseen)["like"].is_between(0, 1).all()
+
+    def test_survives_save_and_load(self, derived: Derived, fitted: Fitted, tmp_path: Path):
+        loaded = Fitted.load(fitted.save(tmp_path / "artifact"))
+        assert derived in loaded.spec.all_features
+        assert loaded.predict(FRAME).equals(fitted.predict(FRAME))
 
 
 class _Pooled:

@@ -1,4 +1,4 @@
-"""An exported model says what the fitted one says, in ONNX Runtime and as a torch program."""
+"""An exported model returns the outputs of the fitted one, in ONNX Runtime and as a torch program."""
 
 import hashlib
 import json
@@ -175,7 +175,9 @@ def test_says_what_the_fitted_one_says_in_the_same_order(trained: Fitted, world:
         if "score" in outputs:
             score = trained.predict(rows)["score"].to_numpy()
             np.testing.assert_allclose(outputs["score"], score, rtol=1e-5, atol=1e-5)
-            assert (np.diff(score[outputs["score"].argsort()]) > -1e-6).all(), "in order, but for what cannot be told apart"
+            assert (np.diff(score[outputs["score"].argsort()]) > -1e-6).all(), (
+                "sorted, except for scores that are equal up to rounding"
+            )
             is_apart = np.abs(np.diff(np.sort(score))).min() > 1e-6 if len(score) > 1 else True
             assert not is_apart or outputs["score"].argsort().tolist() == score.argsort().tolist()
 
@@ -200,8 +202,8 @@ class TestInputs:
 
 @pytest.mark.parametrize("form", ["onnx", "torch"])
 def test_new_items_are_lifted(world: pl.DataFrame, tmp_path: Path, form: str):
-    met = Retrieval(name="met", label="rating >= 4", negatives=0, width=4, tower=(4,), new_items=0.2)
-    fitted = declare(user=USER, tasks=(LIKE, met)).fit(world.head(500), progress=False)
+    retrieval = Retrieval(name="met", label="rating >= 4", negatives=0, width=4, tower=(4,), new_items=0.2)
+    fitted = declare(user=USER, tasks=(LIKE, retrieval)).fit(world.head(500), progress=False)
     rows = world[500:540].with_columns(item_id=pl.when(pl.int_range(pl.len()) % 3 == 0).then(-1).otherwise("item_id"))
     inputs = fitted.encode(rows)
     known = world.head(500)["item_id"].implode()

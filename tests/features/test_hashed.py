@@ -162,7 +162,7 @@ class TestHashed:
 
     @pytest.mark.parametrize(
         ("settings", "message"),
-        [({"rows": 9, "hashes": 3}, "width 32, which 3 parts cannot share equally"), ({"rows": 2**29}, "too many to number")],
+        [({"rows": 9, "hashes": 3}, "width 32, which is no multiple of its 3 parts"), ({"rows": 2**29}, "too many to number")],
     )
     def test_what_cannot_be_laid_out_is_refused(self, settings: dict, message: str):
         with pytest.raises(ValidationError, match=message):

@@ -181,9 +181,9 @@ def test_scores_of_a_request_equal_predictions_of_rows(fitted: Fitted):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"id": "titel"}, "needs 'titel' as a Categorical of its own side. .*item_id"),
-        ({"id": "user_id"}, "needs 'user_id' as a Categorical of its own side"),
-        ({"content": "met"}, "needs 'met' as content of its own side.*title"),
+        ({"id": "titel"}, "needs 'titel' as a Categorical of the same side. .*item_id"),
+        ({"id": "user_id"}, "needs 'user_id' as a Categorical of the same side"),
+        ({"content": "met"}, "needs 'met' as content of the same side.*title"),
         ({"content": "tittle"}, "needs 'tittle' as content.*title"),
         ({"content": "item_id"}, "`id` and `content` are both"),
     ],

@@ -64,7 +64,7 @@ class TestNumbers:
         assert numbers(keyed, FILMS, keyed.fit(twice)) == numbers(keyed, FILMS, keyed.fit(FILMS))
 
     def test_a_key_that_is_read_as_text_is_refused(self):
-        with pytest.raises(ValidationError, match="reads the key 'item_id' as text, too"):
+        with pytest.raises(ValidationError, match="also reads the key 'item_id' as text"):
             SemanticIds(name="ids", template="{item_id} {title}", key="item_id")
 
     def test_a_template_without_a_column_is_refused_beside_a_key(self):

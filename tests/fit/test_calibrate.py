@@ -51,7 +51,7 @@ def test_the_error_falls_on_rows_never_used(calibrator):
     after = calibrated({"like": calibrator}, states, predictions)["like"].numpy()[mask]
     before = predictions["like"].numpy()[mask]
     assert calibration_error(after, target) < calibration_error(before, target) / 3
-    assert facts["like"]["ece"]["after"] < facts["like"]["ece"]["before"] / 3
+    assert facts["like"].ece_after < facts["like"].ece_before / 3
 
 
 def test_classes_and_labels_are_calibrated_too():
@@ -60,7 +60,7 @@ def test_classes_and_labels_are_calibrated_too():
     assert list(states) == list(facts) == ["grade", "interest"]
     for name, state in states.items():
         assert state["temperature"][0] == pytest.approx(3, rel=0.15)
-        assert facts[name]["ece"]["after"] < facts[name]["ece"]["before"] / 3
+        assert facts[name].ece_after < facts[name].ece_before / 3
 
 
 def test_other_tasks_are_left_as_they_are():
@@ -77,7 +77,7 @@ def test_what_is_told_is_json_and_holds_the_curves():
     _, facts = calibrate(TASKS, {"like": Isotonic()}, predictions, truths, seed=0)
     own = json.loads(json.dumps(facts, allow_nan=False))["like"]
     assert own["kind"] == "Isotonic"
-    assert own["rows"] == 1600 == sum(own["reliability"]["before"]["count"]) == sum(own["reliability"]["after"]["count"])
+    assert own.rows == 1600 == sum(own.reliability_before["count"]) == sum(own.reliability_after["count"])
 
 
 def test_the_figures_after_are_not_flattered_by_a_map_that_learns_the_rows_by_heart():
@@ -86,7 +86,7 @@ def test_the_figures_after_are_not_flattered_by_a_map_that_learns_the_rows_by_he
     target = (generator.random(400) < 0.5).astype(np.float32)
     states, facts = calibrate(TASKS, {"like": Isotonic()}, prediction, {"like": (np.ones(400, bool), target)}, seed=0)
     own = calibrated({"like": Isotonic()}, states, prediction)["like"].numpy()
-    assert calibration_error(own, target) < 0.01 < facts["like"]["ece"]["after"]
+    assert calibration_error(own, target) < 0.01 < facts["like"].ece_after
 
 
 def test_halves_hold_as_many_rows_of_each_outcome():

@@ -1,4 +1,4 @@
-"""One user beside many items gives what a table of their rows gives, whatever the declaration."""
+"""The predictions for one user and many items equal those for a table of the same rows, for every declaration."""
 
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
@@ -73,22 +73,22 @@ def declare(**others: object) -> Recommender:
 
 
 @pytest.fixture(scope="module", params=DECLARATIONS)
-def asked(request: pytest.FixtureRequest, table: pl.DataFrame) -> Fitted:
+def trained(request: pytest.FixtureRequest, table: pl.DataFrame) -> Fitted:
     return declare(**DECLARATIONS[request.param]).fit(table, progress=False)
 
 
-@pytest.mark.parametrize("user", [101, 179, -7], ids=["met", "met too", "never met"])
-def test_the_catalogue_is_predicted_like_a_table(asked: Fitted, user: int):
-    top = asked.recommend(user_id=user, k=100, exclude_seen=False)
-    read = {column: asked.parts.frames.columns.schema[column] for f in asked.spec.features for column in f.columns}
+@pytest.mark.parametrize("user", [101, 179, -7], ids=["known", "another known", "unknown"])
+def test_the_catalogue_is_predicted_like_a_table(trained: Fitted, user: int):
+    top = trained.recommend(user_id=user, k=100, exclude_seen=False)
+    read = {column: trained.parts.frames.columns.schema[column] for f in trained.spec.features for column in f.columns}
     rows = top.select(pl.lit(user, pl.Int64).alias("user_id"), "item_id", *(pl.lit(None, t).alias(n) for n, t in read.items()))
-    expected = asked.predict(rows)
+    expected = trained.predict(rows)
     for column in expected.columns[2:]:
         np.testing.assert_allclose(
             top[column], expected[column], rtol=1e-4, atol=1e-5
         )  # a steep calibrator multiplies rounding
     assert (-expected["score"]).to_numpy().argsort(kind="stable").tolist() == [*range(top.height)]
-    np.testing.assert_allclose(asked.score(user, top["item_id"]), top["score"], rtol=1e-6)
+    np.testing.assert_allclose(trained.score(user, top["item_id"]), top["score"], rtol=1e-6)
 
 
 class TestWhoIsAsked:
@@ -118,8 +118,8 @@ class TestManyRequests:
         items, users = fitted.items["item_id"], [*range(100, 180)]
         expected = [fitted.score(user, items) for user in users]
         with ThreadPoolExecutor(8) as pool:
-            found = [*pool.map(lambda user: fitted.score(user, items), users * 3)]
-        assert all(np.array_equal(one, other) for one, other in zip(found, expected * 3, strict=True))
+            scores = [*pool.map(lambda user: fitted.score(user, items), users * 3)]
+        assert all(np.array_equal(first, second) for first, second in zip(scores, expected * 3, strict=True))
 
     def test_leave_nothing_behind(self, fitted: Fitted):
         items = fitted.items["item_id"].to_list()

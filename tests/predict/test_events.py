@@ -53,7 +53,7 @@ def table(world: pl.DataFrame) -> pl.DataFrame:
 
 
 @pytest.fixture(scope="module", params=HISTORIES)
-def asked(request: pytest.FixtureRequest, table: pl.DataFrame) -> Fitted:
+def trained(request: pytest.FixtureRequest, table: pl.DataFrame) -> Fitted:
     histories, item, features = HISTORIES[request.param]
     spec = Recommender(
         user=(Categorical(name="user_id", width=4), *histories),
@@ -68,7 +68,7 @@ def asked(request: pytest.FixtureRequest, table: pl.DataFrame) -> Fitted:
 
 @pytest.fixture(scope="module")
 def later(table: pl.DataFrame) -> Callable[[int], pl.DataFrame]:
-    """Return what makes some events of the days after the table, all columns told."""
+    """Return a function that creates events after the last row of the table, with all columns."""
 
     def make(count: int) -> pl.DataFrame:
         items = table.select("item_id", "title", "genres").unique("item_id").sort("item_id").head(count)
@@ -82,27 +82,28 @@ def later(table: pl.DataFrame) -> Callable[[int], pl.DataFrame]:
 
 
 @pytest.mark.parametrize("count", [1, 3, 8])
-@pytest.mark.parametrize("user", [101, -7], ids=["met", "never met"])
-def test_events_count_like_rows_of_the_log(asked: Fitted, later: Callable[[int], pl.DataFrame], user: int, count: int):
+@pytest.mark.parametrize("user", [101, -7], ids=["known", "unknown"])
+def test_events_count_like_rows_of_the_log(trained: Fitted, later: Callable[[int], pl.DataFrame], user: int, count: int):
     events = later(count)
-    top = asked.recommend(user_id=user, k=100, exclude_seen=False, events=events)
-    read = {name: asked.parts.frames.columns.schema[name] for own in asked.spec.features for name in own.columns}
+    top = trained.recommend(user_id=user, k=100, exclude_seen=False, events=events)
+    read = {name: trained.parts.frames.columns.schema[name] for feature in trained.spec.features for name in feature.columns}
     asking = top.select("item_id", *(pl.lit(None, kind).alias(name) for name, kind in read.items()))
-    asking = asking.join(asked.items, on="item_id", how="left", maintain_order="left").with_columns(timestamp=9999, rating=None)
+    asking = asking.join(trained.items, on="item_id", how="left", maintain_order="left").with_columns(
+        timestamp=9999, rating=None
+    )
     rows = pl.concat([events, asking], how="diagonal_relaxed").with_columns(user_id=pl.lit(user, pl.Int64))
-    expected = asked.predict(rows)[count:]
+    expected = trained.predict(rows)[count:]
     for column in ("score", "like", "stars"):
         np.testing.assert_allclose(top[column], expected[column], rtol=1e-5, atol=1e-6)
-    without = asked.score(user, top["item_id"])
+    without = trained.score(user, top["item_id"])
     assert not np.array_equal(without, top["score"])
-    assert np.array_equal(asked.score(user, top["item_id"], events=events), top["score"])
+    assert np.array_equal(trained.score(user, top["item_id"], events=events), top["score"])
 
 
-def test_what_is_not_told_is_the_catalogues(asked: Fitted, later: Callable[[int], pl.DataFrame]):
-    told = later(4)
-    least = told.drop("title", "genres")
-    whole = asked.recommend(user_id=101, k=9, events=told)
-    assert asked.recommend(user_id=101, k=9, events=least).equals(whole)
+def test_missing_columns_come_from_the_catalogue(trained: Fitted, later: Callable[[int], pl.DataFrame]):
+    events = later(4)
+    expected = trained.recommend(user_id=101, k=9, events=events)
+    assert trained.recommend(user_id=101, k=9, events=events.drop("title", "genres")).equals(expected)
 
 
 @pytest.fixture(scope="module")

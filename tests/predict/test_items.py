@@ -37,7 +37,7 @@ def tables(world: pl.DataFrame) -> Tables:
 
 
 @pytest.fixture(scope="module")
-def asked(tables: Tables) -> Fitted:
+def trained(tables: Tables) -> Fitted:
     spec = Recommender(
         user=(
             Categorical(name="user_id", width=4),
@@ -69,52 +69,52 @@ CHANGES = pl.DataFrame(
 )
 
 
-def test_an_item_is_as_if_it_had_been_there(asked: Fitted, tables: Tables):
-    known = asked.items
+def test_an_item_is_as_if_it_had_been_there(trained: Fitted, tables: Tables):
+    known = trained.items
     before = known.filter(pl.col("item_id") == 12)
-    changed = asked.with_items(CHANGES)
+    changed = trained.with_items(CHANGES)
     assert changed.items.height == known.height + 2
     assert changed.items["item_id"].to_list() == [*known["item_id"], -1, 99999]
     again = changed.items.filter(pl.col("item_id") == 12)
     assert again["title"].item() == "twice"
     assert again["year"].item() == before["year"].item()
-    whole = Fitted(changed.parts, asked.model)
+    rebuilt = Fitted(changed.parts, trained.model)
     for user in (101, 150, -7):
         for options in ({}, {"exclude_seen": False}):
-            one, other = (own.recommend(user_id=user, k=100, **options) for own in (changed, whole))
+            one, other = (version.recommend(user_id=user, k=100, **options) for version in (changed, rebuilt))
             assert one["item_id"].to_list() == other["item_id"].to_list()
             for column in ("score", "like", "met"):
                 np.testing.assert_allclose(one[column], other[column], rtol=1e-6)
 
 
-def test_the_recommender_before_stays_as_it_was(asked: Fitted):
-    before = asked.recommend(user_id=101, k=9)
-    asked.with_items(CHANGES)
-    assert asked.recommend(user_id=101, k=9).equals(before)
+def test_the_recommender_before_stays_as_it_was(trained: Fitted):
+    before = trained.recommend(user_id=101, k=9)
+    trained.with_items(CHANGES)
+    assert trained.recommend(user_id=101, k=9).equals(before)
 
 
-def test_a_new_text_alone_changes_what_is_said_of_the_item(asked: Fitted):
-    changed = asked.with_items(pl.DataFrame({"item_id": ["12"], "title": ["something else entirely"]}))
-    assert changed.items["item_id"].to_list() == asked.items["item_id"].to_list()
-    one, other = (own.score(101, [12, 19]) for own in (changed, asked))
+def test_a_new_text_changes_the_score_of_its_item_only(trained: Fitted):
+    changed = trained.with_items(pl.DataFrame({"item_id": ["12"], "title": ["something else entirely"]}))
+    assert changed.items["item_id"].to_list() == trained.items["item_id"].to_list()
+    one, other = (version.score(101, [12, 19]) for version in (changed, trained))
     assert one[0] != other[0]
     assert one[1] == pytest.approx(other[1])
 
 
-def test_events_may_be_about_new_items(asked: Fitted):
-    changed = asked.with_items(CHANGES)
+def test_events_may_be_about_new_items(trained: Fitted):
+    changed = trained.with_items(CHANGES)
     events = pl.DataFrame({"item_id": [-1, 99999], "rating": [5, 5], "timestamp": [9000, 9001]})
     assert not set(changed.recommend(user_id=101, k=100, events=events)["item_id"]) & {-1, 99999}
     assert not np.array_equal(changed.score(101, [12], events=events), changed.score(101, [12]))
 
 
-def test_changes_may_follow_changes(asked: Fitted):
-    first = asked.with_items(CHANGES)
+def test_changes_may_follow_changes(trained: Fitted):
+    first = trained.with_items(CHANGES)
     second = first.with_items(pl.DataFrame({"item_id": [-1, -2], "year": [2001, 2002]}))
-    assert second.items.height == asked.items.height + 3
+    assert second.items.height == trained.items.height + 3
     assert second.items.filter(pl.col("item_id") == -1)["title"].item() == "a new film about horses"
-    whole = Fitted(second.parts, asked.model)
-    np.testing.assert_allclose(second.score(101, [-1, -2, 12]), whole.score(101, [-1, -2, 12]), rtol=1e-6)
+    rebuilt = Fitted(second.parts, trained.model)
+    np.testing.assert_allclose(second.score(101, [-1, -2, 12]), rebuilt.score(101, [-1, -2, 12]), rtol=1e-6)
 
 
 def test_places_are_those_of_the_last_rows():
@@ -123,7 +123,7 @@ def test_places_are_those_of_the_last_rows():
 
 
 @pytest.mark.parametrize(
-    ("told", "message"),
+    ("changes", "message"),
     [
         ({"titel": ["x"], "item_id": [1]}, "column 'titel' of items: expected a column of the catalogue"),
         ({"title": ["x"]}, "items: expected a column 'item_id'"),
@@ -131,6 +131,6 @@ def test_places_are_those_of_the_last_rows():
         ({"item_id": [1], "year": ["long ago"]}, "column 'year' of items: expected values of type Int64"),
     ],
 )
-def test_what_does_not_fit_is_refused(asked: Fitted, told: dict, message: str):
+def test_values_that_do_not_fit_are_refused(trained: Fitted, changes: dict, message: str):
     with pytest.raises(UserError, match=message):
-        asked.with_items(pl.DataFrame(told))
+        trained.with_items(pl.DataFrame(changes))

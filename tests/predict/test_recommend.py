@@ -1,4 +1,4 @@
-"""One list for one user: the rules and the candidates of a declaration, and what a request says beside."""
+"""One list for one user: rules and candidates of the declaration, and options of the request."""
 
 import numpy as np
 import polars as pl
@@ -100,18 +100,18 @@ class TestCandidates:
     @pytest.mark.parametrize("count", [1, 7, 25])
     def test_are_those_of_the_highest_cosine(self, fitted: Fitted, user: int, count: int):
         ranked = fitted.recommend(user_id=user, k=100).sort("met", descending=True)
-        found = altered(fitted, candidates=count).recommend(user_id=user, k=100)
-        assert set(found["item_id"]) == set(ranked["item_id"].head(count))
+        listed = altered(fitted, candidates=count).recommend(user_id=user, k=100)
+        assert set(listed["item_id"]) == set(ranked["item_id"].head(count))
         expected = ranked.head(count).sort("score", descending=True)
-        np.testing.assert_allclose(found["score"], expected["score"], rtol=1e-6)
+        np.testing.assert_allclose(listed["score"], expected["score"], rtol=1e-6)
 
     def test_are_all_items_where_these_are_no_more(self, fitted: Fitted):
         assert altered(fitted, candidates=10**6).recommend(user_id=101).equals(fitted.recommend(user_id=101))
 
     def test_are_of_what_may_be_listed(self, fitted: Fitted):
-        asked = {"user_id": 101, "where": "item_id % 2 = 0", "k": 100}
-        ranked = fitted.recommend(**asked).sort("met", descending=True)["item_id"]
-        assert set(altered(fitted, candidates=5).recommend(**asked)["item_id"]) == set(ranked.head(5))
+        options = {"user_id": 101, "where": "item_id % 2 = 0", "k": 100}
+        ranked = fitted.recommend(**options).sort("met", descending=True)["item_id"]
+        assert set(altered(fitted, candidates=5).recommend(**options)["item_id"]) == set(ranked.head(5))
 
     def test_what_rules_leave_out_is_not_proposed(self, fitted: Fitted):
         rules = (Exclude(items=tuple(fitted.recommend(user_id=101, k=3)["item_id"])), Where(condition="item_id % 2 = 0"))
@@ -123,16 +123,16 @@ class TestCandidates:
         changed.recommend(user_id=101)
         new = pl.DataFrame({"item_id": [-1, -2, 12], "genres": [["war"], ["drama"], ["comedy", "war"]]})
         changed = changed.with_items(new)
-        whole = altered(changed, candidates=None)
-        ranked = whole.recommend(user_id=101, k=100).sort("met", descending=True)["item_id"]
+        unlimited = altered(changed, candidates=None)
+        ranked = unlimited.recommend(user_id=101, k=100).sort("met", descending=True)["item_id"]
         assert set(changed.recommend(user_id=101, k=100)["item_id"]) == set(ranked.head(9))
         assert {-1, -2} & set(ranked.head(9))
 
     def test_events_move_them(self, fitted: Fitted):
         events = pl.DataFrame({"item_id": [5, 12, 19, 26], "rating": [5] * 4, "timestamp": range(9000, 9004)})
-        asked = {"user_id": 101, "k": 100, "events": events}
-        ranked = fitted.recommend(**asked).sort("met", descending=True)["item_id"]
-        assert set(altered(fitted, candidates=6).recommend(**asked)["item_id"]) == set(ranked.head(6))
+        options = {"user_id": 101, "k": 100, "events": events}
+        ranked = fitted.recommend(**options).sort("met", descending=True)["item_id"]
+        assert set(altered(fitted, candidates=6).recommend(**options)["item_id"]) == set(ranked.head(6))
 
     def test_without_a_task_that_proposes_are_refused(self):
         with pytest.raises(ValueError, match="a Retrieval task proposes"):
@@ -158,7 +158,7 @@ class TestRules:
         rules = [EpsilonGreedy(epsilon=0.5, pool=10)]
         lists = [fitted.recommend(user_id=101, k=5, rules=rules, seed=seed) for seed in (0, 0, 1, 2, 3)]
         assert lists[0].equals(lists[1])
-        assert len({tuple(own["item_id"]) for own in lists}) > 1
+        assert len({tuple(listed["item_id"]) for listed in lists}) > 1
         assert set(lists[0]["propensity"].round(6)) <= {0.55, 0.05}
         scores = dict(fitted.recommend(user_id=101, k=100).select("item_id", "score").iter_rows())
         assert all(scores[item] == score for item, score in lists[2].select("item_id", "score").iter_rows())
@@ -174,7 +174,7 @@ class TestRules:
 
         assert likeness(listed) < likeness(plain)
 
-    def test_what_cannot_be_done_is_told(self, fitted: Fitted):
+    def test_a_pin_without_effect_warns(self, fitted: Fitted):
         with pytest.warns(UserWarning, match="'nothing', pinned to position 1, is not among the candidates"):
             fitted.recommend(user_id=101, rules=[Pinned(items={1: "nothing"})])
 
@@ -196,6 +196,6 @@ def test_the_best_come_first_and_of_equal_ones_the_earlier(fitted: Fitted):
     generator = torch.Generator().manual_seed(0)
     for size in (1, 5, 50):
         scores = torch.randint(4, (size,), generator=generator).double()
-        whole = torch.argsort(scores, descending=True, stable=True)
+        order = torch.argsort(scores, descending=True, stable=True)
         for k in (1, 3, size):
-            assert torch.equal(best_first(scores, k), whole[:k])
+            assert torch.equal(best_first(scores, k), order[:k])

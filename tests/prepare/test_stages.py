@@ -1,4 +1,4 @@
-"""Prepared tables: the same as preparing in memory, found again by what they depend on, rebuilt where they are damaged."""
+"""Prepared tables equal tables prepared in memory, are found by a hash of their inputs, and are rebuilt when damaged."""
 
 import json
 import os
@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -35,10 +36,10 @@ from polyrec import (
     UserError,
 )
 from polyrec.core.batch import Bag, Input, Padded
-from polyrec.data import shuffle
+from polyrec.data import prepared, shuffle
 from polyrec.data.prepared import Prepared
 from polyrec.features.feature import Feature
-from polyrec.prepare import stage_folder as compiled
+from polyrec.prepare import stage_folder
 from polyrec.prepare.stage import Stage
 from polyrec.prepare.stages import Stages
 
@@ -95,7 +96,7 @@ def flat(value: Input) -> list[torch.Tensor]:
 def assert_same_rows(first: Prepared, second: Prepared) -> None:
     assert first.rows == second.rows
     assert list(first.columns) == list(second.columns)
-    one, other = (own.batch(torch.arange(own.rows)) for own in (first, second))
+    one, other = (rows.batch(torch.arange(rows.rows)) for rows in (first, second))
     for name, value in one.inputs.items():
         for a, b in zip(flat(value), flat(other.inputs[name]), strict=True):
             assert a.dtype == b.dtype and torch.equal(a, b), name
@@ -105,11 +106,14 @@ def assert_same_rows(first: Prepared, second: Prepared) -> None:
 
 
 def assert_same(first: Stage, second: Stage) -> None:
-    for kind in ("features", "tasks", "frames"):
-        own, others = getattr(first, kind), getattr(second, kind)
-        assert list(own) == list(others)
-        for name, frame in own.items():
-            assert frame.equals(others[name]) and frame.schema == others[name].schema, name
+    pairs = [(first.features, second.features), (first.tasks, second.tasks)]
+    assert (first.frames is None) == (second.frames is None)
+    if first.frames is not None:
+        pairs.append((first.frames.by_name(), second.frames.by_name()))
+    for frames, expected in pairs:
+        assert list(frames) == list(expected)
+        for name, frame in frames.items():
+            assert frame.equals(expected[name]) and frame.schema == expected[name].schema, name
     assert_same_rows(first.rows, second.rows)
     assert first.observed == second.observed
     assert (first.held is None) == (second.held is None)
@@ -170,24 +174,22 @@ class TestTheSame:
         assert on_disk.predict(world).equals(in_memory.predict(world))
         assert on_disk.recommend(user_id=107).equals(in_memory.recommend(user_id=107))
         facts = in_memory.parts.facts.data
-        assert {**on_disk.parts.facts.data, "sha256": "", "validation_sha256": ""} == {
-            **facts,
-            "sha256": "",
-            "validation_sha256": "",
-        }
+        assert replace(on_disk.parts.facts.data, sha256="", validation_sha256="") == replace(
+            facts, sha256="", validation_sha256=""
+        )
 
     def test_negatives_and_pairs_have_their_items_and_groups(self, spec: Recommender, world: pl.DataFrame, table: Path):
         tasks = (
             Retrieval(name="next", label="rating >= 4", negatives=8),
             Pairwise(name="better", label="rating", within="user_id"),
         )
-        asked = spec.replace(tasks=tasks)
-        asked.prepare(table)
-        on_disk, in_memory = (Stages(asked, data, None, SHORT).selection() for data in (table, world))
+        declared = spec.replace(tasks=tasks)
+        declared.prepare(table)
+        on_disk, in_memory = (Stages(declared, data, None, SHORT).selection() for data in (table, world))
         assert_same(on_disk, in_memory)
         assert torch.equal(on_disk.rows.group_N, in_memory.rows.group_N)
         assert torch.equal(on_disk.rows.items.rows_I, in_memory.rows.items.rows_I)
-        assert same_weights(asked.fit(table, progress=False), asked.fit(world, progress=False))
+        assert same_weights(declared.fit(table, progress=False), declared.fit(world, progress=False))
 
 
 class TestFound:
@@ -200,7 +202,7 @@ class TestFound:
         assert folders(cache) == [folder]
 
     def test_a_fit_reads_nothing_of_a_table_that_was_prepared(self, spec: Recommender, world: pl.DataFrame, tmp_path: Path):
-        """The file is garbage by now; what is remembered of it says that it is not."""
+        """The file is garbage by now, but its remembered digest is that of the intact file."""
         from polyrec.data.read import digests
 
         path = tmp_path / "a.parquet"
@@ -264,18 +266,18 @@ class TestDamaged:
     def test_folders_are_built_again(self, spec: Recommender, world: pl.DataFrame, table: Path, name: str, damage: str):
         folder = spec.prepare(table)
         path = folder / name
-        whole = path.read_bytes()
-        path.unlink() if damage == "gone" else path.write_bytes(whole[: len(whole) // 2] if damage == "cut" else b"")
+        intact = path.read_bytes()
+        path.unlink() if damage == "gone" else path.write_bytes(intact[: len(intact) // 2] if damage == "cut" else b"")
         assert spec.prepare(table) == folder
-        assert path.read_bytes() == whole
+        assert path.read_bytes() == intact
         assert_same(Stages(spec, table, None, SHORT).selection(), Stages(spec, world, None, SHORT).selection())
 
     def test_a_flipped_bit_in_a_state_is_seen(self, spec: Recommender, world: pl.DataFrame, table: Path):
         folder = spec.prepare(table)
         path = folder / "features-0.parquet"
-        whole = bytearray(path.read_bytes())
-        whole[len(whole) // 3] ^= 1
-        path.write_bytes(bytes(whole))
+        content = bytearray(path.read_bytes())
+        content[len(content) // 3] ^= 1
+        path.write_bytes(bytes(content))
         assert_same(Stages(spec, table, None, SHORT).selection(), Stages(spec, world, None, SHORT).selection())
 
     def test_a_store_that_cannot_be_written_is_done_without(self, spec: Recommender, table: Path, cache: Path, monkeypatch):
@@ -307,9 +309,9 @@ def test_a_file_that_changes_while_it_is_read_is_refused(
 ):
     path = tmp_path / "a.parquet"
     world.write_parquet(path)
-    asked = spec.replace(features=(meddling(name="again", column="user_id", path=str(path)),))
+    declared = spec.replace(features=(meddling(name="again", column="user_id", path=str(path)),))
     with pytest.raises(UserError, match="expected files that do not change while they are read, found a change"):
-        asked.prepare(path)
+        declared.prepare(path)
     assert folders(cache) == []
 
 
@@ -360,30 +362,30 @@ def test_two_processes_that_prepare_at_once_do_not_disturb_each_other(
     )
     command = [sys.executable, "-W", "error", "-c", code, str(tmp_path / "spec.yaml"), str(table)]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    told = {process.communicate()[0].strip() for process in running}
+    printed = {process.communicate()[0].strip() for process in running}
     assert [process.returncode for process in running] == [0] * 2
-    assert {str(folder) for folder in folders(cache)} == told
+    assert {str(folder) for folder in folders(cache)} == printed
     assert_same(Stages(spec, table, None, SHORT).selection(), Stages(spec, world, None, SHORT).selection())
 
 
 class TestTooLargeForMemory:
     @pytest.fixture(autouse=True)
     def _small_memory(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(compiled, "IN_MEMORY", 1000)
+        monkeypatch.setattr(stage_folder, "IN_MEMORY", 1000)
         monkeypatch.setattr(shuffle, "BLOCK", 100)
-        monkeypatch.setattr(shuffle, "WINDOW", 4)
+        monkeypatch.setattr(prepared, "WINDOW", 4)
 
-    def test_is_met_whole_in_another_order_with_the_same_values(self, spec: Recommender, table: Path):
+    def test_an_epoch_has_every_row_once_in_another_order(self, spec: Recommender, table: Path):
         spec.prepare(table)
         rows = Stages(spec, table, None, SHORT).selection().rows
         assert rows.read_blocks is not None
         torch.manual_seed(0)
-        whole = rows.batch(torch.arange(rows.rows))
+        complete = rows.batch(torch.arange(rows.rows))
         seen = [part.batch(rows_B) for part, rows_B in rows.epoch(128)]
         assert sum(batch.size for batch in seen) == rows.rows
         for name in ("stars", "like"):
-            assert torch.equal(torch.cat([own.targets[name] for own in seen]).sort()[0], whole.targets[name].sort()[0])
-        ids = [torch.stack([own.inputs["user_id"], own.inputs["item_id"]], 1) for own in [whole, *seen]]
+            assert torch.equal(torch.cat([batch.targets[name] for batch in seen]).sort()[0], complete.targets[name].sort()[0])
+        ids = [torch.stack([batch.inputs["user_id"], batch.inputs["item_id"]], 1) for batch in [complete, *seen]]
         assert torch.equal(torch.cat(ids[1:]).unique(dim=0, return_counts=True)[1], ids[0].unique(dim=0, return_counts=True)[1])
 
     def test_a_fit_is_a_function_of_its_seed(self, spec: Recommender, table: Path, world: pl.DataFrame):
@@ -396,24 +398,24 @@ class TestTooLargeForMemory:
         """Sessions of five rows lie scattered over the table; in an epoch they are neighbours."""
         sessions = world.with_columns(session=pl.int_range(pl.len()) % (world.height // 5))
         sessions.write_parquet(tmp_path / "sessions.parquet")
-        asked = spec.replace(
+        declared = spec.replace(
             tasks=(
                 Pairwise(name="better", label="rating", within="session"),
                 Retrieval(name="next", label="rating >= 4", negatives=8),
             )
         )
         training = SHORT.replace(split=LastSplit())
-        asked.prepare(tmp_path / "sessions.parquet", training=training)
-        on_disk = Stages(asked, tmp_path / "sessions.parquet", None, training).selection().rows
-        in_memory = Stages(asked, sessions, None, training).selection().rows
+        declared.prepare(tmp_path / "sessions.parquet", training=training)
+        on_disk = Stages(declared, tmp_path / "sessions.parquet", None, training).selection().rows
+        in_memory = Stages(declared, sessions, None, training).selection().rows
         group = torch.cat([part.group_N[rows_B] for part, rows_B in on_disk.epoch(64)]).tolist()
         assert sum(a != b for a, b in pairwise(group)) + 1 == len(set(group)) == len(in_memory.group_N.unique())
-        items = [own.batch(own.items.rows_I).inputs["item_id"] for own in (on_disk, in_memory)]
+        items = [rows.batch(rows.items.rows_I).inputs["item_id"] for rows in (on_disk, in_memory)]
         assert torch.equal(items[0].sort()[0], items[1].sort()[0])
         for part, rows_B in on_disk.epoch(64):
             drawn = part.batch(rows_B, torch.arange(3)).inputs["item_id"][-3:]
             assert torch.equal(drawn, items[0][:3])
-        assert asked.fit(tmp_path / "sessions.parquet", training=training, progress=False).curves
+        assert declared.fit(tmp_path / "sessions.parquet", training=training, progress=False).curves
 
     def test_goes_on_when_the_folder_is_removed(self, spec: Recommender, table: Path):
         folder = spec.prepare(table)

@@ -4,13 +4,14 @@ import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 
+from polyrec.artifact.facts import CalibrationFacts
 from polyrec.evaluate.metrics.reliability import reliability
 from polyrec.report.training_page import reliability_panels
 
 
-def calibration(prediction: np.ndarray, target: np.ndarray) -> dict:
+def calibration(prediction: np.ndarray, target: np.ndarray) -> CalibrationFacts:
     curve = reliability(prediction, target).to_dict()
-    return {"ece": {"before": 0.1234, "after": 0.0456}, "reliability": {"before": curve, "after": curve}}
+    return CalibrationFacts("Isotonic", len(target), 0.1234, 0.0456, curve, curve)
 
 
 def texts(svg: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Addresses of databases, whose secrets no error, log or `repr` shows."""
+"""Addresses of databases, with secrets hidden in errors, logs and `repr`."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ class Address:
 
     @property
     def scheme(self) -> str:
-        """What stands before `://`; empty where nothing does."""
+        """The part before `://`; empty if there is none."""
         scheme, separator, _ = self.text.partition("://")
         return scheme if separator else ""
 
     @property
     def path(self) -> str:
-        """The path of a file: what stands behind three slashes."""
+        """The path of a file: the part after `:///`."""
         return self.text.partition(":///")[2]
 
     @property
     def shown(self) -> str:
-        """The address without what may be secret: its password and its parameters."""
+        """The address without its password and parameters."""
         if "://" not in self.text:
             return "***"
         return re.sub(r"\?.*", "?***", _PASSWORD.sub(r"\1***@", self.text))
 
     def without_secrets(self, message: object) -> str:
-        """Return the message of a driver with secrets replaced by `***`; for an empty message, the name of the error."""
+        """Return a driver's message with secrets replaced by `***`; the class name of the error if the message is empty."""
         match = _PASSWORD.search(self.text)
         secrets = {match[2], unquote(match[2])} if match else set()
         secrets |= {value for key, value in parse_qsl(self.text.partition("?")[2]) if "password" in key.lower()}
@@ -50,7 +50,7 @@ class Address:
         return text or type(message).__name__
 
     def check(self, thing: str) -> None:
-        """Raise `UserError` if a password splits the address: drivers would print its second half as a host."""
+        """Raise `UserError` if the password contains '/' or '@': drivers would print a part of it as the host."""
         match = _PASSWORD.search(self.text)
         if match and re.search("[/@]", match[2]) and not _NO_CREDENTIALS.fullmatch(self.text):
             raise UserError(

@@ -1,4 +1,4 @@
-"""Columns in memory and the batches gathered from them.
+"""Columns in memory, and batches gathered from them.
 
 Shape letters: N rows of a table, B rows of a batch, L length of a sequence, U rows of a lookup table.
 """
@@ -14,7 +14,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Bag:
-    """Several values a row, flat: row b holds `values[offsets[b]:offsets[b + 1]]` (offsets without the closing one)."""
+    """Several values per row, flat: row b holds `values[offsets[b]:offsets[b + 1]]`; the last offset is omitted."""
 
     values: Tensor
     offsets_B: Tensor
@@ -22,7 +22,7 @@ class Bag:
 
 @dataclass(frozen=True)
 class Padded:
-    """A sequence a row: B times L elements, oldest first, padded at the front; `mask_BL` is true where one is real."""
+    """One sequence per row: B times L elements, oldest first, padded at the front; `mask_BL` is false for padding."""
 
     elements: Input
     mask_BL: Tensor
@@ -38,14 +38,14 @@ class Pair:
 
 @dataclass(frozen=True)
 class Repeated:
-    """Distinct values that rows share: row b has element `index_B[b]` of `elements`."""
+    """Distinct values shared by several rows: row b holds element `index_B[b]` of `elements`."""
 
     elements: Input
     index_B: Tensor
 
 
 Input = Tensor | Bag | Padded | Pair | Repeated
-"""What an encoder receives for one feature of one batch."""
+"""Input of an encoder: the values of one feature in one batch."""
 
 
 class Column(Protocol):
@@ -56,7 +56,7 @@ class Column(Protocol):
         ...
 
     def at(self, rows_N: Tensor) -> Column:
-        """Return the column of some rows alone, in the order given."""
+        """Return a column of the given rows, in their order."""
         ...
 
     def pieces(self, size: int) -> list[Input]:
@@ -66,7 +66,7 @@ class Column(Protocol):
 
 @dataclass(frozen=True)
 class Dense:
-    """One value, or one vector, a row: `values_N` of shape (N,) or (N, …); whole numbers have 32 bits, or 64."""
+    """One value or vector per row: `values_N` of shape (N,) or (N, …); integers have 32 or 64 bits."""
 
     values_N: Tensor
 
@@ -99,7 +99,7 @@ class Indexed:
 
 @dataclass(frozen=True)
 class Ragged:
-    """Several values a row: row n holds `values[offsets[n]:offsets[n + 1]]`, with N + 1 offsets."""
+    """Several values per row: row n holds `values[offsets[n]:offsets[n + 1]]`, with N + 1 offsets."""
 
     values: Tensor
     offsets: Tensor
@@ -117,8 +117,9 @@ class Ragged:
     def pieces(self, size: int) -> list[Input]:
         starts_B = self.offsets[:-1].split(size)
         ends = [*(int(start_B[0]) for start_B in starts_B[1:]), int(self.offsets[-1])]
-        pieces = zip(starts_B, ends, strict=True)
-        return [Bag(self.values[int(start_B[0]) : end], start_B - start_B[0]) for start_B, end in pieces]
+        return [
+            Bag(self.values[int(start_B[0]) : end], start_B - start_B[0]) for start_B, end in zip(starts_B, ends, strict=True)
+        ]
 
 
 @dataclass(frozen=True)
@@ -135,12 +136,12 @@ class Paired:
         return Paired(self.first.at(rows_N), self.second.at(rows_N))
 
     def pieces(self, size: int) -> list[Input]:
-        return [Pair(*both) for both in zip(self.first.pieces(size), self.second.pieces(size), strict=True)]
+        return [Pair(*pair) for pair in zip(self.first.pieces(size), self.second.pieces(size), strict=True)]
 
 
 @dataclass(frozen=True)
 class Lookup:
-    """Rows that share few distinct values of another column: row n has element `index_N[n]`, passed once a batch."""
+    """Rows that share few distinct values of another column: row n holds element `index_N[n]`, gathered once per batch."""
 
     elements: Column
     index_N: Tensor
@@ -158,9 +159,9 @@ class Lookup:
 
 @dataclass(frozen=True)
 class Sequence:
-    """A run of rows of another column a row: row n holds elements `ends_N[n] - lengths_N[n]` up to `ends_N[n]`.
+    """Consecutive elements of another column per row: row n holds elements `ends_N[n] - lengths_N[n]` up to `ends_N[n]`.
 
-    Histories are stored this way: one number for where a row's past ends, however long the past is.
+    Histories are stored this way: the storage per row does not depend on the length of its history.
     """
 
     elements: Column
@@ -184,9 +185,9 @@ class Sequence:
 
 @dataclass(frozen=True)
 class Batch:
-    """The inputs of some rows by feature and, for training, the encoded labels by task and whether they were observed.
+    """The inputs of some rows by feature and, for training, the encoded labels and masks by task.
 
-    Targets have shape (B,) or (B, classes); masks (B,), false where the label is null.
+    Targets have shape (B,) or (B, classes); masks (B,) are false where the label is null.
     """
 
     inputs: dict[str, Input]
@@ -195,7 +196,7 @@ class Batch:
     size: int
 
     def split(self, size: int) -> list[Batch]:
-        """Return the batch in pieces of `size` rows; the last may be smaller. A batch of at most `size` rows is one piece."""
+        """Split the batch into pieces of `size` rows; the last piece may be smaller."""
         if self.size <= size:
             return [self]
         inputs = {name: _split(values, size) for name, values in self.inputs.items()}
@@ -213,14 +214,14 @@ class Batch:
 
 
 def _split(values: Input, size: int) -> list[Input]:
-    """Return the input of an encoder in pieces of `size` rows."""
+    """Split an encoder's input into pieces of `size` rows."""
     if isinstance(values, Tensor):
         return list(values.split(size))
     if isinstance(values, Padded):
         elements = _split(values.elements, size * values.mask_BL.shape[1])
         return [Padded(piece, mask_BL) for piece, mask_BL in zip(elements, values.mask_BL.split(size), strict=True)]
     if isinstance(values, Pair):
-        return [Pair(*both) for both in zip(_split(values.first, size), _split(values.second, size), strict=True)]
+        return [Pair(*pair) for pair in zip(_split(values.first, size), _split(values.second, size), strict=True)]
     if isinstance(values, Repeated):
         return [_used(values.elements, index_B) for index_B in values.index_B.split(size)]
     offsets_B = torch.cat([values.offsets_B, torch.tensor([len(values.values)])])
@@ -228,7 +229,7 @@ def _split(values: Input, size: int) -> list[Input]:
 
 
 def _used(elements: Input, index_B: Tensor) -> Repeated:
-    """Return only the elements that the given rows contain."""
+    """Return only the elements that the given rows hold."""
     used_U, index_B = index_B.unique(return_inverse=True)
     if isinstance(elements, Tensor):
         return Repeated(elements[used_U], index_B)
@@ -251,11 +252,11 @@ class Constant:
         return self.column.at(torch.full_like(rows_N, self.row))
 
     def pieces(self, size: int) -> list[Input]:
-        raise NotImplementedError("a constant column has one row")
+        raise NotImplementedError("a constant has no rows")
 
 
 def few(column: Column, rows_N: Tensor) -> Column:
-    """Return the column of a few rows, without the shared values of other rows."""
+    """Return a column of a few rows that stores no values of other rows."""
     if isinstance(column, Paired):
         return Paired(few(column.first, rows_N), few(column.second, rows_N))
     if isinstance(column, Indexed):
@@ -267,7 +268,7 @@ def few(column: Column, rows_N: Tensor) -> Column:
 
 
 def appended(first: Column, second: Column) -> Column:
-    """Return the rows of one column followed by those of another column of the same feature."""
+    """Concatenate the rows of two columns of one feature."""
     match first, second:
         case Dense(), Dense():
             return Dense(torch.cat([first.values_N, second.values_N]))
@@ -282,7 +283,7 @@ def appended(first: Column, second: Column) -> Column:
             return Lookup(appended(first.elements, second.elements), index_N)
         case Paired(), Paired():
             return Paired(appended(first.first, second.first), appended(first.second, second.second))
-    raise AssertionError(f"columns of one kind expected, found {type(first).__name__} and {type(second).__name__}")
+    raise AssertionError(f"columns of the same class expected, found {type(first).__name__} and {type(second).__name__}")
 
 
 def _rows(column: Column) -> int:

@@ -1,4 +1,4 @@
-"""Where data sets and text vectors are kept between runs."""
+"""The cache folder of data sets and text vectors."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ from polyrec.core.names import CACHE_VARIABLE
 
 
 def cache_folder() -> Path:
-    """Return the folder that POLYREC_CACHE names, else the user's cache folder as the platform has it."""
+    """Return the folder in POLYREC_CACHE, else the platform's cache folder of the user."""
     named = os.environ.get(CACHE_VARIABLE)
     return Path(named) if named else user_cache_path("polyrec")

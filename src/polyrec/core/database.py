@@ -1,4 +1,4 @@
-"""SQLite files that processes share, and bytes that say whether they were altered."""
+"""SQLite files shared by processes, and checksums of stored bytes."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pathlib import Path
 from polyrec.core.errors import UserError
 
 _CHECKSUM = 4
-"""Bytes of the checksum behind a content."""
+"""Bytes of the checksum appended to a content."""
 
 
 def open_database(
     path: Path, tables: Sequence[str], is_durable: bool = False, timeout: float = 60, any_thread: bool = False
 ) -> sqlite3.Connection:
-    """Open a file, made where it is not there, that any number of processes may read and write.
+    """Open an SQLite file that any number of processes may read and write; create it if missing.
 
-    What is committed outlives the process; where it is durable, a loss of power too. A lock is waited for up to `timeout`
-    seconds. A connection for `any_thread` may be handed from one thread to another, one of which uses it at a time.
+    Committed rows survive the end of the process. Set `is_durable` if they must also survive a power loss. `timeout`: seconds
+    to wait for a lock. Set `any_thread` if several threads use the connection, one at a time.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     database = sqlite3.connect(path, timeout=timeout, check_same_thread=not any_thread)
@@ -38,7 +38,7 @@ def open_database(
 
 @contextmanager
 def telling(thing: str, remedy: str) -> Iterator[None]:
-    """Turn whatever SQLite meets into a `UserError`."""
+    """Raise `UserError` for errors of SQLite and of the file system."""
     try:
         yield
     except (sqlite3.DatabaseError, OSError) as error:
@@ -46,11 +46,11 @@ def telling(thing: str, remedy: str) -> Iterator[None]:
 
 
 def sealed(content: bytes) -> bytes:
-    """Return a content with its checksum behind it."""
+    """Return a content followed by its checksum."""
     return content + zlib.crc32(content).to_bytes(_CHECKSUM, "little")
 
 
 def unsealed(stored: bytes) -> bytes | None:
-    """Return the content, or `None` where the bytes are not those that were written."""
+    """Return the content, or `None` if the checksum does not match."""
     content = stored[:-_CHECKSUM]
     return content if stored == sealed(content) else None

@@ -1,4 +1,4 @@
-"""The one exception that a user's mistake raises, and the sentences it is made of."""
+"""`UserError`, the exception for mistakes of a user, and the parts of its message."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from pydantic import ValidationError
 
 
 class UserError(ValueError):
-    """A mistake in data, declaration or call, reported in four parts.
+    """A mistake in data, declaration or call, described in four parts.
 
-    The message reads `thing: expected …, found …. Remedy.` so that a reader sees at once what is wrong and what to do.
-    Internal mistakes are `assert`s instead.
+    The message reads `thing: expected …, found …. Remedy.` Internal mistakes are `assert`s instead.
     """
 
     def __init__(self, thing: str, *, expected: str, found: str, remedy: str) -> None:
@@ -21,7 +20,7 @@ class UserError(ValueError):
 
 
 def nearest(name: str, options: Iterable[str]) -> str:
-    """Return ` Did you mean 'x'?` for the option nearest to `name`, else the options themselves."""
+    """Return `Did you mean 'x'?` for the option nearest to `name`, or a list of options if none is near."""
     known = sorted(options)
     lowered = {option.lower(): option for option in known}
     close = difflib.get_close_matches(name.lower(), list(lowered), n=1, cutoff=0.6)
@@ -32,16 +31,16 @@ def nearest(name: str, options: Iterable[str]) -> str:
 
 
 def missing_extra(package: str, extra: str, purpose: str) -> ImportError:
-    """Return the `ImportError` for an optional dependency, with the one line that installs it."""
+    """Return the `ImportError` for an optional dependency, with the command that installs it."""
     return ImportError(f"{purpose} needs the package {package!r}: pip install 'polyrec[{extra}]'")
 
 
 def describe(error: ValidationError) -> str:
-    """Return pydantic's findings as plain lines, `path: message`, without links or class dumps."""
+    """Return the errors reported by pydantic as lines `path: message`, without links or class dumps."""
     lines = []
-    for finding in error.errors(include_url=False):
-        path = ".".join(str(part) for part in finding["loc"])
-        message = finding["msg"].removeprefix("Value error, ")
-        given = "" if finding["type"] in ("value_error", "missing") else f" (found {finding['input']!r:.80})"
+    for problem in error.errors(include_url=False):
+        path = ".".join(str(part) for part in problem["loc"])
+        message = problem["msg"].removeprefix("Value error, ")
+        given = "" if problem["type"] in ("value_error", "missing") else f" (found {problem['input']!r:.80})"
         lines.append(f"{path}: {message}{given}" if path else f"{message}{given}")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Writing that is whole or absent, and Parquet whose pages are checked: what a crash or a flipped bit must not spoil."""
+"""Atomic writes, and Parquet with verified page checksums."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from polyrec.core.errors import UserError
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary file name beside `path`; on success it is synced and renamed to `path`, else removed."""
+    """Yield a temporary file in the folder of `path`; sync it and rename it to `path` on success, else remove it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     os.close(handle)
@@ -36,10 +36,10 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`; on success its files are synced and it takes the place of `path`.
+    """Yield a temporary folder next to `path`; on success, sync its files and replace `path` with it.
 
-    A folder cannot be renamed over another in one step: the old one is moved aside first and removed afterwards, so that
-    a crash leaves either of the two whole.
+    A folder cannot be renamed over another in one step: the old one is moved aside first and removed afterwards. A crash
+    leaves at least one of the two complete.
     """
     path = path.absolute()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -62,21 +62,21 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text, whole or not at all."""
+    """Write UTF-8 text atomically."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_parquet(path: Path, frame: pl.DataFrame) -> None:
-    """Write a frame as Parquet with a checksum on every page, whole or not at all."""
+    """Write a frame atomically as Parquet with a checksum on every page."""
     with replacing(path) as temporary:
         pq.write_table(frame.to_arrow(), temporary, compression="zstd", write_page_checksum=True)
 
 
 def read_parquet(path: Path, columns: list[str] | None = None) -> pl.DataFrame:
-    """Read a Parquet file, verifying the checksums of the pages that carry one.
+    """Read a Parquet file and verify the page checksums, if present.
 
-    Raises `UserError` where the file is no Parquet or a page fails its checksum.
+    Raises `UserError` if the file is not Parquet or a page fails its checksum.
     """
     try:
         table = pq.read_table(path, columns=columns, page_checksum_verification=True, partitioning=None)
@@ -99,7 +99,7 @@ def sha256(path: Path) -> str:
 
 
 def sync(path: Path) -> None:
-    """Make what was written to a file or folder outlive a loss of power."""
+    """Flush a file or folder to disk, so that its content survives a power loss."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,4 +1,4 @@
-"""Values as JSON can hold them."""
+"""Conversion to values that JSON can represent."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def as_json(value: Any) -> Any:
-    """Return a value as JSON values; a float that is not finite becomes None."""
+    """Return JSON values; NaN and infinity become None."""
     if isinstance(value, Mapping):
         return {str(key): as_json(element) for key, element in value.items()}
     if isinstance(value, list | tuple):

@@ -1,9 +1,9 @@
-"""The names that more than one part of the project, or a reader of its files, relies on."""
+"""Names shared by several packages and by readers of saved files."""
 
 from __future__ import annotations
 
 FORMAT = 4
-"""Version of the artifact's layout; a loader refuses one that it does not know."""
+"""Version of the artifact's layout; loaders refuse unknown versions."""
 
 SPEC_FILE = "spec.yaml"
 WEIGHTS_FILE = "weights.safetensors"
@@ -15,13 +15,13 @@ SCORE = "score"
 """Column of the fused score in predictions and recommendations."""
 
 TIME_COLUMNS = ("timestamp", "time")
-"""Columns that are taken for the time of an interaction where none is declared."""
+"""Columns read as the time of an interaction if none is declared."""
 
 CACHE_VARIABLE = "POLYREC_CACHE"
-"""Environment variable that moves the cache of data sets and text vectors."""
+"""Environment variable with the folder of the cache of data sets and text vectors."""
 
 FORMATS = ("onnx", "torch")
-"""What a fitted recommender can be exported as."""
+"""Formats to which a fitted recommender can be exported."""
 
 PREPARED_VARIABLE = "POLYREC_PREPARED_GIB"
-"""Environment variable that bounds the size of all prepared tables together, in GiB; 0 keeps none."""
+"""Environment variable with the maximum total size of prepared tables in GiB; 0 keeps none."""

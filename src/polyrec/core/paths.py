@@ -17,7 +17,7 @@ S = TypeVar("S", bound=Spec)
 
 
 def get_path(spec: Spec, path: str) -> Any:
-    """Return what stands at a path; raises `UserError` with the nearest name where there is nothing."""
+    """Return the value at a path; raise `UserError` with the nearest name if the path does not exist."""
     node: Any = spec
     rest = _parts(path)
     while rest:
@@ -29,9 +29,9 @@ def get_path(spec: Spec, path: str) -> Any:
 
 
 def with_path(spec: S, path: str, value: Any) -> S:
-    """Return a copy of the spec with `value` at a path, validated anew; a key that a mapping lacks is added.
+    """Return a validated copy of the spec with `value` at a path; a missing key of a mapping is added.
 
-    Raises `UserError` with the nearest name where the path leads nowhere, and where the spec does not accept the value.
+    Raises `UserError` with the nearest name if the path does not exist, and if the spec rejects the value.
     """
     try:
         changed = _changed(spec, _parts(path), value, path)
@@ -44,7 +44,7 @@ def with_path(spec: S, path: str, value: Any) -> S:
 
 
 def has_path(spec: Spec, path: str) -> bool:
-    """Whether `with_path` finds a place for a value at a path; a key that a mapping lacks counts as one."""
+    """Return whether `with_path` accepts a path; a missing key of a mapping is accepted."""
     node: Any = spec
     try:
         rest = _parts(path)
@@ -70,7 +70,7 @@ def _changed(node: Any, rest: list[str], value: Any, path: str) -> Any:
 
 
 def _step(node: Any, rest: list[str], path: str) -> tuple[Any, list[str]]:
-    """Return the field, key or position that the path's next part names, and the parts after it."""
+    """Return the field, key or position named by the path's next part, and the remaining parts."""
     part = rest[0]
     if isinstance(node, Spec):
         fields = type(node).model_fields
@@ -78,9 +78,9 @@ def _step(node: Any, rest: list[str], path: str) -> tuple[Any, list[str]]:
             raise _missing(path, part, fields)
         return part, rest[1:]
     if isinstance(node, Mapping):
-        # A key may hold dots itself, as `like.auc` in a utility does: the longest known key counts, else the whole rest.
-        known = [count for count in range(1, len(rest)) if ".".join(rest[:count]) in node]
-        count = known[-1] if known else len(rest)
+        # A key may contain dots, such as `like.auc` in a utility: the longest existing key is taken, else all remaining parts.
+        matches = [count for count in range(1, len(rest)) if ".".join(rest[:count]) in node]
+        count = matches[-1] if matches else len(rest)
         return ".".join(rest[:count]), rest[count:]
     if isinstance(node, tuple):
         names = [getattr(element, "name", None) for element in node]

@@ -1,4 +1,4 @@
-"""Results that print as tables: in a terminal and in a notebook by rich, and as plain text elsewhere."""
+"""Results that print as tables: rendered by rich in terminals and notebooks, as plain text elsewhere."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.table import Column
 from rich.text import Text
 
 _WIDTH = 120
-"""Characters of a line of plain text and of HTML."""
+"""Characters in a line of plain text and of HTML."""
 
 _PAGE = (
     "<pre style=\"white-space: pre; overflow-x: auto; line-height: normal; font-family: Menlo, 'DejaVu Sans Mono', consolas, "
@@ -19,14 +19,14 @@ _PAGE = (
 
 
 class Printed:
-    """Base of results whose text and HTML are what `__rich_console__` renders."""
+    """Base of results whose text and HTML are rendered by `__rich_console__`."""
 
     def __str__(self) -> str:
         """Return the tables as plain text."""
         return self._recorded().export_text().rstrip()
 
     def _repr_html_(self) -> str:
-        """Return the tables as HTML, which notebooks show."""
+        """Return the tables as HTML, for notebooks."""
         return self._recorded().export_html(inline_styles=True, code_format=_PAGE)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:

@@ -1,4 +1,4 @@
-"""Progress bars on standard error, for every part of the project."""
+"""Progress bars on standard error."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from rich.progress import (
 T = TypeVar("T")
 
 DELAY = 0.5
-"""Seconds of work after which a bar appears."""
+"""Seconds after which a bar appears."""
 
 _one_bar = Lock()
-"""Held while a bar may be shown: a bar inside another one stays hidden, since both would write to the same lines."""
+"""Held while a bar is shown. A nested bar stays hidden, since both would write to the same lines."""
 
 
 @dataclass(frozen=True)
@@ -36,20 +36,19 @@ class Bar:
     line: TaskID
 
     def advance(self, count: int = 1, note: str = "") -> None:
-        """Add `count` to what is completed and replace the note at the end of the line."""
+        """Add `count` to the number completed and replace the note at the end of the line."""
         self.progress.update(self.line, advance=count, note=note)
 
     def move(self, completed: int, note: str = "") -> None:
-        """Set what is completed and replace the note at the end of the line."""
+        """Set the number completed and replace the note at the end of the line."""
         self.progress.update(self.line, completed=completed, note=note)
 
 
 @contextmanager
 def progress_bar(title: str, total: int, *, completed: int = 0, unit: str = "", disable: bool = False) -> Iterator[Bar]:
-    """Yield a bar that counts up to `total`, such as `training ━━━━ 3/20 epochs 0:00:12`, and remove it at the end.
+    """Yield a bar up to `total`, such as `training ━━━━ 3/20 epochs 0:00:12`, and remove it at the end.
 
-    The bar is shown on standard error if this is a terminal and the work takes longer than `DELAY`. Set `disable` to hide it
-    in any case.
+    The bar is shown if standard error is a terminal and the work takes longer than `DELAY`. Set `disable` to hide it always.
     """
     console = Console(stderr=True)
     columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit)]
@@ -73,7 +72,7 @@ def progress_bar(title: str, total: int, *, completed: int = 0, unit: str = "", 
 
 
 def tracked(items: Sequence[T], title: str, *, disable: bool = False) -> Iterator[T]:
-    """Yield the items one by one while a bar counts those that are done."""
+    """Yield the items one by one while a bar counts the completed ones."""
     with progress_bar(title, len(items), disable=disable) as bar:
         for item in items:
             yield item

@@ -1,4 +1,4 @@
-"""The JSON schema of a spec, with every kind of every family in it: what an editor completes from."""
+"""The JSON schema of a spec with every kind of every family, for completion in editors."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from polyrec.core.spec import FAMILY_MARK, Spec, families, kinds
 
 
 def json_schema(root: type[Spec]) -> dict[str, Any]:
-    """Return the JSON schema (draft 2020-12) of `root` and of all kinds known at the time of the call.
+    """Return the JSON schema (draft 2020-12) of `root` and of all kinds registered at the time of the call.
 
-    A kind is defined under its family and name, `poolings.Mean`, so that kinds of two families may share a name.
+    The definition of a kind is named by family and kind, `poolings.Mean`, so that kinds of two families may share a name.
     """
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **root.model_json_schema()}
     definitions: dict[str, Any] = schema.pop("$defs", {})
@@ -30,7 +30,7 @@ def json_schema(root: type[Spec]) -> dict[str, Any]:
 
 
 def _fill(node: Any) -> Any:
-    """Replace every family mark by a reference to that family's definition."""
+    """Replace every family mark with a reference to the family's definition."""
     if isinstance(node, dict):
         filled = {key: _fill(value) for key, value in node.items() if key != FAMILY_MARK}
         if FAMILY_MARK in node:

@@ -1,4 +1,4 @@
-"""`Spec`: everything that a user declares, frozen and validated; `Family`: specs that are told apart by their `kind`."""
+"""`Spec`: a frozen, validated declaration; `Family`: interchangeable specs, distinguished by their `kind`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from polyrec.core.files import write_text
 
 
 class Spec(BaseModel):
-    """A frozen declaration whose fields are at once Python arguments, YAML keys and JSON-schema properties."""
+    """A frozen declaration whose fields are Python arguments, YAML keys and JSON-schema properties."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", use_attribute_docstrings=True, polymorphic_serialization=True, allow_inf_nan=False
@@ -33,13 +33,13 @@ class Spec(BaseModel):
         return value
 
     def replace(self, **changes: Any) -> Self:
-        """Return a copy with some fields changed, validated anew (unlike pydantic's `model_copy`)."""
+        """Return a copy with some fields changed; it is validated, unlike that of pydantic's `model_copy`."""
         return type(self)(**{**{name: getattr(self, name) for name in type(self).model_fields}, **changes})
 
     def to_yaml(self, path: str | Path | None = None) -> str:
-        """Return the spec as YAML with every field written out, and write it to `path` where one is given.
+        """Return the spec as YAML with every field, and write it to `path` if given.
 
-        Defaults are written too: an artifact must not change when a later version changes a default.
+        Defaults are included, so that an artifact does not change when a later version changes a default.
         """
         text = yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
         if path is not None:
@@ -50,7 +50,7 @@ class Spec(BaseModel):
     def from_yaml(cls, source: str | Path) -> Self:
         """Read a spec from YAML: a `Path`, a one-line string that ends in .yaml or .yml, or the text itself.
 
-        Raises `UserError` with a line for each field that does not fit.
+        Raises `UserError` with one line for each invalid field.
         """
         is_path = isinstance(source, Path) or ("\n" not in source and source.strip().endswith((".yaml", ".yml")))
         where = f"file '{source}'" if is_path else "the YAML text"
@@ -61,7 +61,7 @@ class Spec(BaseModel):
             value = yaml.load(text, Loader=_UniqueKeyLoader)
             return cls.model_validate(value)
         except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise UserError(where, expected="YAML", found=f"{error}", remedy="Mend the file.") from error
+            raise UserError(where, expected="YAML", found=f"{error}", remedy="Fix the file.") from error
         except ValidationError as error:
             raise UserError(
                 where,
@@ -74,14 +74,14 @@ class Spec(BaseModel):
 class Family(Spec):
     """Base of the families of interchangeable specs: features, networks, tasks, balancers, fusions, encoders, splits.
 
-    `class Task(Family, family="tasks")` opens a family; every subclass of it is a kind, known by its class name in
-    YAML, in the JSON schema and in `kinds()` from the moment it is defined. `class IdFeature(Feature, kind=False)` is a shared
-    base of kinds, not a kind.
+    `class Task(Family, family="tasks")` defines a family. Each subclass is a kind: once defined, it is registered
+    under its class name for YAML, the JSON schema and `kinds()`. `class IdFeature(Feature, kind=False)` is a base of kinds, not
+    a kind.
     """
 
     family: ClassVar[str] = ""
     examples: ClassVar[tuple[Mapping[str, Any], ...]] = ()
-    """Arguments that make valid instances: shown in the schema, used by the contract tests."""
+    """Arguments of valid instances, shown in the schema and used by the contract tests."""
 
     _kinds: ClassVar[dict[str, type[Family]]] = {}
 
@@ -100,7 +100,7 @@ class Family(Spec):
     @model_validator(mode="wrap")
     @classmethod
     def _read_kind(cls, value: Any, handler: Callable[[Any], Self]) -> Self:
-        """Dispatch `{"kind": "MMoE", …}` (or the bare name) to the class of that kind, if it belongs here."""
+        """Dispatch `{"kind": "MMoE", …}` (or the bare name) to the class of that kind, if it is a kind of this class."""
         if isinstance(value, str) and not cls._is_kind():
             value = {"kind": value}
         if not isinstance(value, Mapping):
@@ -134,7 +134,7 @@ class Family(Spec):
 
 
 FAMILY_MARK = "x-polyrec-family"
-"""Key that stands in a JSON schema where any kind of a family may stand, until `json_schema` fills it in."""
+"""Placeholder in a JSON schema for any kind of a family; `json_schema` replaces it."""
 
 _FAMILIES: dict[str, type[Family]] = {}
 
@@ -152,7 +152,7 @@ def kinds(family: str) -> dict[str, type[Family]]:
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
-    """YAML that refuses a key written twice, where PyYAML keeps the last and drops the first in silence."""
+    """YAML loader that refuses duplicate keys; PyYAML silently keeps the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]

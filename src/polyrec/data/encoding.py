@@ -21,11 +21,11 @@ def encode_features(
     frame: pl.DataFrame,
     features: Sequence[Feature],
     states: Mapping[str, State],
-    log: Log | None,
-    rows: pl.DataFrame | None,
+    log: Log | None = None,
+    rows: pl.DataFrame | None = None,
     only: Collection[str] | None = None,
 ) -> dict[str, Column]:
-    """Encode the features over a frame, all or `only` some; histories look up `rows` (user and time) in the log."""
+    """Encode all features of a frame, or `only` some; histories look up `rows` (user and time) in the log."""
     by_name = {feature.name: feature for feature in features}
     columns: dict[str, Column] = {}
     for feature in features:

@@ -51,6 +51,11 @@ class Prepared:
     ready: tuple[Tensor, Batch] | None = None
     """Rows that are already gathered, and their batch."""
 
+    @staticmethod
+    def of_inputs(columns: Mapping[str, Column], rows: int) -> Prepared:
+        """Return rows without labels, given their number and the inputs of the features."""
+        return Prepared(columns, {}, {}, rows)
+
     def batch(self, rows_B: Tensor, items_M: Tensor | None = None) -> Batch:
         """Gather rows, followed by rows of items without observed labels."""
         if self.ready is not None and rows_B is self.ready[0] and items_M is None:

@@ -1,4 +1,4 @@
-"""Checks between the parts of a declaration; each part checks itself. Mistakes are ValueErrors."""
+"""Checks between the parts of a declaration, in addition to those of each part. Mistakes are ValueErrors."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from polyrec.tasks.task import Task
 
 
 def check_declaration(spec: Declaration) -> None:
-    """Refuse a declaration whose parts do not fit each other."""
+    """Refuse a declaration whose parts are inconsistent."""
     features, tasks = spec.all_features, spec.tasks
     if not features:
         raise ValueError("a recommender needs at least one feature in `user`, `item` or `features`")
     for kind, names in (("feature", [f.name for f in features]), ("task", [t.name for t in tasks])):
         for name in names:
             if names.count(name) > 1:
-                raise ValueError(f"two {kind}s are named {name!r}; give each its own name")
+                raise ValueError(f"two {kind}s are named {name!r}; give each a different name")
     reserved = {SCORE, spec.key(spec.user), spec.key(spec.item)}
     for task in tasks:
         if task.name in reserved:
@@ -44,7 +44,7 @@ def check_declaration(spec: Declaration) -> None:
 
 
 def check_links(tasks: Sequence[Task]) -> None:
-    """Refuse links to no other task, products of what are no probabilities, and circles."""
+    """Refuse links to tasks that are not declared, products of values that are no probabilities, and cycles."""
     by_name = {task.name: task for task in tasks}
     for task in tasks:
         for name in () if task.after is None else task.after.tasks:
@@ -54,17 +54,17 @@ def check_links(tasks: Sequence[Task]) -> None:
             assert task.after is not None
             task.after.check(task, by_name[name])
             if len(by_name[name].views) > 1 or len(task.views) > 1:
-                raise ValueError(f"tasks {task.name!r} and {name!r} cannot be linked: one holds users against items")
+                raise ValueError(f"tasks {task.name!r} and {name!r} cannot be linked: one compares users with items")
     in_order(tasks)
 
 
 def check_references(spec: Declaration) -> None:
-    """Refuse tasks and derived features that refer to missing or unsuitable features."""
+    """Refuse tasks and derived features that read features which are not declared or are of an unsuitable kind."""
     by_name = {feature.name: feature for feature in spec.all_features}
     within = {task.name: task.expressions["group"] for task in spec.tasks if "group" in task.expressions}
     if len(set(within.values())) > 1:
         raise ValueError(
-            f"tasks compare rows within different groups: {within}. A batch can hold the rows of one kind of group together: "
+            f"tasks compare rows within different groups: {within}. A batch keeps rows together by one kind of group only: "
             "give these tasks the same `within`."
         )
     for task in spec.tasks:
@@ -74,9 +74,9 @@ def check_references(spec: Declaration) -> None:
             remedy = "Declare the item's key as a Categorical, or set negatives to 0."
             raise ValueError(f"task {task.name!r} draws items as negatives, but `item` has no key. {remedy}")
         if task.numbers_of is not None:
-            named = {feature.name: feature for feature in spec.item if isinstance(feature, SemanticIds)}
-            if task.numbers_of not in named:
-                remedy = nearest(task.numbers_of, named)
+            known = [feature.name for feature in spec.item if isinstance(feature, SemanticIds)]
+            if task.numbers_of not in known:
+                remedy = nearest(task.numbers_of, known)
                 raise ValueError(f"task {task.name!r} is of {task.numbers_of!r}, which is no SemanticIds of `item`. {remedy}")
     scope = _scope(spec)
     for feature in spec.all_features:
@@ -96,10 +96,10 @@ def _scope(spec: Declaration) -> Scope:
 
 
 def check_fusion_features(spec: Declaration) -> None:
-    """Refuse a fusion that reads features which are not there, have no separate vectors, or depend on the item."""
+    """Refuse a fusion that reads features which are not declared, are part of a derived feature, or depend on the item."""
     replaced = {name for feature in spec.all_features if isinstance(feature, Derived) for name in feature.replaces}
-    beside = [feature for feature in (*spec.user, *spec.features) if feature.name not in replaced]
-    known = [feature.name for feature in beside if not feature.sees_target]
+    candidates = [feature for feature in (*spec.user, *spec.features) if feature.name not in replaced]
+    known = [feature.name for feature in candidates if not feature.sees_target]
     for name in spec.fusion.features_of():
         if name not in known:
             kind, remedy = type(spec.fusion).__name__, nearest(name, known)
@@ -107,13 +107,13 @@ def check_fusion_features(spec: Declaration) -> None:
 
 
 def check_rules_fit(spec: Declaration) -> None:
-    """Refuse rules without items to list, rules that exclude each other, and likeness by vectors that no task learns."""
+    """Refuse rules without an item key, rules that exclude each other, and similarity by vectors that no task learns."""
     if spec.rules and spec.key(spec.item) is None:
         raise ValueError("`rules` make lists of items, but `item` has no key. Declare the item's key as a Categorical.")
     check_rules(spec.rules)
     has_vectors = any(task.views == ("user", "item") and task.ranks_catalogue for task in spec.tasks)
     if spec.candidates is not None and not has_vectors:
-        raise ValueError("`candidates` are those that a Retrieval task proposes: declare one, or rank every item")
+        raise ValueError("`candidates` needs a Retrieval task, which proposes them: declare one, or leave `candidates` unset")
     for rule in spec.rules:
         if rule.needs_vectors and not has_vectors:
             kind = type(rule).__name__
@@ -122,8 +122,8 @@ def check_rules_fit(spec: Declaration) -> None:
 
 def _check_direct(task: Task, spec: Declaration, by_name: Mapping[str, Feature]) -> None:
     named = task.inputs if isinstance(task.inputs, tuple) else ()
-    sides = [[f.name for f in features if f.name in named] for features in ((*spec.user, *spec.features), spec.item)]
-    if len(named) != 2 or any(len(side) != 1 for side in sides):
+    sides = [[feature.name for feature in side if feature.name in named] for side in ((*spec.user, *spec.features), spec.item)]
+    if len(named) != 2 or any(len(names) != 1 for names in sides):
         raise ValueError(f"task {task.name!r} is direct: its `inputs` are two features, one of the user and one of the item")
     widths = {name: by_name[name].width for name in named}
     width = getattr(task, "width", None)
@@ -131,15 +131,15 @@ def _check_direct(task: Task, spec: Declaration, by_name: Mapping[str, Feature])
         raise ValueError(
             f"task {task.name!r}, of width {width}, is direct; its inputs have the widths {widths}: make them equal"
         )
-    if spec.network.copies([task.name for task in spec.tasks]) > 1:
+    if spec.network.copies([other.name for other in spec.tasks]) > 1:
         kind = type(spec.network).__name__
         raise ValueError(f"task {task.name!r} is direct, and {kind} has several copies of features. Choose another network.")
     if spec.network.adapters is not None:
-        raise ValueError(f"task {task.name!r} is direct: it hears no adapters. Drop them, or `direct`.")
+        raise ValueError(f"task {task.name!r} is direct: it receives no adapters. Drop them, or `direct`.")
 
 
 def check_calibration(calibration: Mapping[str, Calibrator], tasks: Sequence[Task]) -> None:
-    """Raise `ValueError` where a calibrator is declared for a task that there is not, or whose predictions it cannot read."""
+    """Raise `ValueError` if a calibrator's task is not declared or predicts values that the calibrator cannot read."""
     by_name = {task.name: task for task in tasks}
     for name, calibrator in calibration.items():
         kind = type(calibrator).__name__

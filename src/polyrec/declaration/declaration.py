@@ -1,4 +1,4 @@
-"""`Declaration`: features, tasks, network and fusion, as every room below the facade reads them."""
+"""`Declaration`: the features, tasks, network and fusion of a recommender, without the methods of `Recommender`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from polyrec.tasks.task import Task
 
 @dataclass(frozen=True)
 class Roles:
-    """Which columns say who, what and when; None where the declaration has no such thing."""
+    """Columns of the user, the item and the time of a row; None where the declaration has none."""
 
     user: str | None
     item: str | None
@@ -42,60 +42,60 @@ class Roles:
 
 
 class Declaration(Printed, Spec):
-    """The fields of a recommender, and what follows from them. Its parts are checked against each other by `Recommender`."""
+    """The fields of a recommender and properties derived from them. `Recommender` checks that they are consistent."""
 
     user: tuple[Feature, ...] = ()
-    """What is known of the user, their history included; the first feature of ids is the user's key."""
+    """Features of the user, including their history. The first id feature (Categorical, Hashed, Streamed) is the user's key."""
     item: tuple[Feature, ...] = ()
-    """What is known of the item; the first feature of ids is the item's key."""
+    """Features of the item. The first id feature is the item's key."""
     features: tuple[Feature, ...] = ()
-    """What is known of the row itself."""
+    """Features of the row that belong to neither side, such as the hour or the device."""
     tasks: tuple[Task, ...] = Field(min_length=1)
-    """What is learned, all together."""
+    """Tasks that the model learns jointly."""
     network: Network = MMoE()
-    """What the tasks share."""
+    """Network between the features and the heads of the tasks, which they share."""
     balancing: Balancer = FixedWeights()
-    """How the tasks' losses become one step."""
+    """Method that combines the losses of the tasks into one gradient step."""
     calibration: dict[str, Calibrator] = {}
-    """Calibrator of each task whose probabilities are to mean what they say. It learns from the validation rows; predictions
-    and scores are those that it returns."""
+    """Calibrators by task, fitted on the validation rows after training. Predictions and scores are computed from the
+    calibrated probabilities; other tasks are not calibrated."""
     fusion: Fusion = Add()
-    """How the tasks' predictions become one score to rank by."""
+    """Function that combines the predictions of the tasks into the score by which items are ranked."""
     candidates: int | None = Field(default=None, ge=1)
-    """How many items the first Retrieval task proposes for the whole model to rank; unset, every item is ranked."""
+    """Number of items that the first Retrieval task proposes and the complete model ranks; unset, every item is ranked."""
     rules: tuple[Rule, ...] = ()
-    """What makes the list that is shown of the ranked items; empty, the best are shown in order."""
+    """Rules that select the recommended list from the ranked items; if empty, the list is the items of the highest score."""
     time: str | None = None
-    """Column of the time of a row; unset, `timestamp` or `time` where the table has one of them."""
+    """Column of the time of a row; unset, `timestamp` or `time` if the table has one of them."""
     relevant: str | None = None
-    """SQL condition for the rows whose item counts as relevant when the fused ranking is judged; unset, the label of the first
-    Binary task, or every row where there is none."""
+    """SQL condition on rows: the item of a row that satisfies it counts as relevant when the fused ranking is evaluated. Unset,
+    it is the label of the first Binary task, or every row counts if there is no such task."""
     training: Training = Training()
-    """How the model is fitted, unless `fit` is told otherwise."""
+    """Settings of the training loop; the argument `training` of `fit` replaces them."""
     search: dict[str, Range] = {}
-    """Ranges of settings by dotted path, such as `training.learning_rate`, that `polyrec tune` searches; `fit` ignores them."""
+    """Search ranges of `polyrec tune` by dotted path of the setting, such as `training.learning_rate`; `fit` ignores them."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Render features, tasks and parts."""
+        """Render tables of the features and tasks, and a line per part."""
         yield features_table({"user": self.user, "item": self.item, "row": self.features})
         yield tasks_table(self.tasks)
         yield from parts(network=self.network, balancing=self.balancing, fusion=self.fusion, training=self.training)
 
     @property
     def all_features(self) -> tuple[Feature, ...]:
-        """All features, in the order in which their vectors are laid side by side."""
+        """All features, in the order in which their vectors are concatenated."""
         return (*self.user, *self.item, *self.features)
 
     @property
     def views(self) -> dict[str, tuple[frozenset[str], ...]]:
-        """The names of the features in each of the views of each task.
+        """Names of the features in each view of each task.
 
-        Where a task holds the user against the item, the features of the row itself are in the user's view.
+        If a task compares the user with the item, the features of the row belong to the user's view.
         """
         known = {feature.name for feature in self.all_features}
         user = frozenset(feature.name for feature in (*self.user, *self.features))
         item = frozenset(feature.name for feature in self.item)
-        seen: dict[str, tuple[frozenset[str], ...]] = {}
+        views: dict[str, tuple[frozenset[str], ...]] = {}
         for task in self.tasks:
             if isinstance(task.inputs, str):
                 sides = {"all": frozenset(known), "user": frozenset(f.name for f in self.user), "item": item}
@@ -106,19 +106,19 @@ class Declaration(Printed, Spec):
                         raise ValueError(f"task {task.name!r} has no input {name!r}. {nearest(name, known)}")
                 named = [f for f in self.all_features if isinstance(f, Derived) and f.name in task.inputs]
                 inputs = frozenset((*task.inputs, *(name for feature in named for name in feature.replaces)))
-            parts = {"inputs": inputs, "user": user & inputs, "item": item & inputs}
-            seen[task.name] = tuple(parts[view] for view in task.views)
-            for view, names in zip(task.views, seen[task.name], strict=True):
+            names_by_view = {"inputs": inputs, "user": user & inputs, "item": item & inputs}
+            views[task.name] = tuple(names_by_view[view] for view in task.views)
+            for view, names in zip(task.views, views[task.name], strict=True):
                 if not names:
-                    what = f"`inputs` is {task.inputs!r} and that side is empty" if view == "inputs" else f"of the {view}"
-                    raise ValueError(f"task {task.name!r} sees no feature: {what}")
-        return seen
+                    reason = f"`inputs` is {task.inputs!r} and that side is empty" if view == "inputs" else f"of the {view}"
+                    raise ValueError(f"task {task.name!r} sees no feature: {reason}")
+        return views
 
     def alone(self, name: str) -> Self:
-        """Return the declaration of one task alone: features, network, training and the task's own part of the utility stay.
+        """Return the declaration of one task alone: features, network, training and the task's terms of the utility remain.
 
-        Of a task that comes after others by a `Product` the label is then that of the whole path: false where an earlier task
-        is known not to have happened.
+        If the task comes after others by a `Product`, its label becomes that of the complete path: false where an earlier task
+        is observed not to have happened.
         """
         by_name = {task.name: task for task in self.tasks}
         task = by_name[name]
@@ -138,12 +138,12 @@ class Declaration(Printed, Spec):
 
     @property
     def reads_log(self) -> bool:
-        """Whether any feature reads users' earlier rows."""
+        """Whether any feature reads earlier rows of users."""
         return any(isinstance(feature, Derived) and feature.reads_log for feature in self.all_features)
 
     @staticmethod
     def key(side: Iterable[Feature]) -> str | None:
-        """Return the column of the first feature of ids of a side: Categorical, Hashed or Streamed."""
+        """Return the column of a side's first id feature: Categorical, Hashed or Streamed."""
         return next((feature.columns[0] for feature in side if isinstance(feature, IdFeature)), None)
 
     def roles(self, frame: WideTable) -> Roles:

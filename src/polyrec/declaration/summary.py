@@ -1,4 +1,4 @@
-"""What `print(recommender)` shows: features, tasks, and the parts between them."""
+"""Tables and lines of `print(recommender)`: features, tasks, and the parts between them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from polyrec.tasks.task import Task
 
 
 def features_table(sides: Mapping[str, Sequence[Feature]]) -> Table:
-    """Return a row per feature: its side, name, kind, what it reads, and its width."""
+    """Return a table with a row per feature: its side, name, kind, the columns or features that it reads, and its width."""
     table = Table("side", "feature", "kind", "reads", "width")
     for side, features in sides.items():
         for feature in features:
@@ -26,7 +26,7 @@ def features_table(sides: Mapping[str, Sequence[Feature]]) -> Table:
 
 
 def tasks_table(tasks: Sequence[Task]) -> Table:
-    """Return a row per task: its name, kind, label, inputs, and the tasks it comes after."""
+    """Return a table with a row per task: its name, kind, label, inputs, and the tasks that it comes after."""
     table = Table("task", "kind", "label", "inputs", "after")
     for task in tasks:
         inputs = task.inputs if isinstance(task.inputs, str) else ", ".join(task.inputs)
@@ -36,7 +36,7 @@ def tasks_table(tasks: Sequence[Task]) -> Table:
 
 
 def parts(**specs: Spec) -> Iterator[RenderableType]:
-    """Return a line per part: its kind, and the fields that differ from the kind's defaults."""
+    """Yield a line per part: its kind and the fields that differ from their defaults."""
     for name, spec in specs.items():
         fields = type(spec).model_fields
         changed = {field: getattr(spec, field) for field in fields if getattr(spec, field) != fields[field].get_default()}

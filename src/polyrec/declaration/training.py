@@ -23,7 +23,7 @@ class Training(Spec):
     epochs: int = Field(default=20, ge=1)
     """Maximum number of passes over the training rows."""
     batch_size: int = Field(default=1024, ge=1)
-    """Rows per step."""
+    """Number of rows per step; negatives that a task draws come in addition."""
     optimizer: OptimizerName = "adam"
     """Adam (Kingma and Ba, 2015), AdamW (Loshchilov and Hutter, 2019), SGD, RMSProp or Adagrad (Duchi et al., 2011);
     upper and lower case are equivalent."""
@@ -50,12 +50,12 @@ class Training(Spec):
     split: Split = RandomSplit()
     """Split that takes validation rows from the data if `fit` receives none."""
     refit: bool = False
-    """Whether to train again from the start on all rows, for the number of epochs that validation chose."""
+    """Set `refit` to train again from the initial weights on all rows, for the number of epochs that validation chose."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Data type of the forward pass; weights, the tasks' gradients and the optimiser's state are always float32."""
     compile: bool = False
-    """Whether TorchInductor compiles a step's losses and gradients to one function, in float32. It requires a C++ compiler, and
-    compilation takes up to a minute; small batches gain most."""
+    """Set `compile` to let TorchInductor compile a step's losses and gradients to one function, in float32. It requires a C++
+    compiler, and compilation takes up to a minute; small batches gain most."""
     tables: TablesName = "row_wise_adagrad"
     """Update rule of embedding tables. `row_wise_adagrad` (Mudigere et al., ISCA 2022): a separate optimiser with
     `table_learning_rate` and one number of state per row, only on the rows in the batch. `rows`: `optimizer`, only on
@@ -67,9 +67,9 @@ class Training(Spec):
     """Number of steps between checkpoints within an epoch, if `fit` receives a checkpoint folder; unset, one is written only
     after each epoch."""
     probe: int = Field(default=0, ge=0)
-    """Batches per epoch for which the curves report cosines and norms of the tasks' gradients."""
+    """Number of batches per epoch for which the curves report cosines and norms of the tasks' gradients."""
     seed: int = Field(default=0, ge=0, lt=2**31)
-    """Seed of the split, the initial weights, the order of rows and dropout."""
+    """Seed of the split, the initial weights, the order of rows, negatives and dropout."""
 
     @model_validator(mode="after")
     def _compiles_float32(self) -> Self:
@@ -82,8 +82,8 @@ class Training(Spec):
         penalty = self.weight_decay > 0 and self.optimizer != "adamw"
         if self.tables == "rows" and (self.optimizer == "rmsprop" or self.momentum > 0 or penalty):
             raise ValueError(
-                "RMSProp, momentum and an L2 penalty move every row of a table at every step. Set momentum and weight_decay to "
-                "zero, use adamw, whose weight decay can be applied by row, or set `tables` to row_wise_adagrad or dense."
+                "RMSProp, momentum and an L2 penalty update every row of a table at every step. Set momentum and weight_decay "
+                "to zero, use adamw, whose weight decay can be applied by row, or set `tables` to row_wise_adagrad or dense."
             )
         return self
 

@@ -1,1 +1,1 @@
-"""Floor 6: explanations of predictions."""
+"""Explanations of predictions."""

@@ -1,1 +1,1 @@
-"""Floor 5: a fitted recommender as a tensor graph for other runtimes."""
+"""Export of a fitted recommender as a tensor graph for other runtimes."""

@@ -1,7 +1,7 @@
 """The inputs of an exported model: every feature as tensors of fixed rank.
 
-- a value or a vector a row: `name`, (B,) or (B, …)
-- several values a row: `name`, (B, V) integers, padded with -1
+- a value or a vector per row: `name`, (B,) or (B, …)
+- several values per row: `name`, (B, V) integers, padded with -1
 - if a task adds a bonus to new items: `item.new`, (B,), true if no known row contains the item
 - a history: `name`, its elements (B, L, …), oldest first and padded at the front, and `name.mask` (B, L), true for real
   elements; L is the declared length of the history
@@ -31,7 +31,7 @@ FEWEST = 2
 """Smallest padded number of values: `torch.export` specialises a graph to a size of 1."""
 
 BATCH, VALUES = "batch", "values"
-"""Names of the dynamic dimensions: rows, and values of a row."""
+"""Names of the dynamic dimensions: rows, and values per row."""
 
 
 def flatten(batch: Batch, features: Sequence[Feature]) -> dict[str, Tensor]:
@@ -53,7 +53,7 @@ def flatten(batch: Batch, features: Sequence[Feature]) -> dict[str, Tensor]:
 
 
 def unflatten(tensors: Mapping[str, Tensor], features: Sequence[Feature]) -> Batch:
-    """Return the batch of an exported model's inputs; several values a row stay padded."""
+    """Return the batch of an exported model's inputs; several values per row stay padded."""
     inputs: dict[str, Input] = {}
     for feature in features:
         if feature.name + MASK in tensors:
@@ -75,7 +75,7 @@ def shapes(batch: Batch, features: Sequence[Feature]) -> dict[str, tuple[str | i
 
 
 def _tensor(values: Input) -> Tensor:
-    """Return one tensor for a value, a vector or several values a row; integers have 64 bits."""
+    """Return one tensor for a value, a vector or several values per row; integers have 64 bits."""
     if isinstance(values, Tensor):
         return values if values.is_floating_point() else values.long()
     if isinstance(values, Repeated):

@@ -26,7 +26,7 @@ from polyrec.predict.outputs import Pass, raised
 class ExportedModel(nn.Module):
     """The model followed by predictions in the label's units, calibration and fusion.
 
-    It holds a copy of the model whose inputs of several values a row are padded instead of concatenated.
+    It holds a copy of the model whose inputs of several values per row are padded instead of concatenated.
     """
 
     def __init__(self, parts: Parts, model: Model) -> None:
@@ -57,7 +57,7 @@ class ExportedModel(nn.Module):
 
 
 class FilledBagEncoder(Encoder):
-    """An embedding table summed or averaged over several values a row: (B, V) to (B, K). Negative values are padding."""
+    """An embedding table summed or averaged over several values per row: (B, V) to (B, K). Negative values are padding."""
 
     def __init__(self, table: nn.EmbeddingBag) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Features that no exported model can have."""
+"""Refusal of features that cannot be exported."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from polyrec.features.feature import Feature
 
 
 def refuse_obstacles(features: Sequence[Feature], action: str) -> None:
-    """Raise `UserError` for the first feature that cannot be exported; `action` names what is refused."""
+    """Raise `UserError` for the first feature that cannot be exported; `action` names the refused operation."""
     by_name = {feature.name: feature for feature in features}
     for feature in features:
         obstacle = feature.export_obstacle(by_name)

@@ -1,4 +1,4 @@
-"""Writing a fitted recommender as ONNX or as a torch program, beside a page of JSON that says what goes in and comes out."""
+"""Writing of a fitted recommender as ONNX or a torch program, with a JSON file that describes inputs and outputs."""
 
 from __future__ import annotations
 
@@ -48,9 +48,11 @@ def export(fitted: Predictor, path: Path, form: str) -> Path:
             else:
                 _write_onnx(program, list(tensors), list(outputs), temporary)
     except (RuntimeError, ValueError, torch.onnx.OnnxExporterError) as error:
-        found = f"something else: {str(error).strip().splitlines()[0]}"
-        remedy = "Declare other kinds, or serve the model with polyrec."
-        raise UserError(f"export to {form}", expected="operations that it knows", found=found, remedy=remedy) from error
+        found = f"an unsupported operation: {str(error).strip().splitlines()[0]}"
+        remedy = "Declare other features or layers, or serve the model with polyrec."
+        raise UserError(
+            f"export to {form}", expected="operations that the format supports", found=found, remedy=remedy
+        ) from error
     document = {
         "format": form,
         "polyrec": __version__,
@@ -63,7 +65,7 @@ def export(fitted: Predictor, path: Path, form: str) -> Path:
 
 
 def _check(fitted: Predictor, form: str) -> None:
-    """Refuse what depends on the values of a batch and not only on its shapes, and ONNX where its packages are missing."""
+    """Refuse models that depend on values of other rows or on batch values, and ONNX if its packages are missing."""
     if form == "onnx":
         try:
             import onnxscript  # noqa: F401
@@ -71,7 +73,7 @@ def _check(fitted: Predictor, form: str) -> None:
             raise missing_extra("onnxscript", "export", "export to ONNX") from error
     if fitted.has_score and fitted.spec.fusion.compares_rows:
         thing, found = f"export to {form} of the fusion {type(fitted.spec.fusion).__name__}", "one that compares rows"
-        raise UserError(thing, expected="a score of each row alone", found=found, remedy="Choose another, such as Add.")
+        raise UserError(thing, expected="a score of each row alone", found=found, remedy="Choose another fusion, such as Add.")
     refuse_obstacles(fitted.spec.all_features, f"export to {form}")
 
 
@@ -83,14 +85,14 @@ def _trace(module: ExportedModel, tensors: dict[str, Tensor], named: Mapping[str
 def _write_onnx(program: ExportedProgram, inputs: list[str], outputs: list[str], path: Path) -> None:
     with _quiet():
         program = program.run_decompositions({torch.ops.aten.searchsorted.Tensor: _places})
-        onnx = torch.onnx.export(program, input_names=inputs, output_names=outputs, dynamo=True, verbose=False)
-        assert onnx is not None
-        onnx.save(path, external_data=False)
+        onnx_program = torch.onnx.export(program, input_names=inputs, output_names=outputs, dynamo=True, verbose=False)
+        assert onnx_program is not None
+        onnx_program.save(path, external_data=False)
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep back what exporters say of themselves: deprecations within torch, a package that is not asked for."""
+    """Suppress messages of the exporters: deprecations within torch, and a missing package that is not needed."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx._internal.exporter._registration", "onnxscript")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
@@ -106,7 +108,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _places(sorted_K: Tensor, values: Tensor, *, right: bool) -> Tensor:
-    """Return what `torch.searchsorted` does, which ONNX has no operation for: how many of the sorted numbers are no greater."""
+    """Compute `torch.searchsorted`, which ONNX lacks: the count of sorted numbers that are not greater than each value."""
     assert right
     return (sorted_K <= values.unsqueeze(-1)).sum(-1)
 

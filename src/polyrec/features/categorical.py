@@ -1,4 +1,4 @@
-"""Categorical: one id or category a row, as a row of a learned table."""
+"""Categorical: one id or category per row, as a row of an embedding table."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from polyrec.layers.shared_table import SharedTable
 class Categorical(IdFeature):
     """One of a set of values: an id, a code, a word, true or false.
 
-    Output: row `number(value)` of a learned table of (vocabulary + 1) x width. Row 0 stands for null, for values with fewer
+    Output: row `number(value)` of an embedding table of (vocabulary + 1) x width. Row 0 stands for null, for values with fewer
     than `minimum_count` training rows and for values never seen. State: `value`, `count`.
     """
 
     examples = ({"name": "item_id"}, {"name": "city", "column": "town", "width": 8, "minimum_count": 2, "id_dropout": 0.1})
 
     minimum_count: int = Field(default=1, ge=1)
-    """Training rows that a value needs to have a row of its own."""
+    """Number of training rows that a value needs for an embedding row."""
     id_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
-    """Probability, in training, that a value is read as unseen: what makes row 0 mean something for new values
-    (DropoutNet; Volkovs et al., 2017)."""
+    """Probability that a value is read as unseen in training, which trains row 0 for new values (DropoutNet; Volkovs et al.,
+    2017)."""
 
     def fit(self, values: pl.DataFrame) -> State:
         return fit_vocabulary(self.readable(values), self.minimum_count)
@@ -42,7 +42,7 @@ class Categorical(IdFeature):
         return Dense(lookup(self.readable(values), state).to_torch())
 
     def rows(self, state: State) -> int:
-        """Return how many rows the table has: one for each value of the vocabulary and row 0."""
+        """Return the number of embedding rows: one for each value of the vocabulary, and row 0."""
         return len(state) + 1
 
     def build(self, state: State) -> Encoder:
@@ -50,9 +50,9 @@ class Categorical(IdFeature):
 
 
 class CategoricalEncoder(Encoder):
-    """A learned table for one feature alone. Maps numbers of any shape (…) to (…, width).
+    """An embedding table of one feature. Maps numbers of any shape (…) to (…, width).
 
-    A model puts the tables of all features of one width together instead (`polyrec.features.encoders`).
+    A model instead joins the tables of all features of one width (`polyrec.model.encoders`).
     """
 
     def __init__(self, rows: int, width: int, id_dropout: float) -> None:
@@ -69,5 +69,5 @@ class CategoricalEncoder(Encoder):
 
 
 def drop_ids(numbers: Tensor, probability: float) -> Tensor:
-    """Return the numbers, some of them, drawn at random, read as unseen."""
+    """Return the numbers, each replaced by 0 (unseen) with a probability."""
     return numbers * (torch.rand(numbers.shape) >= probability) if probability > 0 else numbers

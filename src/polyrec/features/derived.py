@@ -1,4 +1,4 @@
-"""`Derived`: a feature that is computed from other features of the recommender. A new kind of it is one file.
+"""`Derived`: a feature that is computed from other features, or from the user's earlier rows. A new kind is one file.
 
 Shape letters: B rows, M elements, U rows of a table, K width of a feature.
 """
@@ -13,6 +13,7 @@ import polars as pl
 from torch import Tensor, nn
 
 from polyrec.core.batch import Batch, Column, Input
+from polyrec.core.errors import nearest
 from polyrec.features.feature import Feature, State
 
 Features = Mapping[str, Feature]
@@ -21,26 +22,26 @@ Features = Mapping[str, Feature]
 
 @dataclass(frozen=True)
 class Scope:
-    """The declaration around a derived feature, as its `check` reads it."""
+    """The parts of the declaration that `Derived.check` may inspect."""
 
     features: Features
     sides: Mapping[str, str]
     """`user`, `item` or `features`, by feature."""
     has_user_key: bool
-    """Whether the user's side has a key."""
+    """Whether the user side has a key."""
     views: Mapping[str, Sequence[frozenset[str]]]
-    """By task, the features that each of its views sees."""
+    """By task, the features visible in each of its views."""
     inputs: Mapping[str, Sequence[str]]
     """By task, the features that `inputs` lists by name; empty for `all`, `user` and `item`."""
 
     def beside(self, feature: Feature) -> list[str]:
         """Return the names of the other features on the same side."""
         side = self.sides[feature.name]
-        return [name for name, other in self.sides.items() if other == side and name != feature.name]
+        return [name for name, other_side in self.sides.items() if other_side == side and name != feature.name]
 
 
 class Past(Protocol):
-    """The log of interactions, or a part of it."""
+    """The interaction log, or a part of it."""
 
     @property
     def frame(self) -> pl.DataFrame:
@@ -48,73 +49,108 @@ class Past(Protocol):
         ...
 
     def where(self, condition: str | None, thing: str) -> Past:
-        """Return the rows that meet a SQL condition; `thing` names the condition in errors."""
+        """Return the rows that satisfy a SQL condition; `thing` names the condition in errors."""
         ...
 
     def matches(self, condition: str | None, thing: str) -> Tensor:
-        """Return the positions, in order, of the rows that meet a SQL condition."""
+        """Return the positions, in order, of the rows that satisfy a SQL condition."""
         ...
 
     def positions(self, rows: pl.DataFrame, length: int) -> tuple[Tensor, Tensor]:
-        """Return for each of `rows` where the earlier rows of its user end in the log, and how many of them count."""
+        """Return two tensors (N,) for N `rows`, each with a user and a time.
+
+        The first holds the position in the log at which the user's earlier rows end (exclusive), the second the number of
+        these rows, at most `length`. Rows of the same instant are not earlier.
+        """
         ...
 
 
 class Reader(Protocol):
     """Access to the other features while a batch is encoded."""
 
+    def vectors(self, name: str) -> Tensor:
+        """Return the vectors (B, K) of the batch rows for any feature.
+
+        A Categorical listed in `Derived.ids` is read after the id dropout that the batch shares, so that a dropped id does not
+        leak through a feature that reads it.
+        """
+        ...
+
     def ids(self, name: str) -> Tensor:
-        """Return the rows' ids of a Categorical feature, (B,), after its id dropout, which is drawn once a batch."""
+        """Return the ids (B,) of the batch rows for a Categorical listed in `Derived.ids`, after the batch's id dropout."""
         ...
 
     def input(self, name: str) -> Input:
-        """Return the rows' input of a feature."""
+        """Return the input of the batch rows for a feature: a slice of the column that it was encoded to."""
         ...
 
     def dropped(self, name: str, ids: Tensor) -> Tensor:
-        """Return ids of a Categorical feature after its id dropout, drawn anew."""
+        """Apply a new draw of a Categorical's id dropout to any ids, such as those of earlier rows."""
         ...
 
     def lookup(self, name: str, ids: Tensor) -> Tensor:
-        """Return the table rows (M, K) of ids of a Categorical feature."""
+        """Return the embedding rows (M, K) of ids of a Categorical."""
         ...
 
     def table(self, name: str) -> Tensor:
-        """Return the table (U, K) of a Categorical feature."""
+        """Return the complete embedding table (U, K) of a Categorical listed in `Derived.tables`."""
         ...
 
     def elements(self, name: str, values: Input) -> Tensor:
-        """Return the vectors (M, K) of any values that are encoded as a feature's values are."""
+        """Return the vectors (M, K) of any values encoded like a feature's values, such as the items of earlier rows."""
         ...
 
 
 class DerivedEncoder(nn.Module):
-    """Base of the modules that compute a derived feature's vectors, with weights of their own where they need any."""
+    """Base of the modules that compute a derived feature's vectors. Their parameters are updated densely."""
 
     def begin(self) -> None:
-        """Draw what all rows of a batch share; called once before a batch is encoded."""
+        """Draw the random numbers that all rows of a batch share. Called once for each batch, before `forward`."""
 
     def __call__(self, reader: Reader) -> Tensor:
         return super().__call__(reader)
 
     def forward(self, reader: Reader) -> Tensor:
-        """Return the vectors (B, width) of the rows of a batch."""
+        """Return the vectors (B, width) of the batch rows. A row's vector must not depend on other rows."""
         raise NotImplementedError
 
     def elements(self, reader: Reader, values: Input) -> Tensor:
-        """Return the vectors (M, width) of any values of this feature, for other features that read it."""
+        """Return the vectors (M, width) of any values; needed only if a history may read this feature (see `replaces`)."""
         raise NotImplementedError
 
     def input(self, batch: Batch) -> Input:
-        """Return the rows' input of this feature, for other features that read it."""
+        """Return the batch rows' input where the feature has no column; needed only for `Reader.input` of this feature."""
         raise NotImplementedError
 
 
 class Derived(Feature, kind=False):
-    """A feature that reads other features, through their tables and encoders, and no column of its own row.
+    """A feature that reads other features through a `Reader`, or the log, and no column of its row.
 
-    A kind names the features it reads, checks them, makes a column where it has input of its own, and builds an encoder, which
-    reads the others through a `Reader`. State: empty unless the kind says otherwise.
+    A kind declares the names of the features as fields, returns them in `reads`, and builds an encoder in `build_derived`.
+    This is enough for a function of other features' vectors:
+
+        class Crossed(Derived):
+            first: str
+            second: str
+
+            @property
+            def reads(self): return self.first, self.second
+
+            @property
+            def ids(self): return self.reads
+
+            def build_derived(self, widths, state): return CrossedEncoder(self.reads, widths)
+
+    where `CrossedEncoder.forward(reader)` returns, say, `reader.vectors(first) * reader.vectors(second)`. A kind that depends
+    on features of both sides returns True in `sees_target` and belongs in `features`. All other members are optional:
+
+    - Restrictions on the features read: `check`.
+    - Input per row, such as a count of earlier rows: `column`; with the log also `reads_log`, `conditions`, `log_columns`, and
+      `extended` for events that arrive after training.
+    - A state learned from training rows, saved as Parquet: `fit_derived`. Without it the kind has none.
+    - Access to embedding tables: `ids`, `tables`. Taking the place of other features: `replaces`.
+
+    `fit`, `encode` and `build` of `Feature` are not called. `tests/test_new_kinds.py` has complete examples.
     """
 
     @property
@@ -123,78 +159,97 @@ class Derived(Feature, kind=False):
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """Names of the features that this one reads."""
+        """Names of the features that this one reads; empty if it reads only the log."""
         raise NotImplementedError
 
     @property
     def replaces(self) -> tuple[str, ...]:
-        """Names of the features whose vectors this one stands for: they are not passed to the network themselves."""
+        """Names of the features that this one replaces as inputs of the network, such as an id and its content."""
         return ()
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """Names of the Categorical features whose `Reader.ids` the encoder reads."""
+        """Names of the features that the encoder reads by `Reader.ids` or `Reader.vectors`.
+
+        Those that are Categorical share one draw of id dropout per batch; the others are ignored.
+        """
         return ()
 
     @property
     def tables(self) -> tuple[str, ...]:
-        """Names of the Categorical features whose whole tables the encoder reads; these are updated densely."""
+        """Names of the Categorical features read by `Reader.table`. Their tables are updated densely."""
         return ()
 
     @property
     def reads_log(self) -> bool:
-        """Whether `column` reads the log of users' earlier rows."""
+        """Whether `column` reads the log of users' earlier rows. The training table then needs a time column."""
         return False
 
     @property
     def conditions(self) -> Mapping[str, str]:
-        """SQL conditions on the log, by what errors call them."""
+        """SQL conditions on the log, by the name that errors use for each. The log keeps the columns that they read."""
         return {}
 
     @property
     def longest(self) -> int | None:
-        """Largest number of elements a row where the input is a sequence."""
+        """Largest number of elements per row if the input is a sequence (`Padded`), else None."""
         return None
 
     def check(self, scope: Scope) -> None:
-        """Raise `ValueError` where the features that this one reads are missing or unsuitable."""
+        """Raise `ValueError` if a feature that this one reads is missing or unsuitable. Called at declaration."""
         require_known(self, scope)
 
     def fit_derived(self, encoded: Callable[[str], Column]) -> State | None:
-        """Learn the state from the encoded training columns of other features, by name; None for a kind without state."""
+        """Learn the state from training rows; None for a kind without state.
+
+        `encoded` returns the training column of a feature that reads columns itself, by name.
+        """
         return None
 
     def log_columns(self, features: Features) -> tuple[str, ...]:
-        """Return the columns of the log that `column` reads besides those of `conditions`."""
+        """Return the columns of the log that `column` reads in addition to those in `conditions`."""
         return ()
 
     def column(
         self, features: Features, states: Mapping[str, State], log: Past | None, rows: pl.DataFrame | None
     ) -> Column | None:
-        """Return the input of some rows (their user and time); None for a kind that reads nothing but other features' input."""
+        """Return the input of `rows` (see `Past.positions`: user and time); None for a kind without such input.
+
+        `features` and `states` are all features and their states by name. `log` and `rows` are None unless `reads_log`. A
+        feature that reads the log belongs in `user` or `features`. Without a time in `rows`, every row of the log is earlier.
+        """
         return None
 
     def extended(
         self, column: Column, row: int, events: Past, features: Features, elements: Callable[[Feature, Tensor], Column]
     ) -> Column | None:
-        """Return the one-row input of a user, row `row` of `column`, extended by later events; None where it stays the same.
+        """Return a column of one row: row `row` of `column`, a user, updated by later events. None if it does not change.
 
-        `elements` returns the column of a feature for the events at some positions.
+        Called only if `reads_log`. `elements` returns the column of a feature for the events at some positions.
         """
         return None
 
     def build_derived(self, widths: Mapping[str, int], state: State | None) -> DerivedEncoder:
-        """Make the encoder, given the widths of all features."""
+        """Make the encoder, given the vector widths of all features by name."""
         raise NotImplementedError
 
 
 def require_known(feature: Derived, scope: Scope) -> None:
-    """Refuse a derived feature that reads a feature which is not declared, or another derived one that cannot be read."""
+    """Raise `ValueError` if a derived feature reads an undeclared feature, or itself, directly or through others."""
+    thing = f"{type(feature).__name__} {feature.name!r}"
     for name in feature.reads:
         if name not in scope.features or name == feature.name:
-            raise ValueError(f"{kind_and_name(feature)} reads {name!r}, which is no other feature of this recommender")
+            remedy = nearest(name, [other for other in scope.features if other != feature.name])
+            raise ValueError(f"{thing} reads {name!r}, which is no other feature of this recommender. {remedy}")
+        if feature.name in _with_read(name, scope.features):
+            raise ValueError(f"{thing} reads itself through {name!r}. Remove one of the two references.")
 
 
-def kind_and_name(feature: Feature) -> str:
-    """Return how errors call a derived feature."""
-    return f"{type(feature).__name__} {feature.name!r}"
+def _with_read(name: str, features: Features) -> list[str]:
+    """Return a feature and all features that it reads, directly or through others."""
+    names = [name]
+    for visited in names:
+        feature = features.get(visited)
+        if isinstance(feature, Derived):
+            names += [read for read in feature.reads if read not in names]
+    return names

@@ -1,4 +1,4 @@
-"""Hashed: one id a row without a vocabulary, as a few short rows of a learned table, side by side.
+"""Hashed: one id per row without a vocabulary, as a concatenation of short embedding rows.
 
 Shape letters: N rows, B rows, K hash functions.
 """
@@ -21,19 +21,19 @@ from polyrec.layers.shared_table import FIRST_DEVIATION
 
 
 class Hashed(IdFeature):
-    """An id of which there are more than a table can hold, or of which new ones keep coming: a user, a query, a device.
+    """An id with more values than a table can hold, or with new values all the time: a user, a query, a device.
 
-    Output: `[table_1[h_1(value)], ..., table_k[h_k(value)]]`, parts of width / k side by side, each read by a hash function of
-    its own from `rows` rows, so that two ids are told apart unless all k agree. With one function this is the hashing trick
-    (Weinberger et al., ICML 2009). Bloom embeddings (Serrà and Karatzoglou, RecSys 2017), hash embeddings (Svenstrup et al.,
-    NeurIPS 2017) and double hashing (Zhang et al., RecSys 2020) combine several whole rows, with weights of an id's own or
-    for rare ids only. Parts side by side (Shi et al., KDD 2020; Coleman et al., NeurIPS 2023) take as many weights as one
-    function does, and each row serves k times fewer ids than in a sum. No counts are needed, and any id is taken at any time,
-    also one that training never saw. Row 0 is null's.
+    Output: `[table_1[h_1(value)], ..., table_k[h_k(value)]]`, the concatenation of k parts of width / k. A separate hash
+    function selects each part from `rows` rows, so two ids collide only if all k functions agree. With one function this is the
+    hashing trick (Weinberger et al., ICML 2009). Bloom embeddings (Serrà and Karatzoglou, RecSys 2017), hash embeddings
+    (Svenstrup et al., NeurIPS 2017) and double hashing (Zhang et al., RecSys 2020) combine several full-width rows, with
+    per-id weights or for rare ids only. Concatenated parts (Shi et al., KDD 2020; Coleman et al., NeurIPS 2023) need as many
+    weights as one function does, and each row serves k times fewer ids than in a sum. No counts are needed, and every id is
+    accepted, also one that training never saw. Row 0 stands for null.
 
-    Unlike Python's and most libraries' hashes these are the same in every process, on every machine and in every version.
-    State, one row: `value`, a null of the type that ids are cast to first, so that the "42" of a request is the 42 of the
-    table; `distinct`, the distinct training values; `colliding`, the share of them that share all their rows with another.
+    Unlike the hashes of Python and most libraries, these are equal in every process, on every machine and in every version.
+    State, one row: `value`, a null of the type to which ids are cast, so that the "42" of a request equals the 42 of the
+    table; `distinct`, the number of distinct training values; `colliding`, the share of them that share all rows with another.
     """
 
     examples = (
@@ -42,16 +42,17 @@ class Hashed(IdFeature):
     )
 
     rows: int = Field(ge=1)
-    """Rows of the table of each part: as many weights as a table of `rows` ids has. A quarter of the ids expected is common."""
+    """Rows of each part's table; the feature has as many weights as a table of `rows` ids. A common choice is a quarter of the
+    expected ids."""
     hashes: int = Field(default=4, ge=1)
-    """Hash functions, and parts of the vector; a divisor of the width."""
+    """Number of hash functions and of parts of the vector; a divisor of the width."""
     seed: int = Field(default=0, ge=0, lt=2**63)
-    """Which hash functions: another seed makes other ids collide."""
+    """Seed of the hash functions: another seed makes other ids collide."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.width % self.hashes:
-            raise ValueError(f"feature {self.name!r} has width {self.width}, which {self.hashes} parts cannot share equally")
+            raise ValueError(f"feature {self.name!r} has width {self.width}, which is no multiple of its {self.hashes} parts")
         if self.rows * self.hashes >= 2**31:
             raise ValueError(f"feature {self.name!r} has {self.rows} rows for each of {self.hashes} parts: too many to number")
         return self
@@ -78,7 +79,7 @@ class Hashed(IdFeature):
 
 
 class HashedEncoder(Encoder):
-    """A learned table whose rows are parts of vectors. Maps the rows of each id, (B, K), to (B, width)."""
+    """An embedding table whose rows are parts of vectors. Maps the row numbers of each id, (B, K), to (B, width)."""
 
     def __init__(self, rows: int, hashes: int, width: int) -> None:
         super().__init__()

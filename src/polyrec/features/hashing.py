@@ -1,4 +1,4 @@
-"""Hashes of ids that stay the same over processes, machines and versions, computed for whole columns.
+"""Hashes of id columns that are equal across processes, machines and versions.
 
 Shape letters: N values, K hash functions, W words of eight bytes, S strings.
 """
@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 _STRINGS = 1 << 20
-"""Distinct strings that are hashed at a time, so that memory stays bounded."""
+"""Number of distinct strings hashed at a time, which bounds memory."""
 
 
 def mix(numbers: np.ndarray) -> np.ndarray:
@@ -21,18 +21,18 @@ def mix(numbers: np.ndarray) -> np.ndarray:
 
 
 def hash_rows(values: pl.Series, rows: int, hashes: int, seed: int) -> np.ndarray:
-    """Return the rows that the hash functions send each value to, int32 (N, K); those of null are 0.
+    """Return the row that each hash function assigns to each value, int32 (N, K); 0 for null.
 
-    Every function has `rows` rows of its own: the first has 1 to `rows`, the second the next, and so on.
+    Each function has `rows` separate rows: the first 1 to `rows`, the second the next `rows`, and so on.
     """
     salt_K = mix(mix(np.array([seed], np.uint64)) + np.arange(hashes, dtype=np.uint64))
-    own_NK = (mix(hash_values(values)[:, None] ^ salt_K) % np.uint64(rows)).astype(np.int32)
+    row_NK = (mix(hash_values(values)[:, None] ^ salt_K) % np.uint64(rows)).astype(np.int32)
     first_K = 1 + rows * np.arange(hashes, dtype=np.int32)
-    return np.where(values.is_null().to_numpy()[:, None], np.int32(0), own_NK + first_K)
+    return np.where(values.is_null().to_numpy()[:, None], np.int32(0), row_NK + first_K)
 
 
 def hash_values(values: pl.Series) -> np.ndarray:
-    """Return 64 bits for each value, uint64 (N,): integers, booleans and times by their number, the rest as text."""
+    """Return a 64-bit hash of each value, uint64 (N,): integers, booleans and times by their number, the rest as text."""
     if values.dtype == pl.String:
         return _hash_distinct(values)
     numbers = values.to_physical()
@@ -57,13 +57,13 @@ def _hash_distinct(strings: pl.Series) -> np.ndarray:
 
 
 def _hash_strings(part: pl.DataFrame) -> np.ndarray:
-    """Return 64 bits for each string, (S,), from the sum of its words of eight bytes, each mixed with its place."""
+    """Return a 64-bit hash of each string, (S,): the mixed sum of its eight-byte words, each mixed with its position."""
     length_S = part["value"].str.len_bytes().to_numpy().astype(np.int64)
     words_S = length_S // 8 + 1
     first_S = np.cumsum(words_S) - words_S
     text = np.frombuffer(part["value"].str.join("").item().encode(), np.uint8)
     padded = np.zeros(8 * int(words_S.sum()), np.uint8)
     padded[np.arange(len(text)) + np.repeat(8 * first_S - (np.cumsum(length_S) - length_S), length_S)] = text
-    place_W = np.arange(int(words_S.sum())) - np.repeat(first_S, words_S)
-    mixed_W = mix(padded.view("<u8").astype(np.uint64) ^ mix(place_W.astype(np.uint64)))
+    position_W = np.arange(int(words_S.sum())) - np.repeat(first_S, words_S)
+    mixed_W = mix(padded.view("<u8").astype(np.uint64) ^ mix(position_W.astype(np.uint64)))
     return mix(np.add.reduceat(mixed_W, first_S) + length_S.astype(np.uint64))

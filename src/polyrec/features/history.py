@@ -1,4 +1,4 @@
-"""History: the items that a user interacted with before a row's time, as one vector.
+"""History: a user's earlier interactions, pooled to one vector.
 
 Shape letters: B rows, E events, L length of a history, M elements of all histories, K width of its elements.
 """
@@ -22,12 +22,12 @@ from polyrec.poolings.recurrent import Recurrent
 
 
 class History(Derived):
-    """The user's earlier rows, each read through another feature `of` this recommender, newest `length` of them.
+    """The user's newest `length` earlier rows, each encoded by another feature `of` this recommender.
 
-    Built strictly from rows BEFORE each row's time: rows of the same instant are not in each other's history. The earlier
-    rows share the encoder of the feature `of` (one table for an item as candidate and as history), are pooled to one vector
-    and, where the two widths differ, mapped to (B, width) by a linear layer. The state is the log of interactions, kept once
-    for all histories.
+    A history holds strictly rows BEFORE each row's time: rows of the same instant are not in each other's history. Earlier rows
+    share the encoder of the feature `of` (one embedding table for an item as candidate and as element) and are pooled to one
+    vector, which a linear layer maps to (B, width) if the two widths differ. The state is the interaction log, kept once for
+    all histories.
     """
 
     examples = (
@@ -37,14 +37,13 @@ class History(Derived):
     )
 
     of: str
-    """Name of the feature that the earlier rows are read through."""
+    """Name of the feature that encodes the earlier rows."""
     length: int = Field(default=50, gt=0)
-    """How many earlier rows are kept, the newest ones."""
+    """Maximum number of earlier rows, the newest."""
     where: str | None = None
-    """SQL condition on the columns of the earlier rows, such as `rating >= 4`: which of them count. Their labels are past
-    by then, so this may name a label."""
+    """SQL condition that selects earlier rows, such as `rating >= 4`. It may name a label, because their labels are past."""
     pooling: Pooling = Mean()
-    """How the earlier rows become one vector."""
+    """Pooling of the earlier rows to one vector."""
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -74,16 +73,16 @@ class History(Derived):
         thing, read = f"history {self.name!r}", scope.features.get(self.of)
         options = [name for name, feature in scope.features.items() if is_readable(feature)]
         if read is None or not is_readable(read):
-            raise ValueError(f"{thing} is of {self.of!r}, which is no such feature. {nearest(self.of, options)}")
+            raise ValueError(f"{thing} is of {self.of!r}, which is no feature that it can read. {nearest(self.of, options)}")
         if scope.sides[self.name] != "user" or not scope.has_user_key:
-            raise ValueError(f"{thing} belongs in `user`, beside a Categorical that is the user's key")
+            raise ValueError(f"{thing} belongs in `user`, next to a Categorical that is the user's key")
         if not self.sees_target:
             return
         for task, views in scope.views.items():
             if any(self.name in view and self.of not in view for view in views):
                 raise ValueError(
-                    f"task {task!r} may see the {thing} but not {self.of!r}, which its pooling holds the history "
-                    "against. Choose another pooling, or other `inputs` for the task."
+                    f"task {task!r} sees the {thing} but not {self.of!r}, with which its pooling compares the history. "
+                    "Choose another pooling, or other `inputs` for the task."
                 )
 
     def log_columns(self, features: Features) -> tuple[str, ...]:
@@ -96,9 +95,11 @@ class History(Derived):
         elements = past.frame.select(self.log_columns(features))
         if elements.height == 0:
             elements = pl.DataFrame({name: [None] for name in elements.columns}, schema=elements.schema)
-        read = self._elements(features)
-        columns = [_once(feature.encode(elements.select(feature.columns), states[feature.name])) for feature in read]
-        return Sequence(_side_by_side(columns), ends, lengths)
+        columns = [
+            _once(feature.encode(elements.select(feature.columns), states[feature.name]))
+            for feature in self._elements(features)
+        ]
+        return Sequence(_paired(columns), ends, lengths)
 
     def extended(
         self, column: Column, row: int, events: Past, features: Features, elements: Callable[[Feature, Tensor], Column]
@@ -107,7 +108,7 @@ class History(Derived):
         matches_E = events.matches(self.where, self._condition)[-self.length :]
         if len(matches_E) == 0:
             return None
-        new = _side_by_side([elements(feature, matches_E) for feature in self._elements(features)])
+        new = _paired([elements(feature, matches_E) for feature in self._elements(features)])
         end, kept = int(column.ends_N[row]), min(int(column.lengths_N[row]), self.length - len(matches_E))
         both = appended(few(column.elements, torch.arange(end - kept, end)), new) if kept else new
         total = torch.tensor([kept + len(matches_E)])
@@ -122,19 +123,19 @@ class History(Derived):
             found, remedy = f"the joint {self.of!r}, an id and its content", "Serve the model with polyrec."
             return ExportObstacle("elements of one input", found, remedy)
         if isinstance(self.pooling, Recurrent):
-            found = "the pooling Recurrent, which loops over the length of each history"
+            found = "the pooling Recurrent, whose number of steps is each history's length"
             remedy = "Choose another pooling, such as SASRec or Mean, or serve the model with polyrec."
-            return ExportObstacle("a pooling that is the same operations for every row", found, remedy)
+            return ExportObstacle("a pooling with the same operations for every row", found, remedy)
         return None
 
     def _elements(self, features: Features) -> tuple[Feature, ...]:
-        """Return the features that encode the elements: those that a joint replaces, else the one that is read."""
+        """Return the features that encode the elements: those that a joint replaces, else the feature `of` itself."""
         read = features[self.of]
         return tuple(features[name] for name in read.replaces) if isinstance(read, Derived) else (read,)
 
 
 class HistoryPooling(DerivedEncoder):
-    """Pool the elements of a history (B, L, K), then project the vector where elements have another width."""
+    """Pool the elements of a history (B, L, K), then project the vector if the elements have another width."""
 
     def __init__(self, pooling: PoolingModule, inputs: int, width: int, name: str, of: str, sees_target: bool) -> None:
         super().__init__()
@@ -151,19 +152,19 @@ class HistoryPooling(DerivedEncoder):
         return self.pool(x_BLK, past.mask_BL, target_BK)
 
     def pool(self, x_BLK: Tensor, mask_BL: Tensor, target_BK: Tensor) -> Tensor:
-        """Return the vectors (B, width) of histories with a mask (B, L), given the element of each row (B, K)."""
+        """Return the vectors (B, width) of histories with a mask (B, L), given each row's candidate (B, K)."""
         return self.projection(self.pooling(x_BLK, mask_BL, target_BK))
 
 
 def is_readable(feature: Feature) -> bool:
-    """Return whether a history can be of a feature: one with columns, or a derived one that stands for such features."""
+    """Return whether a history can read a feature: one with columns, or a derived one that replaces such features."""
     return not isinstance(feature, Derived) or bool(feature.replaces)
 
 
-def _side_by_side(columns: list[Column]) -> Column:
+def _paired(columns: list[Column]) -> Column:
     return columns[0] if len(columns) == 1 else Paired(*columns)
 
 
 def _once(column: Column) -> Column:
-    """Return a column that hands out each distinct vector once a batch: many rows of many histories share few vectors."""
+    """Return a column that returns each distinct vector once per batch, because many elements share few vectors."""
     return Lookup(Dense(column.table_U), column.index_N) if isinstance(column, Indexed) else column

@@ -1,4 +1,4 @@
-"""Joint: an id and what is known of its content, as one vector.
+"""Joint: an id and its content, as one vector.
 
 Shape letters: N elements, J width of the id, C width of the content, K width of the joint.
 """
@@ -23,20 +23,20 @@ By = Literal["sum", "gate", "concat"]
 
 
 class Joint(Derived):
-    """An id and its content (a text, a vector, numbers), joined so that either can stand for the other.
+    """An id and its content (a text, a vector, numbers), joined so that the content can replace an unseen id.
 
-    With `e` the id's row of its table, `c` the content's vector and s = 1 where the id has a row of its own, else 0:
+    With `e` the id's embedding row, `c` the content's vector, and s = 1 if the id is in the vocabulary, else 0:
 
-    - `sum`: `s e + c` (as in LightFM; Kula, 2015): the id is what the content does not say.
-    - `gate`: `g e + (1 - g) c`, `g = s sigmoid(W [e, c] + b)`: each number says for itself which of the two it is of (gated
+    - `sum`: `s e + c` (as in LightFM; Kula, 2015): the id learns what the content does not explain.
+    - `gate`: `g e + (1 - g) c`, `g = s sigmoid(W [e, c] + b)`: a gate weighs the two in each dimension (gated
       multimodal units; Arevalo et al., ICLR Workshop 2017).
     - `concat`: `W [s e, c, 1 - s] + b`.
 
-    An id that is null, rare or never seen is not in it (s = 0): the vector is the content's alone, where a table on its own
-    would give all such ids one row. `id_dropout` of the id's feature makes training meet that case (DropoutNet; Volkovs et al.,
-    2017). In `sum` and `gate` a part of another width is mapped to the joint's by a linear layer. The two features serve
-    the joint and their histories and graphs, and are no longer laid beside it. A `History` of a joint reads each earlier
-    element as the candidate is read.
+    If an id is null, rare or never seen (s = 0), the vector depends on the content alone; a plain embedding table gives all
+    such ids the same row. `id_dropout` of the id's feature produces this case in training (DropoutNet; Volkovs et al., 2017).
+    In `sum` and `gate` a linear layer maps a part of another width to the joint's width. The two features are inputs of the
+    joint and of their histories and graphs, and no longer separate inputs of the network. A `History` of a joint encodes each
+    earlier element as the candidate is encoded.
     """
 
     examples = (
@@ -45,14 +45,14 @@ class Joint(Derived):
     )
 
     id: str
-    """Name of the Categorical feature, on the same side, that is the id."""
+    """Name of the Categorical feature on the same side that holds the id."""
     content: str
-    """Name of the feature, on the same side, that is the content: a Text, a Vector or any other but ids and histories."""
+    """Name of the feature on the same side that holds the content: any kind but ids and derived features."""
     by: By = "sum"
-    """How the two become one vector."""
+    """Formula that joins the two."""
     alone: float = Field(default=0.0, ge=0.0, lt=1.0)
-    """Share of the training batches in which no id counts, so that the contents learn to stand alone against one another, as
-    those of new items will. Dropping ids one by one, by `id_dropout`, teaches them to stand beside items that have an id."""
+    """Share of training batches without any id, in which contents compete with each other, as those of new items will. In
+    contrast, `id_dropout` drops single ids, so that their contents compete with items that have an id."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -73,19 +73,19 @@ class Joint(Derived):
         return (self.id,)
 
     def check(self, scope: Scope) -> None:
-        thing, beside = f"joint {self.name!r}", scope.beside(self)
-        ids = [name for name in beside if isinstance(scope.features[name], Categorical)]
+        thing, same_side = f"joint {self.name!r}", scope.beside(self)
+        ids = [name for name in same_side if isinstance(scope.features[name], Categorical)]
         if self.id not in ids:
-            raise ValueError(f"{thing} needs {self.id!r} as a Categorical of its own side. {nearest(self.id, ids)}")
-        content = [name for name in beside if not isinstance(scope.features[name], IdFeature | Derived)]
+            raise ValueError(f"{thing} needs {self.id!r} as a Categorical of the same side. {nearest(self.id, ids)}")
+        content = [name for name in same_side if not isinstance(scope.features[name], IdFeature | Derived)]
         if self.content not in content:
-            raise ValueError(f"{thing} needs {self.content!r} as content of its own side. {nearest(self.content, content)}")
+            raise ValueError(f"{thing} needs {self.content!r} as content of the same side. {nearest(self.content, content)}")
         for other in scope.features.values():
             shared = (
                 set(self.replaces).intersection(other.replaces) if isinstance(other, Derived) and other is not self else set()
             )
             if shared:
-                raise ValueError(f"{shared.pop()!r} is part of {thing} and of {other.name!r}; declare it once for each")
+                raise ValueError(f"{shared.pop()!r} is part of {thing} and of {other.name!r}; declare one for each")
         for task, inputs in scope.inputs.items():
             named = [name for name in self.replaces if name in inputs]
             if named:
@@ -96,12 +96,12 @@ class Joint(Derived):
 
 
 class JointEncoder(DerivedEncoder):
-    """Maps an id's vector (N, J), whether it counts (N,) and the content's vector (N, C) to (N, K)."""
+    """Map the id's vector (N, J), a mask of seen ids (N,) and the content's vector (N, C) to (N, K)."""
 
     def __init__(self, joint: Joint, id_width: int, content_width: int) -> None:
         super().__init__()
         self.by, self.names, self.alone, width = joint.by, joint.reads, joint.alone, joint.width
-        self._counts: Tensor | None = None
+        self._uses_ids: Tensor | None = None
         if self.by == "concat":
             self.both = nn.Linear(id_width + content_width + 1, width)
             return
@@ -111,8 +111,8 @@ class JointEncoder(DerivedEncoder):
             self.gate = nn.Linear(2 * width, width)
 
     def begin(self) -> None:
-        """Draw whether ids count in this batch, (1,), where the content is to stand alone in some."""
-        self._counts = torch.rand(1) >= self.alone if self.training and self.alone > 0 else None
+        """Draw whether this batch uses ids, (1,), if some training batches are without ids."""
+        self._uses_ids = torch.rand(1) >= self.alone if self.training and self.alone > 0 else None
 
     def forward(self, reader: Reader) -> Tensor:
         name, content = self.names
@@ -127,9 +127,9 @@ class JointEncoder(DerivedEncoder):
         return self._joined(reader, reader.dropped(self.names[0], values.first), values.second)
 
     def _joined(self, reader: Reader, ids: Tensor, content: Input) -> Tensor:
-        """Return the vectors (N, K) of ids, after their dropout, with their content."""
-        if self._counts is not None:
-            ids = ids * self._counts
+        """Return the joined vectors (N, K) of ids, after id dropout, and their content."""
+        if self._uses_ids is not None:
+            ids = ids * self._uses_ids
         return self.join(reader.lookup(self.names[0], ids), ids > 0, reader.elements(self.names[1], content))
 
     def join(self, id_NJ: Tensor, seen_N: Tensor, content_NC: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""LanguageModel: a text that a language model reads, and learns to read with the tasks.
+"""LanguageModel: a text encoded by a language model that is trained with the tasks.
 
 Shape letters: N rows, B rows of a batch, U distinct texts, D width of the language model.
 """
@@ -28,21 +28,21 @@ from polyrec.language.tuning.tunable import TunableTransformer
 from polyrec.language.tuning.tuning import Tuning
 
 _SAMPLE = 256
-"""Training texts over which vectors are centred and scaled."""
+"""Number of training texts from which mean and scale of the vectors are computed."""
 
 
 class LanguageModel(TextFeature):
-    """A text about the row, through a language model that is trained jointly with the tasks.
+    """A text about the row, encoded by a language model that is trained jointly with the tasks.
 
-    Alone, below a `SharedBottom` or experts, it is the network that all tasks share; beside other features it is one input of
-    theirs. A row's text is rendered by the template as that of a `Text`, cut at the model's
-    length, and read once a batch however many rows share it. Token states are pooled as the model wants to be, centred and
-    divided by their deviation over some training texts as the untrained model reads them, and a linear layer maps
-    (vector, 1 if empty) to (B, width). The tasks' losses train what `tuning` names, through whatever balances them.
+    As the only feature, below a `SharedBottom` or experts, it is the network that all tasks share; with other features it is
+    one of their inputs. The template renders a row's text as for a `Text`. The text is truncated at the model's length and
+    encoded once per batch, however many rows share it. Token states are pooled as the model specifies, centred, and divided by
+    their deviation over a sample of training texts encoded by the untrained model. A linear layer maps (vector, 1 if empty) to
+    (B, width). The tasks' balanced losses train the parameters that `tuning` selects.
 
-    The artifact holds what was learned and the content hash of the model below it, not that model: loading wants the same
-    model again and refuses another. State: `mean`, `scale`, one row a dimension, and, the same in each, `base`, the hash, and
-    `truncated`, the share of distinct training texts that were longer than the model reads.
+    The artifact holds the trained parameters and the content hash of the base model, not the base model: loading needs the same
+    model and refuses another. State, one row per dimension: `mean`, `scale`, and, equal in each row, `base`, the hash, and
+    `truncated`, the share of distinct training texts longer than the model's length.
     """
 
     examples = (
@@ -51,29 +51,29 @@ class LanguageModel(TextFeature):
     )
 
     encoder: TextEncoder = Package()
-    """The language model: one whose weights are at hand, such as `HuggingFace` or `Package`."""
+    """The language model, with local weights, such as `HuggingFace` or `Package`."""
     tuning: Tuning = LoRA()
-    """What of it is learned."""
+    """Which of its parameters are trained."""
     learning_rate: float = Field(default=1e-4, gt=0)
-    """Highest step size of the language model's weights, on the schedule of the others; as a rule a tenth of theirs or less."""
+    """Peak learning rate of the language model, on the common schedule; usually at most a tenth of the common rate."""
     checkpointing: bool = False
-    """Whether activations are computed anew in the backward pass, for a third more time and a fraction of the memory."""
+    """Set to recompute activations in the backward pass, for a third more time and a fraction of the memory."""
     states: Literal["float32", "float16"] = "float32"
-    """Precision in which the states of frozen layers are kept on disk: for each token as many numbers as the model is wide."""
+    """Precision of the cached states of frozen layers on disk, a vector of the model's width per token."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if not hasattr(self.encoder, "loaded"):
             kind = type(self.encoder).__name__
             raise ValueError(
-                f"a {kind} cannot be tuned: its weights are not at hand. Use HuggingFace, Package, or a Text feature"
+                f"a {kind} cannot be tuned: its weights are not local. Use HuggingFace, Package, or a Text feature"
             )
         return self
 
     def fit(self, values: pl.DataFrame) -> State:
         texts = [text for text in self.render(values).unique().to_list() if text]
-        whole = self._tokens(texts, cut=False)
-        truncated = float(np.mean([len(tokens) > self._loaded.max_length for tokens in whole])) if texts else 0.0
+        complete = self._tokens(texts, cut=False)
+        truncated = float(np.mean([len(tokens) > self._loaded.max_length for tokens in complete])) if texts else 0.0
         reader = TunableTransformer(self._loaded, Frozen())
         vectors = reader(self._tokens(sorted(texts, key=_digest)[:_SAMPLE] or ["empty"])).numpy()
         scaled = PostProcessing(method="scale").fit(vectors)
@@ -82,7 +82,7 @@ class LanguageModel(TextFeature):
     def encode(self, values: pl.DataFrame, state: State) -> Lookup:
         distinct, index_N = numbered(self.render(values))
         tokens = self._tokens(distinct.to_list())
-        lengths = torch.tensor([0, *(len(text) for text in tokens)])
+        lengths = torch.tensor([0, *(len(numbers_L) for numbers_L in tokens)])
         flat = torch.cat([*tokens, torch.zeros(0, dtype=torch.int32)])
         return Lookup(Ragged(flat, lengths.cumsum(0)), index_N)
 
@@ -92,8 +92,8 @@ class LanguageModel(TextFeature):
         if transformer.content != state["base"][0]:
             raise UserError(
                 f"language model of the feature {self.name!r}",
-                expected=f"the one that it was trained on, of content {state['base'][0][:12]}…",
-                found=f"one of content {transformer.content[:12]}…",
+                expected=f"the model that it was trained on, with the content hash {state['base'][0][:12]}…",
+                found=f"a model with the content hash {transformer.content[:12]}…",
                 remedy="Install the model it was trained on, or fit again.",
             )
         return LanguageModelEncoder(transformer, state, self.width, self.learning_rate)
@@ -101,7 +101,7 @@ class LanguageModel(TextFeature):
     def export_obstacle(self, features: Mapping[str, Feature]) -> ExportObstacle:
         return ExportObstacle(
             expected="a feature of numbers",
-            found="a language model, which reads tokens and whose frozen weights are no part of an artifact",
+            found="a language model, which reads tokens and whose frozen weights are not in the artifact",
             remedy="Declare a frozen Text, whose vectors are an input, or serve the model with polyrec.",
         )
 
@@ -110,12 +110,12 @@ class LanguageModel(TextFeature):
 
     @property
     def _loaded(self) -> Any:
-        """Model, tokenizer and how the encoder reads them; the model is shared and never changed."""
+        """Model, tokenizer and settings of the encoder; the model is shared and never changed."""
         encoder: Any = self.encoder
         return encoder.loaded()
 
     def _tokens(self, texts: Sequence[str], cut: bool = True) -> list[Tensor]:
-        """Return the token numbers (L,) of each text; none of an empty one."""
+        """Return the token numbers (L,) of each text; an empty tensor for an empty text."""
         full = [text for text in texts if text]
         if not full:
             return [torch.zeros(0, dtype=torch.int32) for _ in texts]
@@ -128,7 +128,7 @@ class LanguageModel(TextFeature):
 
 
 class LanguageModelEncoder(Encoder):
-    """A language model, learned in part, and a linear layer. Maps token numbers of distinct texts to (B, width)."""
+    """A partly trained language model and a linear layer. Maps token numbers of distinct texts to (B, width)."""
 
     reads_repeated = True
 
@@ -151,10 +151,10 @@ class LanguageModelEncoder(Encoder):
         return self.linear(inputs)[values.index_B.long()]
 
     def rates(self) -> Rates:
-        learned = list(self.transformer.parameters())
-        return [(self.learning_rate, learned)] if learned else []
+        parameters = list(self.transformer.parameters())
+        return [(self.learning_rate, parameters)] if parameters else []
 
 
 def _digest(text: str) -> bytes:
-    """Return what orders texts by chance, and always alike."""
+    """Return a sort key that orders texts pseudorandomly but reproducibly."""
     return hashlib.sha256(text.encode()).digest()

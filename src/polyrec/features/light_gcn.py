@@ -1,6 +1,6 @@
-"""LightGCN: an id as its neighbourhood in the graph of who met what.
+"""LightGCN: an id as its neighbourhood in the graph of users and items.
 
-Shape letters: U values of the own id, V values of the other side's id, K width.
+Shape letters: E edges, U values of the id `of`, V values of the neighbours' id `to`, K width.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from polyrec.features.derived import Derived, DerivedEncoder, Reader, Scope
 from polyrec.features.feature import State
 from polyrec.layers.propagation import Propagation
 
-OWN, OTHER = "own", "other"
-"""Columns of the state: the two ends of an edge, as numbers in the two vocabularies."""
+OF, TO = "own", "other"
+"""Columns of the state: the two ends of an edge, as numbers in the vocabularies of `of` and `to`."""
 
 
 class LightGCN(Derived):
     """The row's id `of` as the mean, over the layers of light graph convolution (He et al., SIGIR 2020), of the embeddings
     around it: `e_u = sum_l e_u^(l) / (L + 1)`, l from 0 to L, the number of layers.
 
-    `e_u^(0)` is the own embedding; `e_u^(l+1) = sum_i e_i^(l) / sqrt(degree_u degree_i)`, and the same from the other side.
-    It shares the learned tables of the two Categorical features, so all three have one width. Edges are the distinct pairs of
-    the two ids in the TRAINING rows. Unlike the paper, where nodes are all there is, values can be unseen, rare or null: these
-    all have number 0, have no edges (one node for all of them would tie strangers together), and keep the embedding of
-    number 0 as it is; so does any value without an edge. State: `own`, `other`.
+    `e_u^(0)` is the embedding row of u; `e_u^(l+1) = sum_i e_i^(l) / sqrt(degree_u degree_i)`, and likewise for i. The graph
+    shares the embedding tables of the two Categorical features, so all three have one width. Edges are the distinct pairs of
+    the two ids in the TRAINING rows. Unlike in the paper, values can be unseen, rare or null. They all have number 0 and no
+    edges, because a common node would connect unrelated values; like any value without an edge, they keep their embedding row.
+    State: `own`, `other`.
 
-    Unlike a `History`, it has no `where`. A history holds rows before a row's time, whose labels are past. The graph holds the
-    training rows themselves: were only rows with a certain label its edges, each training row could see its own label by
-    whether its edge is there, and no later row could.
+    Unlike a `History`, the graph has no `where`. A history holds rows before a row's time, whose labels are past. The graph
+    holds the training rows themselves: if only rows with a certain label were edges, the presence of its edge would reveal the
+    label of each training row, but not of later rows.
     """
 
     examples = (
@@ -46,11 +46,11 @@ class LightGCN(Derived):
     )
 
     of: str
-    """Name of the Categorical feature whose value, on the same side, is seen through its neighbours."""
+    """Name of the Categorical feature on the same side whose values are represented by their neighbours."""
     to: str
-    """Name of the Categorical feature of the other side, whose values are the neighbours."""
+    """Name of the Categorical feature on the other side whose values are the neighbours."""
     layers: int = Field(default=2, ge=1)
-    """How many steps away a neighbour may be."""
+    """Number of layers, the largest distance of a neighbour."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -74,12 +74,12 @@ class LightGCN(Derived):
         thing = f"graph {self.name!r}"
         sides = {name: side for name, side in scope.sides.items() if side != "features"}
         for name in self.reads:
-            read = scope.features.get(name)
-            if not isinstance(read, Categorical) or name not in sides:
+            feature = scope.features.get(name)
+            if not isinstance(feature, Categorical) or name not in sides:
                 options = [key for key in sides if isinstance(scope.features[key], Categorical)]
                 raise ValueError(f"{thing} needs {name!r} as a Categorical of user or item. {nearest(name, options)}")
-            if read.width != self.width:
-                raise ValueError(f"{thing} has width {self.width} and {name!r} width {read.width}: they must be equal")
+            if feature.width != self.width:
+                raise ValueError(f"{thing} has width {self.width} and {name!r} width {feature.width}: make them equal")
         if sides.get(self.name) != sides[self.of] or sides[self.of] == sides[self.to]:
             raise ValueError(f"{thing} belongs on the side of {self.of!r}, and {self.to!r} on the other side")
 
@@ -87,44 +87,45 @@ class LightGCN(Derived):
         columns = [encoded(name) for name in self.reads]
         return self.fit_edges(*(pl.Series(column.values_N.numpy()) for column in columns if isinstance(column, Dense)))
 
-    def fit_edges(self, own_numbers: pl.Series, other_numbers: pl.Series) -> State:
-        """Return the distinct pairs of numbers of the training rows; the two series are the rows' values as encoded."""
-        pairs = pl.DataFrame({OWN: own_numbers.cast(pl.Int32), OTHER: other_numbers.cast(pl.Int32)})
-        return pairs.filter((pl.col(OWN) > 0) & (pl.col(OTHER) > 0)).unique().sort(OWN, OTHER)
+    def fit_edges(self, of_numbers: pl.Series, to_numbers: pl.Series) -> State:
+        """Return the distinct pairs of the encoded ids of the training rows."""
+        pairs = pl.DataFrame({OF: of_numbers.cast(pl.Int32), TO: to_numbers.cast(pl.Int32)})
+        return pairs.filter((pl.col(OF) > 0) & (pl.col(TO) > 0)).unique().sort(OF, TO)
 
     def build_derived(self, widths: Mapping[str, int], state: State | None) -> GraphEncoder:
         assert state is not None
-        return GraphEncoder(state[OWN].to_torch(), state[OTHER].to_torch(), self.layers, self.of, self.to)
+        return GraphEncoder(state[OF].to_torch(), state[TO].to_torch(), self.layers, self.of, self.to)
 
 
 class GraphEncoder(DerivedEncoder):
-    """Maps two learned tables (U, K) and (V, K) to the first as seen through the graph, then looks up the rows' ids."""
+    """Propagate two embedding tables (U, K) and (V, K) through the graph, then look up the rows' ids in the first."""
 
-    def __init__(self, own_E: Tensor, other_E: Tensor, layers: int, of: str, to: str) -> None:
+    def __init__(self, of_E: Tensor, to_E: Tensor, layers: int, of: str, to: str) -> None:
         super().__init__()
-        self.propagation = Propagation(own_E, other_E, layers)
-        self.id_name, self.other_name = of, to
-        self._kept: Tensor | None = None
+        self.propagation = Propagation(of_E, to_E, layers)
+        self.names = of, to
+        self._cached: Tensor | None = None
 
     def forward(self, reader: Reader) -> Tensor:
-        return functional.embedding(reader.ids(self.id_name), self._table(reader))
+        return functional.embedding(reader.ids(self.names[0]), self._table(reader))
 
     def train(self, mode: bool = True) -> GraphEncoder:
-        """Switch to training or back; the propagated table is dropped, for the tables may have changed."""
-        self._kept = None
+        """Set training or evaluation mode and discard the cached propagated table."""
+        self._cached = None
         return super().train(mode)
 
-    def propagate(self, own_UK: Tensor, other_VK: Tensor) -> Tensor:
-        """Return the first table as seen through the graph; rows without edges stay as they are."""
-        seen_UK, _ = self.propagation(own_UK, other_VK)
-        has_edges_U1 = self.propagation.left_degrees(len(own_UK)).unsqueeze(1) > 0
-        return torch.where(has_edges_U1, seen_UK, own_UK)
+    def propagate(self, of_UK: Tensor, to_VK: Tensor) -> Tensor:
+        """Return the first table propagated through the graph; rows without edges do not change."""
+        propagated_UK, _ = self.propagation(of_UK, to_VK)
+        has_edges_U1 = self.propagation.left_degrees(len(of_UK)).unsqueeze(1) > 0
+        return torch.where(has_edges_U1, propagated_UK, of_UK)
 
     def _table(self, reader: Reader) -> Tensor:
-        """Return the propagated table (U, K); outside training it is computed once."""
-        if self._kept is not None and not torch.is_grad_enabled():
-            return self._kept
-        table_UK = self.propagate(reader.table(self.id_name), reader.table(self.other_name))
+        """Return the propagated table (U, K), cached outside training."""
+        if self._cached is not None and not torch.is_grad_enabled():
+            return self._cached
+        of_UK, to_VK = (reader.table(name) for name in self.names)
+        table_UK = self.propagate(of_UK, to_VK)
         if not self.training and not torch.is_grad_enabled():
-            self._kept = table_UK
+            self._cached = table_UK
         return table_UK

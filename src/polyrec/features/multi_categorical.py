@@ -1,4 +1,4 @@
-"""MultiCategorical: several categories a row, as the mean of their rows of a learned table."""
+"""MultiCategorical: several categories per row, as the mean of their embedding rows."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from polyrec.layers.shared_table import FIRST_DEVIATION
 
 
 class MultiCategorical(ColumnFeature):
-    """A bag of values: genres, tags, interests. Order and repetition inside a row count only through the mean or sum.
+    """A bag of values: genres, tags, interests. Order within a row has no effect; repeated values count repeatedly.
 
-    Output: mean or sum of the rows of a learned table of (vocabulary + 1) x width; zero for an empty or null bag. Values
-    unseen in training are left out of the bag. State: `value`, `count`.
+    Output: mean or sum of rows of an embedding table of (vocabulary + 1) x width; zero for an empty or null bag. Values
+    unseen in training are dropped from the bag. State: `value`, `count`.
     """
 
     examples = ({"name": "genres"}, {"name": "tags", "separator": "|", "pooling": "sum"})
 
     separator: str | None = Field(default=None, min_length=1)
-    """Splits a column of strings into values; unset, the column holds lists."""
+    """Separator that splits a column of strings into values. Unset: the column holds lists."""
     minimum_count: int = Field(default=1, ge=1)
-    """Training occurrences that a value needs to have a row of its own."""
+    """Number of training occurrences that a value needs for an embedding row."""
     pooling: Literal["mean", "sum"] = "mean"
-    """How the rows of the values become one vector."""
+    """Pooling of the values' embedding rows."""
 
     def fit(self, values: pl.DataFrame) -> State:
         return fit_vocabulary(self._lists(values).explode(empty_as_null=True), self.minimum_count)
@@ -60,13 +60,13 @@ class MultiCategorical(ColumnFeature):
         if isinstance(series.dtype, pl.Array):
             series = series.arr.to_list()
         if not isinstance(series.dtype, pl.List):
-            remedy = "Set `separator` for a column of joined strings, or use Categorical for one value a row."
+            remedy = "Set `separator` for a column of joined strings, or use Categorical for one value per row."
             raise self.wrong_type(series, "lists", remedy)
         return series
 
 
 class BagEncoder(Encoder):
-    """A learned table summed or averaged over bags. Maps a bag of B rows to (B, width)."""
+    """An embedding table summed or averaged over bags. Maps a bag of B rows to (B, width)."""
 
     def __init__(self, rows: int, width: int, pooling: Literal["mean", "sum"]) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Numeric: a number a row, scaled, with a sign for null. Shape letters: N rows, B rows of a batch."""
+"""Numeric: a scaled number per row, with an indicator of null. Shape letters: N rows, B rows of a batch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class NumberFeature(ColumnFeature, kind=False):
     """A feature that reads a column of finite numbers."""
 
     def numbers(self, values: pl.DataFrame) -> pl.Series:
-        """Return the column as floats; NaN and infinity are refused."""
+        """Return the column as floats; raise `UserError` for NaN and infinity."""
         series = self.series(values)
         if series.dtype == pl.Null:
             series = series.cast(pl.Float64)
@@ -39,14 +39,14 @@ class NumberFeature(ColumnFeature, kind=False):
 
 
 def require_single(scaled: np.ndarray, feature: ColumnFeature) -> None:
-    """Raise `UserError` where scaled values (N, …) are too large for single precision, in which the model computes."""
+    """Raise `UserError` if scaled values (N, …) exceed float32, the precision of the model."""
     too_large = np.abs(scaled) > np.finfo(np.float32).max
     if too_large.any():
         raise UserError(
             f"column {feature.columns[0]!r} of the feature {feature.name!r}",
-            expected="values that fit single precision once they are scaled",
+            expected="values that fit single precision after scaling",
             found=f"{np.abs(scaled).max():.3g} in row {int(np.argwhere(too_large)[0][0])}",
-            remedy="Mend the values, or use null for 'not known'.",
+            remedy="Correct the values, or use null for 'not known'.",
         )
 
 
@@ -56,17 +56,17 @@ class Numeric(NumberFeature):
     The value is scaled, then a linear layer maps (scaled value, 1 if null) to (B, width); a null's scaled value is 0.
 
     - `standardise`: (v - mean) / deviation over the training rows.
-    - `quantile`: the value's rank among the training rows, 0 to 1, interpolated between 1,001 quantiles, then 2 r - 1: robust
-      to any monotone change of unit and to outliers.
+    - `quantile`: 2 r - 1, with r the value's rank among the training rows, 0 to 1, interpolated between 1,001 quantiles: robust
+      to outliers and unchanged by any monotone change of unit.
     - `log`: sign(v) log(1 + |v|), then standardised: for long tails.
 
-    NaN and infinity are refused: they are no numbers and no nulls. State: `mean`, `scale`, or `quantile`.
+    NaN and infinity are refused, because they are neither numbers nor nulls. State: `mean`, `scale`, or `quantile`.
     """
 
     examples = ({"name": "age"}, {"name": "price", "transform": "log"}, {"name": "stock", "transform": "quantile", "width": 4})
 
     transform: Literal["standardise", "quantile", "log"] = "standardise"
-    """How values are scaled."""
+    """Scaling of the values."""
 
     def fit(self, values: pl.DataFrame) -> State:
         known = self.numbers(values).drop_nulls().to_numpy()

@@ -1,4 +1,4 @@
-"""SemanticIds: a text as a few codes, from coarse to fine.
+"""SemanticIds: a text as a short sequence of codes, from coarse to fine.
 
 Shape letters: N rows, U distinct texts, D vector width, B rows, L levels.
 """
@@ -24,19 +24,19 @@ from polyrec.layers.shared_table import FIRST_DEVIATION
 
 
 class SemanticIds(Text):
-    """The codes of a text's vector: an id that alike items share in part, with learned embeddings of its own.
+    """The codes of a text's vector: an id that similar items share in part, with embedding rows per code.
 
-    The vector of a language model (a `Text`'s, processed alike) is quantised level by level: the first code is the nearest of
-    `codes` cluster means, the next the nearest to what is left over (residual k-means, fitted on the distinct training texts).
-    Output: `sum_l table_l[code_l]`, (B, width). Unlike a `Text`, whose vector is mapped by one linear layer, the table can
-    learn anything about a group of items; unlike an id, an item never met shares the groups of its like. Singh et al. (RecSys
-    2024) replace ids in ranking by such codes. A text that is blank has number 0 at every level, code c number c + 1.
+    The vector of a language model, processed as for a `Text`, is quantised level by level: the first code is the nearest of
+    `codes` cluster means, the next the nearest to the residual (residual k-means, fitted on the distinct training texts).
+    Output: `sum_l table_l[code_l]`, (B, width). A `Text` maps its vector by one linear layer; here the table can learn any
+    property of a group of items. Unlike with an id, an unseen item shares the groups of similar items. Singh et al. (RecSys
+    2024) replace ids in ranking by such codes. A blank text has number 0 at every level, and code c has number c + 1.
 
-    With `prefix_rows`, a level is read together with all levels before it, as in the prefix n-grams of Zheng et al. (RecSys
-    2025): a code then means something else below each of the codes before. With `key`, items that share all codes are
-    told apart by one code more, as in TIGER (Rajput et al., NeurIPS 2023): 0 for the first of them, 1 for the next; an item
-    never met has 0. State, one row of whole frames: `text`, the state of a `Text`; `codebooks`: `level`, `code`, `vector`;
-    `twins`: `key` and `code` of the items whose last code is not 0; `figures`, what `describe` tells.
+    With `prefix_rows`, a level is looked up together with all levels before it, as in the prefix n-grams of Zheng et al.
+    (RecSys 2025): the meaning of a code then depends on the codes before it. With `key`, an additional code distinguishes items
+    that share all codes, as in TIGER (Rajput et al., NeurIPS 2023): 0 for the first of them, 1 for the next; an unseen item
+    has 0. State, one row of packed frames: `text`, the state of a `Text`; `codebooks`: `level`, `code`, `vector`;
+    `twins`: `key` and `code` of the items whose last code is not 0; `figures`, the result of `describe`.
     """
 
     examples = (
@@ -45,24 +45,24 @@ class SemanticIds(Text):
     )
 
     post: PostProcessing = PostProcessing(method="components", width=32)
-    """What is done to the vectors before they are quantised. In many directions nearly all of them are equally far from one
-    another, and the clusters of what is left over hold an outlier each: a few components tell more items apart."""
+    """Post-processing of the vectors before quantisation. In many dimensions nearly all vectors are equally distant, and
+    clusters of residuals hold one outlier each; a few principal components distinguish more items."""
     levels: int = Field(default=3, ge=1)
-    """How many codes a text has, without the one that tells items apart."""
+    """Number of codes per text, without the additional code of `key`."""
     codes: int = Field(default=256, ge=2)
-    """Codes of a level; fewer where the training texts leave fewer differences."""
+    """Number of codes per level; fewer if the training texts have fewer distinct residuals."""
     prefix_rows: int | None = Field(default=None, ge=1, lt=2**31)
-    """Rows of the table of each level but the first, where a level is read together with those before it; combinations share
-    rows by a hash where there are more of them. Unset, a code is read by itself."""
+    """Embedding rows of each level but the first, if a level is looked up together with those before it. If there are more
+    combinations than rows, they share rows by a hash. Unset: each code is looked up by itself."""
     key: str | None = None
-    """Column of the item's key, where items that share all codes are to be told apart by one code more."""
+    """Column of the item's key, if an additional code shall distinguish items that share all codes."""
     seed: int = Field(default=0, ge=0, lt=2**31)
-    """Which clusters are found: another seed starts k-means elsewhere."""
+    """Seed of the initial cluster means of k-means."""
 
     @model_validator(mode="after")
     def _check_text(self) -> Self:
         if self.key is not None and self.key in self.text.columns:
-            raise ValueError(f"feature {self.name!r} reads the key {self.key!r} as text, too; leave it out of the template")
+            raise ValueError(f"feature {self.name!r} also reads the key {self.key!r} as text; remove it from the template")
         return self
 
     @property
@@ -79,7 +79,7 @@ class SemanticIds(Text):
         return self.text.render(values)
 
     def fit(self, values: pl.DataFrame) -> State:
-        values = values[self.render(values).arg_sort()]  # so that what is learned does not depend on the order of rows
+        values = values[self.render(values).arg_sort()]  # so that the state does not depend on the order of rows
         text_state = self.text.fit(values)
         vectors = self.text.encode(values, text_state)
         known_UD = vectors.table_U[vectors.table_U[:, -1] == 0, :-1].numpy()
@@ -98,33 +98,33 @@ class SemanticIds(Text):
         if self.key is None:
             return Indexed(torch.from_numpy(numbers_UL), vectors.index_N)
         twins = unpack(state["twins"])
-        asked = values[self.key].cast(twins["key"].dtype, strict=False).alias("key").to_frame()
-        last_N = asked.join(twins, on="key", how="left", maintain_order="left")["code"].fill_null(0).to_numpy() + 1
+        keys = values[self.key].cast(twins["key"].dtype, strict=False).alias("key").to_frame()
+        last_N = keys.join(twins, on="key", how="left", maintain_order="left")["code"].fill_null(0).to_numpy() + 1
         lasts = self.sizes(state)[-1]
         pairs_U, index_N = np.unique(vectors.index_N.numpy().astype(np.int64) * lasts + last_N, return_inverse=True)
-        told_UL = np.column_stack([numbers_UL[pairs_U // lasts], pairs_U % lasts]).astype(np.int32)
-        return Indexed(torch.from_numpy(told_UL), torch.from_numpy(index_N.astype(np.int32)))
+        complete_UL = np.column_stack([numbers_UL[pairs_U // lasts], pairs_U % lasts]).astype(np.int32)
+        return Indexed(torch.from_numpy(complete_UL), torch.from_numpy(index_N.astype(np.int32)))
 
     def build(self, state: State) -> Encoder:
         return CodesEncoder(self.sizes(state), self.width, self.prefix_rows)
 
     def sizes(self, state: State) -> tuple[int, ...]:
-        """Return how many numbers each level has: one more than codes."""
+        """Return the count of numbers of each level: one more than its codes."""
         sizes = tuple(size + 1 for size in Codebooks.of_frame(unpack(state["codebooks"])).sizes)
         return sizes if self.key is None else (*sizes, int(unpack(state["twins"])["code"].to_numpy().max(initial=0)) + 2)
 
     def describe(self, state: State) -> dict[str, Any]:
-        """Return figures of the codes of the distinct training texts, to be printed or written as JSON.
+        """Return statistics of the codes of the distinct training texts, as JSON values.
 
-        `texts`; `collision_rate`, the share of them whose codes are another's, too; `items_told_apart` by a last code that is
-        not 0; and for each of the `levels` the codes `used`, `utilisation`, `perplexity`, the share `colliding` so far, and the
-        share of the vectors' variance `unexplained` so far.
+        `texts`, their number; `collision_rate`, the share of texts that share all codes with another; `items_told_apart`, the
+        number of items whose last code is not 0; and for each of the `levels` the codes `used`, `utilisation`, `perplexity`,
+        the share `colliding` up to this level, and the share of the vectors' variance `unexplained` up to this level.
         """
         (figures,) = state["figures"].to_list()
         return figures
 
     def _twins(self, keys: pl.Series, numbers_NL: np.ndarray) -> pl.DataFrame:
-        """Return `key` and last `code` of the items that share all codes with one of a lower key."""
+        """Return `key` and last `code` of the items that share all codes with an item of a lower key."""
         levels = [f"level {level}" for level in range(numbers_NL.shape[1])]
         rows = pl.DataFrame({"key": keys} | dict(zip(levels, numbers_NL.T, strict=True))).drop_nulls("key")
         items = rows.sort("key", *levels).unique("key", keep="first", maintain_order=True)
@@ -134,24 +134,22 @@ class SemanticIds(Text):
     def _figures(self, codebooks: Codebooks, known_UD: np.ndarray, codes_UL: np.ndarray, twins: pl.DataFrame) -> dict[str, Any]:
         levels: list[dict[str, float]] = []
         if len(known_UD):
-            left = codebooks.unexplained(known_UD)
-            levels = [
-                {**figures, "unexplained": share} for figures, share in zip(usage(codes_UL, self.codes), left, strict=True)
-            ]
+            shares = codebooks.unexplained(known_UD)
+            levels = [{**level, "unexplained": share} for level, share in zip(usage(codes_UL, self.codes), shares, strict=True)]
         rate = levels[-1]["colliding"] if levels else 0.0
         return {"texts": len(known_UD), "collision_rate": rate, "items_told_apart": len(twins), "levels": levels}
 
 
 def _numbers(table_U: Tensor, codebooks: Codebooks) -> np.ndarray:
-    """Return the numbers (U, L) of the levels for vectors beside a flag of blanks."""
+    """Return the level numbers (U, L) of vectors whose last column flags blank texts."""
     is_blank_U1 = table_U[:, -1:].numpy() > 0
     return np.where(is_blank_U1, 0, codebooks.encode(table_U[:, :-1].numpy()) + 1).astype(np.int32)
 
 
 class CodesEncoder(Encoder):
-    """A learned table whose rows are summed over levels. Maps the numbers (B, L) of each row's levels to (B, width).
+    """An embedding table whose rows are summed over levels. Maps the level numbers (B, L) of each row to (B, width).
 
-    With `prefix_rows` the number of a level is that of the path down to it: exact where all paths have rows, else a hash.
+    With `prefix_rows` a level's row is that of the path down to it: exact if there are enough rows for all paths, else a hash.
     """
 
     def __init__(self, sizes: Sequence[int], width: int, prefix_rows: int | None) -> None:
@@ -173,8 +171,8 @@ class CodesEncoder(Encoder):
         return [self.table]
 
     def numbered(self, numbers_BL: Tensor) -> Tensor:
-        """Return the rows of the table for the numbers of each level, (B, L)."""
-        start, paths, path_B, row_BL = 0, 1, torch.zeros_like(numbers_BL[:, 0]), []
+        """Return the embedding rows to look up, (B, L)."""
+        start, paths, path_B, levels = 0, 1, torch.zeros_like(numbers_BL[:, 0]), []
         for level, (size, rows) in enumerate(zip(self.sizes, self.rows, strict=True)):
             paths *= size
             path_B = (path_B * size + numbers_BL[:, level]) % _PRIME
@@ -182,10 +180,10 @@ class CodesEncoder(Encoder):
                 row_B = numbers_BL[:, level]
             else:
                 row_B = path_B if paths <= rows else path_B * _MULTIPLIER % 2**32 * rows // 2**32
-            row_BL.append(row_B + start)
+            levels.append(row_B + start)
             start += rows
-        return torch.stack(row_BL, 1)
+        return torch.stack(levels, 1)
 
 
 _PRIME, _MULTIPLIER = 2**31 - 1, 2654435761
-"""What paths are taken modulo, so that products stay within 64 bits; and Knuth's multiplier, 2^32 over the golden ratio."""
+"""Modulus of paths, which keeps products within 64 bits, and Knuth's multiplier, 2^32 divided by the golden ratio."""

@@ -1,7 +1,7 @@
-"""The vocabulary of an endless stream of ids: which of them have a row of a table of bounded size, and since when.
+"""Vocabulary of an endless stream of ids, which share an embedding table of bounded size.
 
-A state is a frame, saved as it is: `value`, `row` (0 while the id waits for one), `count`, `last_seen`; first the ids with a
-row, by row, then those that wait, the latest first.
+The state is a frame: `value`, `row` (0 for a waiting id, which has no row yet), `count`, `last_seen`; first the ids with a row,
+by row, then the waiting ids, the latest first.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from torch import Tensor
 from polyrec.features.vocabulary import COUNT, VALUE
 
 ROW = "row"
-"""Column of the state: the id's row of the table, from 1; 0 while it waits."""
+"""Column of the state: the id's embedding row, from 1; 0 while it waits."""
 LAST_SEEN = "last_seen"
-"""Column of the state: the time of the newest row that holds the id."""
+"""Column of the state: the time of the newest training row with the id."""
 
 
 @dataclass(frozen=True)
 class Update:
-    """What an update made of a vocabulary."""
+    """Result of an update of a vocabulary."""
 
     state: pl.DataFrame
     given: Tensor
-    """Rows of the table that ids were given, ascending."""
+    """Embedding rows that the update assigned to ids, ascending."""
     recycled: Tensor
-    """Those of `given` that were another id's before: what was learned there is none of the new id's."""
+    """Those of `given` that belonged to another id before: their weights must be reset for the new id."""
 
 
 def update_vocabulary(
@@ -40,27 +40,27 @@ def update_vocabulary(
     admit_after: int,
     evict: Literal["lru", "lfu"],
 ) -> Update:
-    """Count new rows, and decide which ids have one of the `rows` rows of the table.
+    """Count new training rows, and assign the `rows` embedding rows to ids.
 
-    Of all ids counted `admit_after` times the `rows` last seen (`lru`) or most often counted (`lfu`) have a row; the other
-    measure breaks ties, then the value. An id that keeps its row keeps its number; new ids take the free rows in the order in
-    which they were admitted. Ids without a row wait with their counts, evicted ones too; as many wait as there are rows, the
-    last seen. Without times all rows are of one instant, after those before. Nulls do not count.
+    Of the ids counted at least `admit_after` times, the `rows` last seen (`lru`) or most often counted (`lfu`) have a row; the
+    other measure breaks ties, then the value. An id that stays keeps its row; new ids take free rows in the order of their
+    admission. Ids without a row, also evicted ones, wait with their counts; at most `rows` ids wait, the last seen. Without
+    times, all new rows have the same time, after those before. Nulls are ignored.
     """
     state = _start(values, times) if state is None else state
     assert state.filter(pl.col(ROW) > rows).is_empty()
     wanted = pl.col(COUNT) >= admit_after
     first, second = (LAST_SEEN, COUNT) if evict == "lru" else (COUNT, LAST_SEEN)
     ranked = _count(state, values, times, admit_after).sort(wanted, first, second, VALUE, descending=[True, True, True, False])
-    ranked = ranked.with_columns(alive=wanted & (pl.int_range(pl.len()) < rows))
-    kept = ranked.filter("alive", pl.col(ROW) > 0)
+    ranked = ranked.with_columns(has_row=wanted & (pl.int_range(pl.len()) < rows))
+    kept = ranked.filter("has_row", pl.col(ROW) > 0)
     every = pl.int_range(1, rows + 1, dtype=pl.Int32, eager=True).alias(ROW)
     free = every.filter(~every.is_in(kept[ROW].implode()))
-    entering = ranked.filter("alive", pl.col(ROW) == 0).sort("admitted", VALUE, nulls_last=True)
+    entering = ranked.filter("has_row", pl.col(ROW) == 0).sort("admitted", VALUE, nulls_last=True)
     given = free.head(len(entering))
-    waiting = ranked.filter(~pl.col("alive")).sort(LAST_SEEN, COUNT, VALUE, descending=[True, True, False]).head(rows)
-    alive = pl.concat([kept, entering.with_columns(given)]).sort(ROW)
-    after = pl.concat([alive, waiting.with_columns(pl.lit(0, pl.Int32).alias(ROW))]).select(state.columns)
+    waiting = ranked.filter(~pl.col("has_row")).sort(LAST_SEEN, COUNT, VALUE, descending=[True, True, False]).head(rows)
+    holders = pl.concat([kept, entering.with_columns(given)]).sort(ROW)
+    after = pl.concat([holders, waiting.with_columns(pl.lit(0, pl.Int32).alias(ROW))]).select(state.columns)
     recycled = given.filter(given.is_in(state[ROW].implode()))
     return Update(after, given.cast(pl.Int64).to_torch(), recycled.cast(pl.Int64).to_torch())
 
@@ -71,7 +71,7 @@ def _start(values: pl.Series, times: pl.Series | None) -> pl.DataFrame:
 
 
 def _count(state: pl.DataFrame, values: pl.Series, times: pl.Series | None, admit_after: int) -> pl.DataFrame:
-    """Return all ids, old and new, with what they count now and, as `admitted`, when their count sufficed for a row."""
+    """Return all ids, old and new, with their counts and, as `admitted`, the time at which the count reached `admit_after`."""
     if times is None:
         last = pl.lit(state[LAST_SEEN].max(), state[LAST_SEEN].dtype)
         times = pl.select((last + 1).fill_null(0).repeat_by(len(values)).explode(empty_as_null=False)).to_series()

@@ -1,4 +1,4 @@
-"""Text: what a language model reads in one or several columns. Shape letters: N rows, U distinct texts, D vector width."""
+"""Text: a text of the row, encoded by a frozen language model. Shape letters: N rows, U distinct texts, D vector width."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from polyrec.language.encoders.vectors import learn, vectors
 from polyrec.language.post_processing import PostProcessing, effective_rank, mean_cosine, processed_width
 
 _NOTHING = "nothing"
-"""Stands for the training texts of an encoder that learns from them, where all of them are blank."""
+"""Replacement training text for an encoder that is fitted, if all training texts are blank."""
 
 
 class Text(TextFeature):
-    """A text about the row, through a frozen language model and a learned adapter.
+    """A text about the row, encoded by a frozen language model and a trained linear adapter.
 
-    The template is filled from the columns, white space folded, control characters dropped, and each distinct text encoded
-    once, through a cache that outlives the run. Vectors are processed as `post` says, fitted on the distinct training texts,
-    then a linear layer maps (vector, 1 if empty) to (B, width). A text that is blank or all null has the vector 0. State:
-    `post` and, for an encoder that is fitted, `learned`, each a whole frame; `mean_cosine` and `effective_rank` of the training
-    texts' vectors before and after; `truncated`, the share of them whose end was not read.
+    The template is filled from the columns; white space is collapsed and control characters are removed. Each distinct text is
+    encoded once, with a cache that persists between runs. The post-processing `post` is fitted on the distinct training texts.
+    Then a linear layer maps (vector, 1 if empty) to (B, width). A text that is blank or all null has the vector 0. State:
+    `post` and, for a fitted encoder, `learned`, each a packed frame; `mean_cosine` and `effective_rank` of the training texts'
+    vectors before and after post-processing; `truncated`, the share of these texts that were truncated.
     """
 
     examples = ({"name": "text", "template": "{title}. {genres}"}, {"name": "title", "max_characters": 200})
 
     post: PostProcessing = PostProcessing()
-    """What is done to its vectors."""
+    """Post-processing of the vectors."""
 
     def fit(self, values: pl.DataFrame) -> State:
         texts = self.render(values).unique(maintain_order=True)
@@ -69,8 +69,8 @@ class Text(TextFeature):
         return LinearEncoder(processed_width(unpack(state["post"])) + 1, self.width)
 
     def describe(self, state: State) -> dict[str, Any]:
-        both = ("mean_cosine", "effective_rank")
-        figures = {f"{name}_{when}": state[name][0][place] for name in both for place, when in enumerate(("raw", "processed"))}
+        names, stages = ("mean_cosine", "effective_rank"), ("raw", "processed")
+        figures = {f"{name}_{stage}": state[name][0][position] for name in names for position, stage in enumerate(stages)}
         return {**figures, "truncated": state["truncated"][0]}
 
 

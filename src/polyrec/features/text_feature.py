@@ -1,4 +1,4 @@
-"""What features that read a text about the row have in common. Shape letters: N rows, U distinct texts."""
+"""`TextFeature`: base of the features that read a text about the row. Shape letters: N rows, U distinct texts."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from polyrec.language.encoders.package import Package
 
 
 class TextFeature(Feature, kind=False):
-    """A feature of a text that a template makes of the row's columns."""
+    """A feature of a text that a template renders from the row's columns."""
 
     template: str | None = None
-    """Text with columns in braces, such as `{title}. {genres}`; lists are joined by commas, nulls are left out. Unset, the
+    """Text with columns in braces, such as `{title}. {genres}`; lists are joined by commas, nulls are omitted. Unset: the
     column named like the feature."""
     encoder: TextEncoder = Package()
     """The language model."""
     written: str | None = None
-    """Column that tells when the text was written. `fit` refuses rows whose text is not older than the row: what was written
-    with the label or after it may tell it."""
+    """Column of the time at which the text was written. `fit` refuses rows whose text is not older than the row, because a text
+    written with the label or after it may reveal it."""
     max_characters: int = Field(default=4000, gt=0)
-    """Characters kept of a text: more than language models read, less than what would stall them."""
+    """Maximum number of characters of a text: above the input length of language models, but short enough to tokenize fast."""
 
     @model_validator(mode="after")
     def _check_template(self) -> Self:
@@ -52,7 +52,7 @@ class TextFeature(Feature, kind=False):
         return dict(self.encoder.identity())
 
     def render(self, values: pl.DataFrame) -> pl.Series:
-        """Return each row's text; empty where all its columns are null or blank."""
+        """Return each row's text; empty if all its columns are null or blank."""
         for column in self.columns:
             self._check_readable(column, values.schema[column])
         template = self.template or f"{{{self.name}}}"
@@ -72,12 +72,12 @@ class TextFeature(Feature, kind=False):
                 f"column {column!r} of the feature {self.name!r}",
                 expected="text, numbers, dates, categories or lists of them",
                 found=f"the type {kind}",
-                remedy="Cast the column to string, or name the field of it that holds the text.",
+                remedy="Cast the column to string, or name its field that holds the text.",
             )
 
 
 def numbered(texts: pl.Series) -> tuple[pl.Series, Tensor]:
-    """Return the distinct texts (U,) in the order in which they come, and the number of each row's, (N,)."""
+    """Return the distinct texts (U,) in order of first occurrence, and the number of each row's text, (N,)."""
     distinct = texts.unique(maintain_order=True)
     numbers = pl.DataFrame({"text": distinct}).with_row_index("number")
     index = texts.alias("text").to_frame().join(numbers, on="text", how="left", maintain_order="left")["number"]

@@ -1,4 +1,4 @@
-"""Vector: a ready-made vector a row, such as an image's or a text's."""
+"""Vector: a precomputed vector per row, such as the embedding of an image or a text."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from polyrec.features.numeric import LinearEncoder, require_single
 
 
 class Vector(ColumnFeature):
-    """Numbers of fixed length made elsewhere: an image's embedding, a sensor's window, a text's vector.
+    """A precomputed vector of fixed length: an image's embedding, a sensor's window, a text's vector.
 
     Each dimension is standardised over the training rows, then a linear layer maps (vector, 1 if null) to (B, width); a
-    null vector is 0. State: `mean`, `scale`, one row a dimension.
+    null vector is 0. State: `mean`, `scale`, one row per dimension.
     """
 
     examples = ({"name": "image"}, {"name": "image", "column": "pixels", "width": 16})
@@ -25,7 +25,7 @@ class Vector(ColumnFeature):
         series = self.series(values)
         inner = series.dtype.inner if isinstance(series.dtype, pl.List | pl.Array) else None
         if not isinstance(inner, pl.DataType) or not inner.is_numeric():
-            raise self.wrong_type(series, "lists of numbers", "Store one list of floats a row.")
+            raise self.wrong_type(series, "lists of numbers", "Store one list of floats per row.")
         lengths = _lists(series).list.len().drop_nulls().unique().sort()
         if len(lengths) != 1:
             raise self._problem("vectors of one length", f"the lengths {lengths.head(5).to_list()}")
@@ -45,7 +45,7 @@ class Vector(ColumnFeature):
         return LinearEncoder(len(state) + 1, self.width)
 
     def _matrix(self, series: pl.Series, length: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the vectors as (N, length), zero where null, and which rows are null."""
+        """Return the vectors (N, length), zero where null, and a mask of the null rows."""
         is_null = series.is_null()
         if is_null.all():
             return np.zeros((len(series), length)), is_null.to_numpy()
@@ -63,7 +63,7 @@ class Vector(ColumnFeature):
 
     def _problem(self, expected: str, found: str) -> UserError:
         thing = f"column {self.columns[0]!r} of the feature {self.name!r}"
-        return UserError(thing, expected=expected, found=found, remedy="Mend the vectors, or use null where there is none.")
+        return UserError(thing, expected=expected, found=found, remedy="Correct the vectors, or use null for a missing one.")
 
 
 def _lists(series: pl.Series) -> pl.Series:

@@ -39,8 +39,8 @@ class ValidationRanking:
         self.spec, self.held = spec, held
         only = {feature.name for feature in spec.item}
         user = {name: Constant(column) for name, column in held.columns.items() if name not in only}
-        known: dict[str, Column] = encode_features(items, spec.all_features, states, None, None, only)
-        self.items = Prepared({**user, **known}, {}, {}, items.height)
+        known: dict[str, Column] = encode_features(items, spec.all_features, states, only=only)
+        self.items = Prepared.of_inputs({**user, **known}, items.height)
         self.rows: dict[str, Tensor] = {}
         self.places: dict[str, Tensor] = {}
         aimed = any(feature.sees_target for feature in spec.user)

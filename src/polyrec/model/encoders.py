@@ -1,4 +1,4 @@
-"""`Encoders`: the vectors of all features of a row, side by side.
+"""`Encoders`: the concatenated vectors of all features of a row.
 
 Shape letters: B rows, M elements, K width of a feature, D width of all features, U ids.
 """
@@ -20,22 +20,22 @@ from polyrec.layers.named import Named
 from polyrec.layers.shared_linear import SharedLinear
 from polyrec.layers.shared_table import SharedTable
 
-_WHOLE = "/graph"
-"""Ending of the name of a table that is read as a whole at every step, and so updated densely."""
+_DENSE = "/graph"
+"""Name suffix of a table that every step reads completely; its update is dense."""
 
 
 class Encoders(nn.Module):
-    """One encoder a feature, those of one shape together. Derived features read the encoders of others.
+    """One encoder per feature; features of equal kind and width share a batched one. Derived features read other encoders.
 
-    `fields` names the features in the order in which their vectors are laid side by side, with their widths: ids first, those
-    that share a table next to one another, then numbers of one width, then the rest as declared. Features that a derived one
-    replaces, such as the two of a joint, have no vectors among them.
+    `fields` maps the features to their widths, in the order in which their vectors are concatenated: ids first, grouped by
+    table, then numbers grouped by width, then the rest as declared. Features replaced by a derived one, such as the two of a
+    joint, are not in it.
     """
 
     def __init__(self, features: Sequence[Feature], states: Mapping[str, State]) -> None:
         super().__init__()
         derived = [feature for feature in features if isinstance(feature, Derived)]
-        self.read_whole = {name for feature in derived for name in feature.tables}
+        self.read_densely = {name for feature in derived for name in feature.tables}
         self.features = {feature.name: feature for feature in sorted(features, key=self._place)}
         replaced = {name for feature in derived for name in feature.replaces}
         self.fields = {name: feature.width for name, feature in self.features.items() if name not in replaced}
@@ -58,7 +58,7 @@ class Encoders(nn.Module):
         return super().__call__(batch, only)
 
     def forward(self, batch: Batch, only: Collection[str] | None = None) -> Tensor:
-        """Return the vectors of all features side by side, (B, D), or of `only` some, in the order of `fields`."""
+        """Return the concatenated vectors of all features, or of the features in `only`, (B, D), in the order of `fields`."""
         requested = [self.features[name] for name in self.fields if only is None or name in only]
         for name in self.derived:
             self.derived[name].begin()
@@ -77,18 +77,18 @@ class Encoders(nn.Module):
         return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
 
     def tables(self) -> list[nn.Embedding | nn.EmbeddingBag]:
-        """Return the tables of ids."""
-        whole = [self.shared[group].table for group in self.shared if group.endswith(_WHOLE)]
-        return [*whole, *self.tables_by_rows()]
+        """Return the embedding tables of ids."""
+        dense = [self.shared[group].table for group in self.shared if group.endswith(_DENSE)]
+        return [*dense, *self.tables_by_rows()]
 
     def tables_by_rows(self) -> list[nn.Embedding | nn.EmbeddingBag]:
-        """Return the tables of which a batch reads some rows only; a graph reads all rows of its tables at every step."""
-        shared = [self.shared[group].table for group in self.shared if not group.endswith(_WHOLE)]
+        """Return the embedding tables of which a batch reads only some rows; a graph reads all rows at every step."""
+        shared = [self.shared[group].table for group in self.shared if not group.endswith(_DENSE)]
         return [*shared, *(table for name in self.encoders for table in self.encoders[name].tables())]
 
     @torch.no_grad()
     def take_rows(self, other: Encoders, rows: Mapping[str, Tensor]) -> None:
-        """Copy the tables of ids from another model's: for each feature the rows named, one for each row here."""
+        """Set row i of the table of each feature to row `rows[feature][i]` of the other model's table."""
         for group in self.shared:
             for name in self.shared[group].rows:
                 self.shared[group].of(name).copy_(other.shared[group].of(name)[rows[name]])
@@ -98,7 +98,7 @@ class Encoders(nn.Module):
                     table.weight.copy_(before.weight[rows[name]])
 
     def rates(self) -> Rates:
-        """Return the parameters with a learning rate of their own."""
+        """Return the parameters with their own learning rate."""
         return [rate for name in self.encoders for rate in self.encoders[name].rates()]
 
     def drop(self, name: str, ids: Tensor) -> Tensor:
@@ -108,11 +108,11 @@ class Encoders(nn.Module):
         return drop_ids(ids, feature.id_dropout) if self.training else ids
 
     def table(self, name: str) -> SharedTable:
-        """Return the table that holds the rows of a Categorical feature."""
+        """Return the table with the embedding rows of a Categorical feature."""
         return self.shared[self._group(self.features[name])]
 
     def elements(self, reader: BatchReader, name: str, values: Input) -> Tensor:
-        """Return the vectors (M, K) of any values, encoded as a feature's values are."""
+        """Return the vectors (M, K) of values, encoded like values of the feature `name`."""
         group = self._group(self.features[name])
         if group in self.derived:
             return self.derived[group].elements(reader, values)
@@ -127,21 +127,21 @@ class Encoders(nn.Module):
 
     def _place(self, feature: Feature) -> tuple[int, int, bool]:
         if isinstance(feature, Categorical):
-            return 0, feature.width, feature.name in self.read_whole
+            return 0, feature.width, feature.name in self.read_densely
         return (1, feature.width, False) if isinstance(feature, Numeric) else (2, 0, False)
 
     def _group(self, feature: Feature) -> str:
-        """Return the name of what a feature is encoded with; a slash keeps it apart from the names of features."""
+        """Return the name of a feature's encoder; shared encoders have a slash in it, which feature names cannot have."""
         if isinstance(feature, Categorical):
-            return f"ids/{feature.width}" + (_WHOLE if feature.name in self.read_whole else "")
+            return f"ids/{feature.width}" + (_DENSE if feature.name in self.read_densely else "")
         return f"numbers/{feature.width}" if isinstance(feature, Numeric) else feature.name
 
 
 class BatchReader:
-    """What derived features read of one batch.
+    """Access of derived features to one batch.
 
-    The ids that the requested features read are dropped once, before anything else is drawn, so that an id that is dropped
-    does not show through its graph or joint.
+    Id dropout of the requested features is drawn once, before any other random number, so that a graph or joint reads the
+    same ids after dropout.
     """
 
     def __init__(self, encoders: Encoders, batch: Batch, requested: Sequence[Feature]) -> None:
@@ -149,6 +149,12 @@ class BatchReader:
         names = [name for feature in requested for name in (feature.ids if isinstance(feature, Derived) else (feature.name,))]
         read = [name for name in dict.fromkeys(names) if isinstance(encoders.features[name], Categorical)]
         self._ids = {name: encoders.drop(name, _tensor(batch.inputs[name])) for name in read}
+
+    def vectors(self, name: str) -> Tensor:
+        if name in self._ids:
+            return self.lookup(name, self._ids[name])
+        derived = self.encoders.derived
+        return derived[name](self) if name in derived else self.elements(name, self.input(name))
 
     def ids(self, name: str) -> Tensor:
         return self._ids[name]

@@ -1,6 +1,6 @@
 """`Model`: encoders, shared network and heads in one module.
 
-Shape letters: B rows, D width of all features together, X numbers of items behind them, H hidden width, E experts.
+Shape letters: B rows, D width of all features together, X columns of item numbers appended to them, H hidden width, E experts.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from polyrec.tasks.order import in_order
 from polyrec.tasks.task import Task
 
 Views = Mapping[str, Sequence[frozenset[str]]]
-"""For each task the features of each of its views: one view for most, two for tasks that hold the user against the item."""
+"""The features of each view by task. Most tasks have one view; tasks that compare the user with the item have two."""
 
 Shared = Callable[[int, Sequence[str]], Mapping[str, Tensor]]
-"""Makes the hidden states (B, H) of some tasks in a view, by its number."""
+"""Function from the index of a view and task names to the tasks' hidden states (B, H)."""
 
 
 class Model(nn.Module):
-    """Features to raw outputs of every task.
+    """The module from features to the raw outputs of every task.
 
-    The shared network runs once for each distinct view, with the vectors of the features outside it set to zero. Most
-    declarations have one view. Heads run in the order of the tasks' links, so that an earlier task's state can flow into a
-    later one's.
+    The shared network runs once per distinct view; the vectors of features outside the view are zero. Most declarations have
+    one view. Heads run in the order of the tasks' links, so that the state of a later task can depend on that of an earlier
+    one.
     """
 
     def __init__(
@@ -92,42 +92,41 @@ class Model(nn.Module):
         return self.decode(self.encode(batch))
 
     def encode(self, batch: Batch, only: Collection[str] | None = None) -> Tensor:
-        """Return the vectors of all features side by side, (B, D): the feature boundary; or those of `only` some.
+        """Return the concatenated vectors of all features, or of the features in `only`, (B, D): the feature boundary.
 
-        Behind them stand, for each task that learns to tell them, the numbers of the row's item: heads are given these, the
-        shared network is not.
+        The item numbers of tasks with `numbers_of` are appended. They are input of the heads, not of the shared network.
         """
         vectors = [copy(batch, only) for copy in self.copies]
         vectors += [_numbers(batch.inputs[name]) for name in self.numbers_of.values() if only is None or name in only]
         return vectors[0] if len(vectors) == 1 else torch.cat(vectors, 1)
 
     def columns(self, names: Collection[str]) -> Tensor:
-        """Return where the vectors of some features, as `encode` returns them, stand among those of all."""
+        """Return the columns of some features' vectors in the output of `encode`."""
         first = self.copies[0]
         assert isinstance(first, Encoders)
-        asked = [torch.full((width,), name in names) for name, width in first.fields.items()]
-        return torch.cat(asked).repeat(len(self.copies)).nonzero().squeeze(1)
+        is_named = [torch.full((width,), name in names) for name, width in first.fields.items()]
+        return torch.cat(is_named).repeat(len(self.copies)).nonzero().squeeze(1)
 
     def decode(self, x_BD: Tensor) -> dict[str, Tensor]:
-        """Return the raw outputs of every task for features side by side."""
+        """Return the raw outputs of every task from concatenated feature vectors."""
         return self.outputs(self.hidden(self.shared(x_BD)), x_BD[:, self.width :])
 
     def shared(self, x_BD: Tensor) -> Shared:
-        """Return the shared network over features side by side."""
+        """Return the shared network applied to concatenated feature vectors."""
         vectors_BD = x_BD[:, : self.width]
         return lambda number, tasks: self.network(self._masked(vectors_BD, number), tasks)
 
     def hidden(self, shared: Shared) -> dict[str, list[Tensor]]:
-        """Return what each task's head is given: the hidden state (B, H) of each of the task's views."""
+        """Return the input of each task's head: the hidden state (B, H) of each of its views."""
         hidden_BH: dict[tuple[str, int], Tensor] = {}
-        for number, seen in enumerate(self.views.values()):
-            states = shared(number, list(dict.fromkeys(name for name, _ in seen)))
-            hidden_BH |= {(name, position): states[name] for name, position in seen}
+        for number, users in enumerate(self.views.values()):
+            states = shared(number, list(dict.fromkeys(name for name, _ in users)))
+            hidden_BH |= {(name, position): states[name] for name, position in users}
         return {name: [hidden_BH[name, position] for position in range(self.parts[name])] for name in self.tasks}
 
     def outputs(self, hidden_BH: Mapping[str, Sequence[Tensor]], numbers_BX: Tensor) -> dict[str, Tensor]:
-        """Return the raw outputs of every task, given what `hidden` returns and the numbers of items that stand behind the
-        vectors of features."""
+        """Return the raw outputs of every task from the hidden states of `hidden` and the item numbers appended to the feature
+        vectors."""
         states: dict[str, Tensor] = {}
         raws: dict[str, Tensor] = {}
         for name in self.heads:
@@ -140,24 +139,24 @@ class Model(nn.Module):
         return {name: raws[name] for name in self.tasks}
 
     def gates(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the weight (B, E) that each task, in its first view, gives each expert; empty for networks without gates."""
+        """Return each task's expert weights (B, E) in its first view; empty for networks without gates."""
         x_BD = self.encode(batch)[:, : self.width]
         weights: dict[str, Tensor] = {}
-        for number, seen in enumerate(self.views.values()):
-            first = [name for name, position in seen if position == 0]
+        for number, users in enumerate(self.views.values()):
+            first = [name for name, position in users if position == 0]
             weights |= self.network.gates(self._masked(x_BD, number), first) if first else {}
         return {name: weights[name] for name in self.tasks if name in weights}
 
     def tables(self) -> list[nn.Embedding | nn.EmbeddingBag]:
-        """Return the tables of ids."""
+        """Return the embedding tables of ids."""
         return [table for copy in self.copies if isinstance(copy, Encoders) for table in copy.tables()]
 
     def tables_by_rows(self) -> list[nn.Embedding | nn.EmbeddingBag]:
-        """Return the tables of which a batch reads some rows only, which are updated by rows where training is sparse."""
+        """Return the embedding tables of which a batch reads only some rows; sparse training updates these rows only."""
         return [table for copy in self.copies if isinstance(copy, Encoders) for table in copy.tables_by_rows()]
 
     def rates(self) -> Rates:
-        """Return parameters with their own learning rate, which `Training` does not set."""
+        """Return the parameters with their own learning rate."""
         return [rate for copy in self.copies if isinstance(copy, Encoders) for rate in copy.rates()]
 
     def _masked(self, x_BD: Tensor, number: int) -> Tensor:
@@ -165,6 +164,6 @@ class Model(nn.Module):
 
 
 def _numbers(values: Input) -> Tensor:
-    """Return whole numbers as they can stand beside vectors: exact in single precision up to 2^24."""
+    """Return integers as float32, exact up to 2^24."""
     assert isinstance(values, Tensor)
     return values.float()

@@ -1,4 +1,4 @@
-"""`Objective`: from raw outputs to the losses and predictions of tasks that may depend on one another.
+"""`Objective`: the losses and predictions of linked tasks from raw outputs.
 
 Shape letters: N rows of a table, B rows of a batch.
 """
@@ -19,13 +19,14 @@ from polyrec.tasks.order import with_earlier
 from polyrec.tasks.task import Task
 
 CHUNK = 1024
-"""Rows that are held against each other where the loss of a task relates rows."""
+"""Rows compared with one another if the loss of a task relates rows."""
 
 _MOST_ROWS = 65_536
+"""Approximate number of labels from which the best constant is computed."""
 
 
 class Objective:
-    """What the tasks are trained and judged by; links between them are honoured here and in the model, nowhere else."""
+    """The losses and predictions of all tasks. Only this class and `Model` apply the links between tasks."""
 
     def __init__(self, tasks: Sequence[Task]) -> None:
         self.tasks = tuple(tasks)
@@ -38,12 +39,12 @@ class Objective:
         }
         self.on_path = {name for task, link in linked if link.forms_path for name in self.paths[task.name].chain}
         self.conditional = {task.name: link.tasks for task, link in linked if logits.issuperset(link.tasks)}
-        """Tasks with a second sample space: by task, the tasks that must have happened."""
+        """Tasks defined only on rows in which other tasks have happened, with the names of these other tasks."""
 
     def losses(
         self, raw: Mapping[str, Tensor], targets: Mapping[str, Tensor], masks: Mapping[str, Tensor], whole: bool = False
     ) -> dict[str, tuple[Tensor, Tensor]]:
-        """Return for each task the loss of each row (B,), zero where it does not count, and which rows count (B,).
+        """Return, by task, the loss of each row (B,), zero for rows that do not count, and whether each row counts (B,).
 
         Set `whole` if every label is observed; masks are then not inspected.
         """
@@ -63,7 +64,7 @@ class Objective:
     def predictions(
         self, raw: Mapping[str, Tensor], states: Mapping[str, pl.DataFrame], given: bool = False
     ) -> dict[str, Tensor]:
-        """Return every task's predictions, over all rows or `given` that the tasks right before have happened."""
+        """Return every task's predictions. Set `given` for predictions conditional on the preceding tasks having happened."""
         predictions = {}
         for task in self.tasks:
             if task.name in self.on_path and not given:
@@ -73,11 +74,11 @@ class Objective:
         return predictions
 
     def happened(self, name: str, targets: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> Tensor:
-        """Return in which rows all the tasks right before a task are known to have happened, (N,) of booleans."""
+        """Return whether all direct predecessors of a task are observed to have happened, (N,) of booleans."""
         return happened(self.conditional[name], targets, masks)
 
     def constants(self, targets: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str, float]:
-        """Return the mean loss of the best constant of each task, 0 for a task without differing labels."""
+        """Return the mean loss of the best constant prediction by task; 0 for a task whose labels are all equal."""
         losses = {}
         for task in self.tasks:
             observed = _sample(task, targets[task.name][masks[task.name]])
@@ -91,9 +92,9 @@ class Objective:
     def mean_losses(
         self, raw: Mapping[str, Tensor], targets: Mapping[str, Tensor], masks: Mapping[str, Tensor]
     ) -> dict[str, float]:
-        """Return the mean loss of each task over the rows that count, as a constant would have one; NaN where none does.
+        """Return the mean loss over the rows that count, by task, comparable to `constants`; NaN if no row counts.
 
-        What a link adds to the loss in training (inverse propensities, a constraint) is not in it.
+        Terms that links add in training (inverse propensities, a constraint) are excluded.
         """
         losses = {}
         probability = partial(self._probability, raw=raw)
@@ -107,19 +108,19 @@ class Objective:
         return losses
 
     def _probability(self, name: str, raw: Mapping[str, Tensor]) -> Tensor:
-        """Return the prediction over all rows of a task whose raw output is a logit."""
+        """Return the unconditional probability of a task whose raw output is a logit."""
         if name in self.links and self.links[name].forms_path:
             return self.links[name].probability(self.paths[name], raw)
         return functional.logsigmoid(raw[name]).exp()
 
 
 def counted(task: Task, target: Tensor, mask: Tensor) -> Tensor:
-    """Return which rows have a loss of a task, (B,) of booleans."""
+    """Return for each row whether it has a loss of the task, (B,) of booleans."""
     return mask & task.counts(target) if task.relates_rows else mask
 
 
 def _sample(task: Task, observed: Tensor) -> Tensor:
-    """Return some 65,536 of the encoded labels, spread over the rows; of labels within groups, whole groups."""
+    """Return about 65,536 encoded labels, spread evenly over the rows; if labels are grouped, the first ones by group."""
     group = task.group(observed)
     if group is not None:
         return observed[torch.argsort(group, stable=True)][:_MOST_ROWS]
@@ -127,7 +128,7 @@ def _sample(task: Task, observed: Tensor) -> Tensor:
 
 
 def mean_loss(task: Task, raw: Tensor, target: Tensor) -> float:
-    """Return the mean loss of observed rows; where a task relates rows, in chunks of rows that belong together."""
+    """Return the mean loss of observed rows; if the task relates rows, computed in chunks sorted by group."""
     if not task.relates_rows:
         return float(task.loss(raw, target).mean()) if len(target) else math.nan
     group = task.group(target)

@@ -1,4 +1,4 @@
-"""What a trained model answers: predictions, the catalogue, one list for one user."""
+"""Predictions of a trained model: for tables, for the catalogue, and as one list for one user."""
 
 from polyrec.predict.generator import Generator
 from polyrec.predict.predictor import Predictor

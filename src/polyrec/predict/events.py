@@ -1,4 +1,4 @@
-"""What a user did after the rows that a recommender knows, read into the user's histories.
+"""Events of a user after the known rows, appended to the user's histories.
 
 Shape letters: E events, M elements of a history.
 """
@@ -28,50 +28,48 @@ class Events:
     """The later events of one user, oldest first."""
 
     frame: pl.DataFrame
-    """The columns of the log except the user's key; missing ones come from the catalogue, or are null."""
+    """The columns of the log except the user's key; columns that were not given come from the catalogue, or are null."""
     rows_E: Tensor
     """Rows of the items in the catalogue; -1 for an item that is not in it."""
 
     @property
     def items(self) -> Tensor:
-        """Rows of the catalogue that the events are about."""
+        """Catalogue rows of the events' items."""
         return self.rows_E[self.rows_E >= 0]
 
 
 def read_events(
-    frame: pl.DataFrame, log: Log, item: str, time: str | None, clock: str | None, last: float | None
+    table: pl.DataFrame, log: Log, item: str, time: str | None, clock: str | None, last: float | None
 ) -> pl.DataFrame:
-    """Return events as rows of the log, those alone that are later than `last`, the user's last known row.
+    """Return events as rows of the log, sorted by time; only events later than `last`, the user's last known time, are kept.
 
-    Of a recommender whose rows have no time, all count.
+    Events in the log already are thus not counted twice, and late events, with a time up to `last`, are ignored. If rows have
+    no time, all events are kept. Events of equal time keep their order. Columns that are not in the log are left out.
 
-    What the log holds already does not count twice, and an event that comes late, with a time before the last known row, does
-    not count. Events of one instant keep their order. Columns that the log has not are left out.
-
-    Raises `UserError` where the item's or the time's column is missing, a time is of another kind than in training, or a value
-    does not fit its column.
+    Raises `UserError` if the item's or the time's column is missing, a time has another type than in training, or a value does
+    not fit its column.
     """
-    require_columns(frame, (item,) if time is None else (item, time), "events")
+    require_columns(table, (item,) if time is None else (item, time), "events")
     schema = {name: kind for name, kind in log.frame.schema.items() if name not in (USER, TIME)}
     columns = []
     for name, kind in schema.items():
-        if name in frame.columns:
+        if name in table.columns:
             try:
-                columns.append(frame[name] if frame[name].dtype == kind else frame[name].cast(kind))
+                columns.append(table[name] if table[name].dtype == kind else table[name].cast(kind))
             except pl.exceptions.PolarsError as error:
                 found, remedy = str(error).splitlines()[0], "Give values of the training table's type."
                 thing = f"column {name!r} of events"
                 raise UserError(thing, expected=f"values of type {kind}", found=found, remedy=remedy) from error
     if time is None:
         return pl.DataFrame(columns)
-    times, _ = read_times(frame[time], clock)
+    times, _ = read_times(table[time], clock)
     at_E = times.to_numpy()
     later_E = np.flatnonzero(at_E > last) if last is not None else np.arange(len(at_E))
     return pl.DataFrame([*columns, times.alias(TIME)])[later_E[np.argsort(at_E[later_E], kind="stable")]]
 
 
 def completed(events: pl.DataFrame, items: pl.DataFrame, rows_E: Tensor, schema: Mapping[str, pl.DataType]) -> Events:
-    """Return events with all columns of the log; missing ones come from the catalogue, or are null."""
+    """Return events with all columns of the log; missing columns come from the catalogue, or are null."""
     if (rows_E >= 0).all():
         known = items[rows_E.numpy()]
     else:
@@ -95,10 +93,10 @@ def with_events(
     states: Mapping[str, State],
     items: Mapping[str, Column],
 ) -> dict[str, Column]:
-    """Return a user's columns, each the same in every row, with those that read the log extended by the events.
+    """Return a user's constant columns; those that read the log are extended by the events.
 
-    `items` holds the catalogue's columns. The elements are those of the catalogue; those of items that are not in it, and of
-    features that are not the item's, are encoded from the events.
+    `items` holds the encoded columns of the catalogue. Item features of events are read from it. Other features, and items that
+    are not in the catalogue, are encoded from the events.
     """
     extended = dict(columns)
     for name, column in columns.items():

@@ -1,4 +1,4 @@
-"""`Generator`: the next items of a user, by beam search over codes instead of a score for every item."""
+"""`Generator`: the next items of a user, by generating item codes instead of scoring every item."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from polyrec.tasks.generative import Generative, GenerativeHead
 class Generator:
     """Beam search over the codes of a catalogue, for one Generative task of a fitted recommender.
 
-    A call runs the decoder for at most `beams` sequences a level, however many items there are, where `recommend` runs it for
-    each of them. With as many beams as items both rank alike; with fewer, an item whose first code is improbable can be missed.
+    A call decodes at most `beams` sequences per level, independent of the number of items; `recommend` decodes every item. With
+    as many beams as items both rank alike; with fewer, an item whose first code is improbable can be missed.
     """
 
     def __init__(self, fitted: Predictor, task: str) -> None:
-        generative = {task.name: task for task in fitted.spec.tasks if isinstance(task, Generative)}
+        generative = {candidate.name: candidate for candidate in fitted.spec.tasks if isinstance(candidate, Generative)}
         if task not in generative:
             remedy = nearest(task, generative)
             raise UserError(f"task {task!r}", expected="a Generative task", found="none of that name", remedy=remedy)
@@ -40,13 +40,13 @@ class Generator:
         exclude_seen: bool = True,
         **keywords: Any,
     ) -> pl.DataFrame:
-        """Return up to `k` items for one user, the most probable first: key, and the probability of their codes.
+        """Return up to `k` items for one user, the most probable first: key and probability of their codes.
 
-        The user is given as to `Fitted.recommend`. `beams` is how many sequences of codes are followed on each level.
+        The user is specified as in `Fitted.recommend`. `beams` is the number of code sequences kept on each level.
         """
         for name, number in (("k", k), ("beams", beams)):
             if number < 1:
-                raise UserError(name, expected="1 or more", found=f"{number}", remedy="Ask for at least one.")
+                raise UserError(name, expected="1 or more", found=f"{number}", remedy="Request at least one.")
         catalogue = self.fitted.catalogue
         given = request_columns(catalogue.user_key, user, features or {}, keywords)
         head = self.fitted.model.heads[self.task]

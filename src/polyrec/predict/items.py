@@ -1,4 +1,4 @@
-"""Items that are added to a catalogue or changed after the training.
+"""Items added to a catalogue or changed after training.
 
 Shape letters: I items after the change, C changed items.
 """
@@ -17,9 +17,9 @@ from polyrec.data.json_columns import read_column
 
 
 def read_items(changes: Sequence[Mapping[str, object]], items: pl.DataFrame, key: str) -> pl.DataFrame:
-    """Return changes of items in JSON values as the rows that `changed_rows` reads: each has the key and the same columns.
+    """Return items given as JSON objects as a table for `changed_rows`; all must have the key and the same columns.
 
-    Raises `UserError` for a column that the catalogue or one of the changes lacks, and for a value of another type.
+    Raises `UserError` for a column that is not in the catalogue or not in every item, and for a value that does not fit.
     """
     names = list(changes[0])
     if key not in names:
@@ -27,28 +27,28 @@ def read_items(changes: Sequence[Mapping[str, object]], items: pl.DataFrame, key
     columns = []
     for name in names:
         _require_known(name, items)
-        if any(name not in change for change in changes):
+        if any(name not in item for item in changes):
             remedy = "Send items with other columns in a separate call."
-            raise UserError("items", expected="the same columns of each", found=f"one without {name!r}", remedy=remedy)
+            raise UserError("items", expected="the same columns in each", found=f"one without {name!r}", remedy=remedy)
         try:
-            columns.append(read_column(name, [change[name] for change in changes], items.schema[name]))
+            columns.append(read_column(name, [item[name] for item in changes], items.schema[name]))
         except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError) as error:
             raise _misfit(name, items.schema[name], error) from error
-    for change in changes:
-        for name in change:
+    for item in changes:
+        for name in item:
             if name not in names:
                 _require_known(name, items)
                 remedy = "Send items with other columns in a separate call."
-                raise UserError("items", expected="the same columns of each", found=f"one with {name!r}", remedy=remedy)
+                raise UserError("items", expected="the same columns in each", found=f"one with {name!r}", remedy=remedy)
     return pl.DataFrame(columns)
 
 
 def changed_rows(changes: pl.DataFrame, items: pl.DataFrame, key: str) -> pl.DataFrame:
     """Return the rows of changed items, with all columns of the catalogue.
 
-    Columns that are not given keep their values; for a new item they are null. If an item occurs twice, its last row counts.
+    Columns that are not given keep their values; for a new item they are null. If an item occurs twice, the last row counts.
 
-    Raises `UserError` for a column that the catalogue lacks, a null key, and a value of another type than its column.
+    Raises `UserError` for a column that is not in the catalogue, a null key, and a value that does not fit its column.
     """
     require_columns(changes, (key,), "items")
     columns = []
@@ -79,12 +79,12 @@ def _misfit(name: str, kind: pl.DataType, error: Exception) -> UserError:
 
 
 def places(rows: pl.DataFrame, items: pl.DataFrame, key: str) -> Tensor:
-    """Return the position of each item (I,) among the old rows followed by the changed ones. Items keep their rows; new ones
+    """Return the position of each item (I,) in the old rows followed by the changed rows; items keep their order, and new items
     come last."""
     old = items.select(key).with_row_index("row")
-    place = rows.select(key).join(old, on=key, how="left", maintain_order="left")["row"]
+    old_row = rows.select(key).join(old, on=key, how="left", maintain_order="left")["row"]
     place_I = torch.arange(items.height)
     number_C = torch.arange(items.height, items.height + rows.height)
-    is_new_C = place.is_null().to_torch()
-    place_I[place.drop_nulls().cast(pl.Int64).to_torch()] = number_C[~is_new_C]
+    is_new_C = old_row.is_null().to_torch()
+    place_I[old_row.drop_nulls().cast(pl.Int64).to_torch()] = number_C[~is_new_C]
     return torch.cat([place_I, number_C[is_new_C]])

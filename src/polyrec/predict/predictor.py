@@ -1,4 +1,4 @@
-"""`Predictor`: a trained model with its states and catalogue, as evaluation, fitting, export and explanation read it.
+"""`Predictor`: a trained model with its states and catalogue, used by evaluation, fitting, export and explanation.
 
 Shape letters: N rows, C outputs of a task, E experts.
 """
@@ -35,7 +35,7 @@ from polyrec.predict.users import request_columns
 
 
 class Predictor(Printed):
-    """A trained model with all that it reads to answer: states, log, users and items."""
+    """A trained model with the data that its predictions read: states, log, users and items."""
 
     def __init__(self, parts: Parts, model: Model | None = None) -> None:
         self.parts = parts
@@ -45,40 +45,40 @@ class Predictor(Printed):
         self.model.eval()
 
     def __repr__(self) -> str:
-        """Return a line: the network and the tasks."""
+        """Return one line with the network and the tasks."""
         tasks = ", ".join(task.name for task in self.spec.tasks)
         return f"<{type(self).__name__}: {type(self.spec.network).__name__}, tasks {tasks}>"
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Render what was fitted, and how well it did on validation."""
+        """Render a summary of the model, its training rows and its validation metrics."""
         yield from summary(self.parts)
 
     @property
     def items(self) -> pl.DataFrame:
-        """The catalogue: one row an item, with its key and the columns that are known of it."""
+        """The catalogue: one row per item, with its key and its known columns."""
         return self.catalogue.items
 
     @property
     def user_key(self) -> str:
-        """The column of the user's key."""
+        """Name of the user key's column."""
         return self.catalogue.user_key
 
     @property
     def item_key(self) -> str:
-        """The column of the item's key."""
+        """Name of the item key's column."""
         return self.catalogue.item_key
 
     @property
     def curves(self) -> list[Mapping[str, float]]:
-        """One entry an epoch: training losses and validation metrics by `task.metric`, and the utility."""
+        """One entry per epoch: training losses and validation metrics by `task.metric`, and the utility."""
         return list(self.parts.facts.training.curves)
 
     def predict(self, data: Source | Tables) -> pl.DataFrame:
-        """Return the keys that the table has, each task's prediction in the label's units, and the fused score.
+        """Return the table's user and item keys, each task's prediction in the label's units, and the fused score.
 
-        A task with one number a row has one column, named like it; one with several classes has a column `task.class` for
-        each. Histories count the training rows and the table's own rows strictly before each row's time; without a time
-        column, all training rows. The rows of one user are one request: a fusion by ranks compares them with each other.
+        A task with one number per row has one column of its name; a task with several classes has a column `task.class` per
+        class. Histories contain the training rows and the table's rows strictly before each row's time; without a time column,
+        all training rows. The rows of one user are one request: a fusion by ranks compares them with each other.
         """
         frame = read_rows(self.parts, self.roles, data)
         return self.tabulate(frame, self.predict_tensors(frame))
@@ -92,10 +92,10 @@ class Predictor(Printed):
         weights: Mapping[str, float] | None = None,
         events: pl.DataFrame | None = None,
     ) -> np.ndarray:
-        """Return the fused scores (N,) of some items for one user, in the order given, as of now.
+        """Return the fused scores (N,) of some items for one user at the present time, in the given order.
 
-        `user` is the user's key, None for someone new, whom `features` describe by column. `features`, `weights` and `events`
-        are as in `recommend`. Raises `UserError` for an item that is not in the catalogue.
+        `user` is the user's key; None for a new user, described by `features`. `features`, `weights` and `events` are as in
+        `recommend`. Raises `UserError` for an item that is not in the catalogue.
         """
         rows = self.catalogue.rows(items)
         later = self.catalogue.events(events, user)
@@ -103,31 +103,31 @@ class Predictor(Printed):
         return self.fused(self.catalogue.predict(given, rows, later), weights).numpy()
 
     def with_items(self, items: pl.DataFrame) -> Self:
-        """Return this recommender with items that are new or changed since the training: rows with the item's key and columns.
+        """Return this recommender with items added or changed after training, given as rows with the item's key and columns.
 
-        Columns that are not given stay as they were, and are null for a new item. A new item is an id never seen: what is known
-        of it stands for it. The model is shared, and this recommender stays as it is.
+        Columns that are not given keep their values; for a new item they are null. The id of a new item is unknown, so its
+        predictions depend on its other features. The model is shared, and this recommender is not changed.
         """
         catalogue = self.catalogue.with_items(items)
-        other = type(self)(catalogue.parts, self.model)
-        other.__dict__["catalogue"] = catalogue
-        return other
+        changed = type(self)(catalogue.parts, self.model)
+        changed.__dict__["catalogue"] = catalogue
+        return changed
 
     @property
     def can_rank(self) -> bool:
-        """Whether there are users, items and a score to rank the items by."""
+        """Whether users, items and a score to rank the items by exist."""
         return self.roles.user is not None and self.roles.item is not None and self.has_score
 
     @property
     def has_score(self) -> bool:
-        """Whether there is a task with one number a row, and so a fused score."""
+        """Whether a task with one number per row, and thus a fused score, exists."""
         return any(task.is_scalar for task in self.spec.tasks)
 
     def top_rows(self, user: object, k: int) -> dict[str, np.ndarray]:
-        """Return the rows in the catalogue of the top k items for a user, items of the training rows left out.
+        """Return the catalogue rows of the top k items for a user, without the items of the user's training rows.
 
-        There is one list by the fused score, under `SCORE`, and one by the prediction of each task that ranks the catalogue; no
-        rules are applied, and all items are candidates.
+        One list is ranked by the fused score, under `SCORE`, and one by the prediction of each task that ranks the catalogue.
+        No rules are applied; all items are candidates.
         """
         keep = torch.ones(self.items.height, dtype=torch.bool)
         keep[self.catalogue.seen(user)] = False
@@ -140,11 +140,11 @@ class Predictor(Printed):
     def fused(
         self, predictions: Mapping[str, Tensor], weights: Mapping[str, float] | None = None, requests: Tensor | None = None
     ) -> Tensor:
-        """Return the fused score (N,) of predictions, with some of the fusion's weights set to others.
+        """Return the fused score (N,) of predictions; `weights` replaces some of the fusion's weights.
 
-        `requests` (N,) tells rows of one request by a number that is theirs alone; unset, all rows are of one. A fusion that
-        reads more than predictions wants them as `predict_tensors` returns them. Raises `UserError` where a prediction or a
-        score is no finite number: the features or the weights are too large to compute with.
+        `requests` (N,) holds the number of each row's request; unset, all rows are one request. A fusion that reads a context
+        requires predictions from `predict_tensors`. Raises `UserError` if a prediction or a score is not finite because the
+        features or the weights are too large.
         """
         scores = self._fused(predictions, weights, requests)
         for task in self.spec.tasks:
@@ -161,16 +161,16 @@ class Predictor(Printed):
         if not scalar:
             found = "only tasks with several outputs"
             remedy = "Add a Binary or Regression task."
-            raise UserError("a fused score", expected="a task with one number a row", found=found, remedy=remedy)
+            raise UserError("a fused score", expected="a task with one number per row", found=found, remedy=remedy)
         fusion = self.spec.fusion.with_weights(weights, list(scalar)) if weights else self.spec.fusion
         return fusion.score(scalar, requests, self.parts.fusion_states, context_of(predictions))
 
     def seen_pairs(self) -> pl.DataFrame:
-        """Return user's and item's key of the training rows."""
+        """Return the user and item keys of the training rows."""
         return self.catalogue.log.frame.select(pl.col(USER).alias(self.user_key), self.item_key)
 
     def tabulate(self, frame: pl.DataFrame, predictions: Mapping[str, Tensor]) -> pl.DataFrame:
-        """Return what `predict` does for a wide table, from the tensors of `predict_tensors`."""
+        """Return the result of `predict` for a wide table, given the tensors of `predict_tensors`."""
         keys = [column for column in (self.roles.user, self.roles.item) if column in frame.columns]
         scores = self._fused(predictions, requests=self._requests(frame)) if self.has_score else None
         return pl.DataFrame([*(frame[key] for key in keys), *self._columns(predictions, scores)])
@@ -178,7 +178,7 @@ class Predictor(Printed):
     def predict_tensors(self, frame: pl.DataFrame, raw: Mapping[str, Tensor] | None = None) -> TaskTensors:
         """Return each task's predictions, (N,) or (N, C), calibrated where declared, for a wide table.
 
-        `raw` are its raw outputs, where they are known already.
+        `raw` holds the raw outputs if they are computed already.
         """
         raw = self.raw_tensors(frame) if raw is None else raw
         predictions = Objective(self.spec.tasks).predictions(raw, self.parts.task_states)
@@ -199,11 +199,11 @@ class Predictor(Printed):
         return {task: torch.cat([piece[task] for piece in pieces]).numpy() for task in pieces[0]}
 
     def _requests(self, frame: pl.DataFrame) -> Tensor | None:
-        """Return a number for each row, (N,), that is the same for rows of one user; None if the table has no user."""
+        """Return the request number of each row, (N,), equal for rows of one user; None if the table has no user key."""
         return torch.from_numpy(number_groups(frame[self.roles.user])) if self.roles.user in frame.columns else None
 
     def _columns(self, predictions: Mapping[str, Tensor], scores: Tensor | None) -> list[pl.Series]:
-        """Return predictions as named columns, the fused score first where there is one."""
+        """Return predictions as named columns, with the fused score first if it exists."""
         columns = [] if scores is None else [pl.Series(SCORE, scores.numpy())]
         for task in self.spec.tasks:
             names = task.names(self.parts.task_states[task.name])
@@ -213,7 +213,7 @@ class Predictor(Printed):
 
     @cached_property
     def catalogue(self) -> Catalogue:
-        """The items, ready to be predicted for one user."""
+        """The items, encoded for predictions for one user."""
         return Catalogue(self.parts, self.roles, self.model)
 
 

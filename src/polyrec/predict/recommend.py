@@ -1,4 +1,4 @@
-"""One list for one user: candidates, predictions, the fused score, rules. The same code offline and served.
+"""One list for one user: candidates, predictions, fused score, rules. Offline and served lists share this code.
 
 Shape letters: N candidates, I items, K items of the list, D width of an item's vector.
 """
@@ -26,7 +26,7 @@ from polyrec.rules.rule import Rule
 
 @dataclass(frozen=True)
 class ListRequest:
-    """A request for one list, as `Fitted.recommend` documents it."""
+    """A request for one list; `Fitted.recommend` documents the fields."""
 
     user: Mapping[str, Any]
     k: int = 10
@@ -40,17 +40,17 @@ class ListRequest:
 
 @dataclass(frozen=True)
 class Recommendation:
-    """The list, from the top."""
+    """One list, best item first."""
 
     listed: Listed
     predictions: Mapping[str, Tensor]
-    """Each task's predictions of the items listed, (K,) or (K, C)."""
+    """Each task's predictions for the listed items, (K,) or (K, C)."""
 
 
 def recommendation(fitted: Predictor, request: ListRequest) -> Recommendation:
     """Return a list for a user; `Fitted.recommend` documents the request."""
     if request.k < 1:
-        raise UserError("k", expected="a number of items, 1 or more", found=f"{request.k}", remedy="Ask for at least one.")
+        raise UserError("k", expected="a number of items, 1 or more", found=f"{request.k}", remedy="Request at least one.")
     catalogue, rules = fitted.catalogue, (*fitted.spec.rules, *request.rules)
     user = request.user.get(fitted.user_key)
     events = catalogue.events(request.events, user)
@@ -74,7 +74,7 @@ def recommendation(fitted: Predictor, request: ListRequest) -> Recommendation:
 
 
 def _kept(fitted: Predictor, request: ListRequest, events: Events | None, rules: tuple[Rule, ...]) -> Tensor:
-    """Return which items of the catalogue (I,) may be in the list at all."""
+    """Return a mask of the catalogue's items (I,) that may be listed."""
     keep_I = torch.ones(fitted.items.height, dtype=torch.bool)
     if request.where is not None:
         flags = meets(fitted.items, request.where, "condition `where` on the catalogue")
@@ -87,13 +87,13 @@ def _kept(fitted: Predictor, request: ListRequest, events: Events | None, rules:
 
 
 def _let_in(fitted: Predictor, rules: tuple[Rule, ...], items: int) -> Tensor:
-    """Return which items (I,) rules let into a list, so that none of the others is proposed."""
+    """Return a mask of the items (I,) that the rules allow in a list; other items are not proposed."""
     every = Candidates(np.arange(items), np.zeros(items), fitted.items, fitted.item_key, keys=fitted.catalogue.keys)
     return torch.from_numpy(kept(rules, every))
 
 
 def _with_pinned(fitted: Predictor, rules: tuple[Rule, ...], rows_N: Tensor, keep_I: Tensor) -> Tensor:
-    """Return candidates with the items that rules pin, where these may be in the list."""
+    """Add the items that rules pin to the candidates, if they may be listed."""
     pinned = fitted.catalogue.keys.find([key for rule in rules for key in rule.pins.values()])
     more = [row for row in pinned if row is not None and keep_I[row]]
     return torch.tensor(sorted({*rows_N.tolist(), *more})) if more else rows_N

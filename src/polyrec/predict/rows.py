@@ -1,4 +1,4 @@
-"""The rows of a table that a fitted recommender is asked about, as its model reads them."""
+"""Reading and encoding of a table for the predictions of a fitted recommender."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from polyrec.predict.catalogue import Catalogue
 
 
 def read_rows(parts: Parts, roles: Roles, data: Source | Tables) -> pl.DataFrame:
-    """Read a table, with the side tables of the training where their columns are not given."""
+    """Read a table; columns that it lacks are joined from the users and items of the training."""
     frame = join(data, roles.user, roles.item).frame
     for known, key in ((parts.frames.users, roles.user), (parts.frames.items, roles.item)):
         if known is not None and key in frame.columns:
@@ -28,7 +28,7 @@ def read_rows(parts: Parts, roles: Roles, data: Source | Tables) -> pl.DataFrame
 
 
 def prepare_rows(catalogue: Catalogue, frame: pl.DataFrame) -> Prepared:
-    """Encode the features of a wide table; histories hold the known rows, and the table's own before each row's time."""
+    """Encode the features of a wide table; histories contain the known rows and the table's rows before each row's time."""
     spec, roles = catalogue.spec, catalogue.roles
     require_features(frame, spec.all_features)
     log, rows = None, None
@@ -38,11 +38,11 @@ def prepare_rows(catalogue: Catalogue, frame: pl.DataFrame) -> Prepared:
             keys = [name for name in (USER, TIME, roles.item) if name is not None]
             log = log.with_rows(rows.hstack(frame), keys)
     columns = encode_features(frame, spec.all_features, catalogue.parts.feature_states, log, rows)
-    return Prepared(columns, {}, {}, frame.height)
+    return Prepared.of_inputs(columns, frame.height)
 
 
 def _as_looked_up(catalogue: Catalogue, frame: pl.DataFrame) -> pl.DataFrame:
-    """Return user and, where the table has it, time of each row, as histories look them up."""
+    """Return the user and, if the table has it, the time of each row, as histories look them up."""
     user, time = catalogue.user_key, catalogue.roles.time
     require_columns(frame, (user,), "histories")
     rows = frame.select(pl.col(user).alias(USER))

@@ -1,4 +1,4 @@
-"""What `print(fitted)` shows: what was fitted, to which rows, and how well it did on validation."""
+"""The summary that `print(fitted)` shows: model, training rows and validation metrics."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from rich.text import Text
 from polyrec.artifact.parts import Parts
 
 _NOT_OF_TASKS = ("loss", "utility")
-"""Figures of an epoch that are no validation metrics of a task."""
+"""Figures of an epoch that are not validation metrics of a task."""
 
 
 def summary(parts: Parts) -> Iterator[RenderableType]:
-    """Return a few lines, and a table of each task's labels and validation metrics."""
+    """Yield lines about the model, and a table of each task's labels and validation metrics."""
     spec, facts, frames = parts.spec, parts.facts, parts.frames
     training = facts.training
     kind = type(spec.network).__name__
@@ -33,4 +33,4 @@ def summary(parts: Parts) -> Iterator[RenderableType]:
         )
         table.add_row(Text(task.name), type(task).__name__, f"{facts.observed[task.name]:,}", Text(shown))
     yield table
-    yield Text("The epoch was chosen by these figures, so they are optimistic: report those of `evaluate` on other rows.")
+    yield Text("The epoch was chosen by these figures, so they are optimistic: report figures of `evaluate` on other rows.")

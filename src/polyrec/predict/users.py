@@ -1,4 +1,4 @@
-"""The users that a fitted recommender knows, encoded once; and what is known of anyone in a request."""
+"""The known users of a fitted recommender, encoded once, and the user features of a request."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from polyrec.features.text_feature import TextFeature
 
 
 class Users:
-    """Everybody in the user table or the log, by key, and after them one of whom nothing is known.
+    """All users of the user table or the log, by key, followed by one row for an unknown user.
 
-    Features are encoded for all of them when the first is asked for; a request then looks up a row, and encodes no more than
-    the features of columns that it gives. Texts are encoded a request at a time, for a language model takes long.
+    The first request encodes the features of all users. A request then looks up a row, and encodes only features of the columns
+    that it gives. Texts are encoded per request, because a language model is slow.
     """
 
     def __init__(self, parts: Parts, key: str, log: Log) -> None:
@@ -34,26 +34,26 @@ class Users:
 
     @cached_property
     def frame(self) -> pl.DataFrame:
-        """The columns that features read, one row a user, and a last row of nulls."""
+        """The columns that features read, one row per user, and a last row of nulls."""
         known, kind = self.parts.frames.users, self.kinds[self.key]
         assert known is not None
-        met = self.log.frame.select(pl.col(USER).cast(kind, strict=False).alias(self.key)).unique(maintain_order=True)
+        logged = self.log.frame.select(pl.col(USER).cast(kind, strict=False).alias(self.key)).unique(maintain_order=True)
         known = known.select(pl.col(name).cast(self.kinds[name]) for name in known.columns if name in self.kinds)
-        met = met.drop_nulls().join(known, on=self.key, how="anti", maintain_order="left")
-        rows = pl.concat([known, met, pl.DataFrame({self.key: [None]}, schema={self.key: kind})], how="diagonal")
+        logged = logged.drop_nulls().join(known, on=self.key, how="anti", maintain_order="left")
+        rows = pl.concat([known, logged, pl.DataFrame({self.key: [None]}, schema={self.key: kind})], how="diagonal")
         return rows.select(
             pl.col(name) if name in rows.columns else pl.lit(None, kind).alias(name) for name, kind in self.kinds.items()
         )
 
     @cached_property
     def keys(self) -> Keys:
-        """Where each user stands in the frame."""
+        """Row of each user in the frame, by key."""
         return Keys(self.frame[self.key])
 
     def columns(self, given: Mapping[str, Any]) -> dict[str, Column]:
-        """Return the user's features, each as a column that is the same in every row.
+        """Return the user's features as constant columns.
 
-        Columns given replace what is known of the user; columns not known are null.
+        Given columns replace the known values of the user; unknown columns are null.
         """
         for name in given:
             if name not in self.kinds:
@@ -68,12 +68,12 @@ class Users:
         columns: dict[str, Column] = {name: Constant(column, row) for name, column in self._known.items() if name not in fresh}
         if fresh:
             values = self.frame[row].with_columns(_cast(name, given[name], self.kinds[name]) for name in replaced)
-            encoded = encode_features(values, self.parts.spec.all_features, self.parts.feature_states, None, None, fresh)
+            encoded = encode_features(values, self.parts.spec.all_features, self.parts.feature_states, only=fresh)
             columns |= {name: Constant(column) for name, column in encoded.items()}
         return columns
 
     def last_time(self, user: object) -> float | None:
-        """Return the time of a user's last row in the log; None for one who has none."""
+        """Return the time of a user's last row in the log; None for a user without rows."""
         (place,) = self._last[0].find([user])
         return None if place is None else self._last[1][place]
 
@@ -100,14 +100,14 @@ def _cast(name: str, value: Any, kind: pl.DataType) -> pl.Series:
 
 
 def request_columns(key: str, user: object, features: Mapping[str, Any], keywords: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a request says of its user, by column: the key, features given as a mapping, and features given as keywords.
+    """Merge the user's columns of a request: the key, features given as a mapping, and features given as keywords.
 
     Raises `UserError` for a column that is given twice.
     """
     columns = dict(features)
     for name, value in (*keywords.items(), *([(key, user)] if user is not None else [])):
         if name in columns:
-            remedy = "Give it once: by `user`, in `features`, or as a keyword."
+            remedy = "Give it once: in `user`, in `features`, or as a keyword."
             raise UserError(f"column {name!r} of the request", expected="one value", found="two", remedy=remedy)
         columns[name] = value
     return columns

@@ -1,4 +1,4 @@
-"""Weighing: the weights that a fusion gives users. Shape letters: N users, K width of a feature."""
+"""The fusion weights of each user. Shape letters: N users, K width of a feature."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def weights_of(fitted: Predictor, users: pl.DataFrame) -> pl.DataFrame:
     context = Context(features=_vectors(fitted, _completed(fitted, users), fusion.features_of()))
     weights = fusion.weights_of(scalar, fitted.parts.fusion_states, context)
     return users.with_columns(
-        pl.Series(f"weight.{name}", own_N.expand(users.height).numpy()) for name, own_N in weights.items()
+        pl.Series(f"weight.{name}", weight_N.expand(users.height).numpy()) for name, weight_N in weights.items()
     )
 
 
 def _completed(fitted: Predictor, users: pl.DataFrame) -> pl.DataFrame:
-    """Return the columns that features of the user and of the row read, as given, as known of the user by key, or null."""
+    """Return the columns that features of the user and of the row read: given values, else known values by key, else null."""
     known, key = fitted.catalogue.users, fitted.user_key
     for name in users.columns:
         if name not in known.kinds:
@@ -47,9 +47,9 @@ def _vectors(fitted: Predictor, rows: pl.DataFrame, names: Sequence[str]) -> dic
     if not names:
         return {}
     catalogue, spec = fitted.catalogue, fitted.spec
-    beside = [feature.name for feature in (*spec.user, *spec.features)]
+    only = [feature.name for feature in (*spec.user, *spec.features)]
     who, log = rows.select(pl.col(fitted.user_key).alias(USER)), catalogue.log if spec.reads_log else None
-    columns = encode_features(rows, spec.all_features, fitted.parts.feature_states, log, who, beside)
-    batches = [*Prepared(columns, {}, {}, rows.height).batches(BATCH)]
+    columns = encode_features(rows, spec.all_features, fitted.parts.feature_states, log, who, only)
+    batches = [*Prepared.of_inputs(columns, rows.height).batches(BATCH)]
     with torch.inference_mode():
         return {name: torch.cat([fitted.model.encode(batch, [name]) for batch in batches]) for name in names}

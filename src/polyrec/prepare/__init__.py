@@ -1,1 +1,1 @@
-"""From tables to the numbers that a model is trained on, in memory or on disk."""
+"""Preparation of tables for training: learned states and encoded columns, in memory or on disk."""

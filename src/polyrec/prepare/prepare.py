@@ -1,4 +1,4 @@
-"""From tables to a `Stage`: states are learned and columns encoded, one after another, each where it is to stay."""
+"""From tables to a `Stage`: learn states and encode columns, one at a time, each in its final storage."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def prepare(
     keep_held: Keep = in_memory,
     start: Parts | None = None,
 ) -> Stage:
-    """Learn the states from a table; return them with the table, and one to judge on, as numbers.
+    """Learn the states from a table; return them with the encoded table and the encoded held-out rows, if any.
 
-    Where training goes on from a `start`, its states are what they become by the table.
+    If training continues from a `start`, the table updates the states of `start`.
     """
     features: dict[str, pl.DataFrame] = {}
     columns: dict[str, Column] = {}
@@ -85,7 +85,7 @@ def prepare(
 
 
 def fit_features(spec: Declaration, frame: WideTable) -> dict[str, pl.DataFrame]:
-    """Learn the state of each feature: of derived ones after those that they read."""
+    """Learn the state of each feature; derived features come after the features that they read."""
     plain = [feature for feature in spec.all_features if not isinstance(feature, Derived)]
     states = {feature.name: feature.fit(frame.select(feature.columns)) for feature in plain}
     by_name = {feature.name: feature for feature in plain}
@@ -94,7 +94,7 @@ def fit_features(spec: Declaration, frame: WideTable) -> dict[str, pl.DataFrame]
 
 
 def _fit(feature: Feature, values: pl.DataFrame, table: Table, before: pl.DataFrame | None) -> pl.DataFrame:
-    """Learn the state of a feature, or grow the one `before`; ids that come and go are met in the order of their times."""
+    """Learn the state of a feature, or grow the state `before`; a streamed vocabulary reads its ids in time order."""
     if isinstance(feature, Streamed) and TIME in table.rows.columns:
         times = table.rows[TIME]
         return feature.fit(values, times) if before is None else feature.grow(values, before, times)
@@ -102,7 +102,7 @@ def _fit(feature: Feature, values: pl.DataFrame, table: Table, before: pl.DataFr
 
 
 def _labels(task: Task, table: Table, columns: Mapping[str, Column]) -> pl.Series:
-    """Return the labels of a task, with the numbers of each row's item beside them where the task learns to tell these."""
+    """Return the labels of a task, with the numbers of each row's item if the task learns to predict these."""
     labels = table.labels[task.name]
     if task.numbers_of is None:
         return labels
@@ -144,7 +144,7 @@ def _prepared(
 def _derived(
     spec: Declaration, states: Mapping[str, pl.DataFrame], log: Log | None, table: Table, keep: Keep
 ) -> dict[str, Column]:
-    """Return the columns of the derived features that have one."""
+    """Return the inputs of derived features that have a separate input."""
     names = {feature.name for feature in spec.all_features if isinstance(feature, Derived)}
     columns = encode_features(pl.DataFrame(), spec.all_features, states, log, table.rows, names)
     return {name: keep_column(column, keep) for name, column in columns.items()}
@@ -157,7 +157,7 @@ def _log(spec: Declaration, table: Table) -> Log:
 
 
 def _log_columns(spec: Declaration, table: Table) -> list[str]:
-    """Return the columns of a table that a log needs: the item's key, and what derived features read of earlier rows."""
+    """Return the columns that a log needs: the item's key, and the columns that derived features read in earlier rows."""
     by_name = {feature.name: feature for feature in spec.all_features}
     columns = [] if table.roles.item is None else [table.roles.item]
     for feature in spec.all_features:
@@ -199,7 +199,7 @@ def _kept_side(
 
 
 def _latest_rows(table: Table, key: str) -> pl.Series:
-    """Return where the latest row of each value of a key stands; of rows of one instant, the one further down."""
+    """Return the position of the latest row of each key; among rows of equal time, the last one."""
     rows = pl.DataFrame({"key": table.frame.select([key])[key]}).with_row_index("row")
     if TIME in table.rows.columns:
         rows = rows.with_columns(time=table.rows[TIME]).sort("time", maintain_order=True)

@@ -1,4 +1,4 @@
-"""`Stage`: all that a model is built from, trained on and judged on, and what its recommender keeps of the tables."""
+"""`Stage`: states, training rows and held-out rows of a model, and the tables that its recommender keeps."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ from polyrec.core.batch import Column
 from polyrec.data.prepared import Prepared
 
 Keep = Callable[[Tensor], Tensor]
-"""Puts a tensor where it is to stay, and returns it from there."""
+"""Moves a tensor to its final storage and returns it from there."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """States learned from the rows to train on, these rows, and those that are held out, as numbers."""
+    """Encoded training rows, the states learned from them, and encoded held-out rows."""
 
     features: Mapping[str, pl.DataFrame]
     """State of each feature."""
     tasks: Mapping[str, pl.DataFrame]
     """State of each task."""
     rows: Prepared
-    """The rows to train on."""
+    """Training rows."""
     observed: Mapping[str, int]
-    """How many labels of each task are observed among them."""
+    """Number of observed labels of each task in the training rows."""
     held: Prepared | None = None
-    """The rows to judge on, where any are held out."""
+    """Held-out rows, if any."""
     users: Tensor | None = None
-    """Numbers of the users of the rows to judge on, (N,), where users are declared."""
+    """User number of each held-out row, (N,), if users are declared."""
     frames: Frames | None = None
-    """The tables that the recommender keeps; None where all rows are trained on anew, which keeps those of the selection."""
+    """The tables that the recommender keeps; None for the stage of all rows, which uses the frames of the selection."""
     data: DataFacts | None = None
-    """Facts of the tables, likewise."""
+    """Facts of the tables; None for the stage of all rows, likewise."""
 
 
 def keep_column(column: Column, keep: Keep) -> Column:
-    """Return a column whose tensors are all kept."""
+    """Apply `keep` to all tensors of a column."""
     kept: dict[str, Any] = {}
     for part in fields(column):  # type: ignore[arg-type]  # every kind of column is a dataclass
         value = getattr(column, part.name)
@@ -49,5 +49,5 @@ def keep_column(column: Column, keep: Keep) -> Column:
 
 
 def in_memory(tensor: Tensor) -> Tensor:
-    """Keep a tensor in memory, as it is."""
+    """Keep a tensor in memory, unchanged."""
     return tensor

@@ -1,4 +1,4 @@
-"""The stages of a fit: prepared in memory, or found in the store of prepared tables, or prepared there."""
+"""The stages of a fit, read from the store of prepared tables, prepared in the store, or prepared in memory."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ from polyrec.prepare.store import find_stage, key_of, limit, make_stage, prepare
 from polyrec.prepare.table import Table, concat_tables, read_table, split_table
 
 WORTH = 2**25
-"""Bytes of Parquet from which on a fit prepares the table on disk. A smaller one is read and prepared in about a second, for
-which a copy on disk is not worth its place; one that was prepared ahead is used whatever its size."""
+"""Smallest size of Parquet in bytes that a fit prepares on disk. A smaller table is read and prepared in about a second, so a
+copy on disk is not worth its space. A table prepared ahead is used whatever its size."""
 
 SELECTION, ALL_ROWS = "selection", "all rows"
 """The two stages of a fit."""
@@ -41,10 +41,10 @@ SELECTION, ALL_ROWS = "selection", "all rows"
 
 @dataclass(frozen=True)
 class Stages:
-    """The two stages of a fit: the rows to learn from and to judge on, and then all rows, where it refits.
+    """The two stages of a fit: training rows with held-out rows, and all rows if the fit refits.
 
-    Where every table is a file and the rows are Parquet, a stage is named by the content of the files and by all that it
-    depends on of declaration and training. It is found in the store if it was ever prepared, and put there if it is worth it.
+    If every table is a file and the rows are Parquet, the key of a stage is a hash of the files' content and of the settings of
+    declaration and training that it depends on. A stage prepared earlier is read from the store; a large one is written to it.
     """
 
     spec: Declaration
@@ -52,20 +52,20 @@ class Stages:
     validation: Source | None
     training: Training
     ahead: bool = False
-    """Whether to prepare on disk whatever the size."""
+    """Set to prepare on disk whatever the size."""
     start: Parts | None = None
-    """What training goes on from, where it does not start from nothing."""
+    """The artifact that training continues from, if any."""
 
     def selection(self) -> Stage:
-        """Return the rows to learn from and those held out; what the recommender keeps of the tables comes with them."""
+        """Return training rows and held-out rows, with the tables that the recommender keeps."""
         return self._find_or_make(SELECTION, self._make_selection)
 
     def all_rows(self) -> Stage:
-        """Return all rows to learn from, those held out included."""
+        """Return all rows as training rows, including the held-out rows."""
         return self._find_or_make(ALL_ROWS, self._make_all_rows)
 
     def folder(self) -> Path:
-        """Prepare on disk all that a fit will ask for and that is not there yet; return the folder of the first stage."""
+        """Prepare on disk every stage that a fit requests and the store lacks; return the folder of the first stage."""
         assert self.ahead
         if self._files is None:
             rows = self.data.interactions if isinstance(self.data, Tables) else self.data
@@ -94,10 +94,10 @@ class Stages:
         except OSError as error:
             if self.ahead:
                 remedy = "Make room, or move the cache with POLYREC_CACHE."
-                found_error = f"{error}"
+                found = f"{error}"
                 thing = f"prepared tables in '{prepared_folder()}'"
-                raise UserError(thing, expected="a folder to write to", found=found_error, remedy=remedy) from error
-            warnings.warn(f"preparing in memory, for the prepared table cannot be written: {error}", stacklevel=2)
+                raise UserError(thing, expected="a folder to write to", found=found, remedy=remedy) from error
+            warnings.warn(f"preparing in memory, because the prepared table cannot be written: {error}", stacklevel=2)
             return make(in_memory, in_memory)
 
     def _make_selection(self, keep: Keep, keep_held: Keep) -> Stage:
@@ -123,7 +123,7 @@ class Stages:
         return stage
 
     def _tables(self) -> _Read:
-        """Read the tables: those to be prepared on disk anew for each stage, so that they do not stay in memory."""
+        """Read the tables; tables prepared on disk are read again for each stage, so they do not stay in memory."""
         return self._read(self._open) if self._is_worth_it else self._in_memory
 
     @cached_property
@@ -142,7 +142,7 @@ class Stages:
         table = read(source, what=what) if paths is None else ParquetTable.open(paths)
         if table.height == 0:
             found = f"0 rows and {len(table.columns)} columns"
-            raise UserError(what, expected="a table with rows", found=found, remedy="Check where it comes from.")
+            raise UserError(what, expected="a table with rows", found=found, remedy="Check the source of the table.")
         return table
 
     @cached_property
@@ -154,21 +154,21 @@ class Stages:
         return self._files is not None and (self.ahead or self._files.size >= WORTH)
 
     def _key(self, stage: str) -> str:
-        dependencies = {**self._dependencies, "stage": stage}
+        inputs = {**self._inputs, "stage": stage}
         if stage == SELECTION and self.validation is None:
-            dependencies["split"] = [self.training.split.model_dump(mode="json"), self.training.seed]
-        return key_of(dependencies)
+            inputs["split"] = [self.training.split.model_dump(mode="json"), self.training.seed]
+        return key_of(inputs)
 
     @cached_property
-    def _dependencies(self) -> dict[str, Any]:
-        """All that both stages depend on: widths of features and the layers of tasks are not among it."""
+    def _inputs(self) -> dict[str, Any]:
+        """All inputs that both stages depend on; widths of features and layers of tasks are excluded."""
         assert self._files is not None
         spec = self.spec
         return {
             "sources": self._files.digests,
             "versions": [__version__, pl.__version__, numpy.__version__],
             "features": [_without(feature.model_dump(mode="json"), "width") for feature in spec.all_features],
-            "encoders": [identity for f in spec.all_features if (identity := f.identity()) is not None],
+            "encoders": [identity for feature in spec.all_features if (identity := feature.identity()) is not None],
             "tasks": [_without(task.model_dump(mode="json"), "tower", "dropout", "inputs") for task in spec.tasks],
             "sides": [[feature.name for feature in side] for side in (spec.user, spec.item)],
             "time": spec.time,
@@ -176,7 +176,7 @@ class Stages:
         }
 
     def _hashes(self, tables: _Read) -> tuple[str, str]:
-        """Return the hashes of the table and of the validation rows: of files where they are files, else of values."""
+        """Return the hashes of the table and of the validation rows: of the files if all are files, else of the values."""
         if self._files is None:
             assert isinstance(tables.held.frame, pl.DataFrame)
             return frame_hash(tables.joined.frame), frame_hash(tables.held.frame)
@@ -196,7 +196,7 @@ class _Read:
 
 
 def _read_in_one_piece(source: Source, what: str) -> pl.DataFrame:
-    """Read a table; one from files as one piece of memory, so that sums come out the same however its rows lie in files."""
+    """Read a table; make one from files contiguous in memory, so that sums do not depend on how rows are split into files."""
     frame = read(source, what=what)
     return frame.rechunk() if isinstance(source, str | Path) else frame
 

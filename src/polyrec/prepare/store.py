@@ -1,4 +1,4 @@
-"""The store of prepared tables: one folder per stage, named by a hash of its inputs; the least recently used go first."""
+"""The store of prepared tables: one folder per stage, named by a hash of its inputs. The least recently used go first."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from polyrec.prepare.stage import Stage
 from polyrec.prepare.stage_folder import Prepare, read_stage, write_stage
 
 FORMAT = 2
-"""Part of every key: incremented when the layout of a folder changes, or the way that a feature or task encodes a table."""
+"""Part of every key: incremented when the layout of a folder or the encoding of a feature or task changes."""
 
 LIMIT = 64
 """Maximum total size of all prepared tables in GiB, unless POLYREC_PREPARED_GIB sets another."""

@@ -1,4 +1,4 @@
-"""`Table`: a wide table with what a declaration reads off it, and how it is split for training and validation."""
+"""`Table`: a wide table with its labels, times and roles, and its split into training and validation rows."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from polyrec.features.text_feature import TextFeature
 
 @dataclass(frozen=True)
 class Table:
-    """A wide table with what was read off it: labels, times, roles."""
+    """A wide table with its labels, times and roles."""
 
     frame: WideTable
     labels: Mapping[str, pl.Series]
     roles: Roles
     clock: str | None
     rows: pl.DataFrame
-    """User and time of each row, as far as declared, under the names that histories use."""
+    """User and time of each row, if declared, under the names that histories use."""
 
     def filter(self, mask: pl.Series) -> Table:
         """Return some of the rows."""
@@ -43,18 +43,18 @@ class Table:
         return Table(self.frame.filter(mask), labels, self.roles, self.clock, self.rows.filter(mask))
 
     def log(self, columns: Sequence[str]) -> Log | None:
-        """Return the rows as a log for histories, with some of the columns, where users and times are known."""
+        """Return the rows as a log for histories, with some of the columns; None if users or times are not declared."""
         if USER not in self.rows.columns or TIME not in self.rows.columns:
             return None
         return Log.of(self.logged(columns))
 
     def logged(self, columns: Sequence[str]) -> pl.DataFrame:
-        """Return the user and time of each row, as far as declared, and some of the columns."""
+        """Return the user and time of each row, if declared, and some of the columns."""
         return self.rows.hstack(self.frame.select(columns)) if columns else self.rows
 
 
 def read_table(spec: Declaration, frame: WideTable, like: Table | None = None) -> Table:
-    """Check that the columns are there, and read labels and times; of a table that is not in memory, labels when asked for."""
+    """Require the declared columns, and read labels and times; labels of a table that is not in memory are read on access."""
     require_features(frame, spec.all_features)
     for task in spec.tasks:
         require_columns(frame, task_columns(task), f"label of the task {task.name!r}")
@@ -74,24 +74,24 @@ def read_table(spec: Declaration, frame: WideTable, like: Table | None = None) -
 
 
 def _refuse_later_texts(spec: Declaration, frame: WideTable, rows: pl.DataFrame, clock: str | None) -> None:
-    """Refuse texts that were written when their row's label was known already, where the declaration says when."""
-    for text in (f for f in spec.all_features if isinstance(f, TextFeature) and f.written is not None):
+    """Refuse texts written at or after the time of their row, if the declaration has a column of writing times."""
+    for text in (feature for feature in spec.all_features if isinstance(feature, TextFeature) and feature.written is not None):
         assert text.written is not None
         thing = f"text {text.name!r}"
         require_columns(frame, (text.written,), f"the time at which the {thing} was written")
         if clock is None:
             remedy = "Name the column of the time: Recommender(time=…), or leave out `written`."
-            raise UserError(thing, expected="a time of each row to hold `written` against", found="none", remedy=remedy)
+            raise UserError(thing, expected="a time of each row to compare `written` with", found="none", remedy=remedy)
         values = frame.select([*dict.fromkeys((text.written, *text.columns))])
-        is_given = values[text.written].is_not_null() & (text.render(values) != "")
-        written, _ = read_times(values[text.written].filter(is_given), clock)
-        late = int((written >= rows[TIME].filter(is_given)).sum())
+        is_timed = values[text.written].is_not_null() & (text.render(values) != "")
+        written, _ = read_times(values[text.written].filter(is_timed), clock)
+        late = int((written >= rows[TIME].filter(is_timed)).sum())
         if late:
             raise UserError(
                 thing,
                 expected="texts written before the time of their row",
                 found=f"{late} of {frame.height} rows whose {text.written!r} is that time or later",
-                remedy="Make the text null in these rows, or take the one that stood there before.",
+                remedy="Set the text to null in these rows, or use the text as it was before that time.",
             )
 
 
@@ -114,7 +114,7 @@ def split_table(
     training: Training,
     read_wide: Callable[[Source, str], WideTable] | None = None,
 ) -> tuple[Table, Table]:
-    """Return the rows to train on and the rows to validate on: those given, or those that the training's split holds out."""
+    """Return training and validation rows: the given validation table, or the rows that the training's split holds out."""
     if validation is not None:
         sides = Tables(validation, data.users, data.items) if isinstance(data, Tables) else validation
         frame = join(sides, table.roles.user, table.roles.item, read_wide).wide
@@ -127,7 +127,7 @@ def split_table(
 
 
 def concat_tables(first: Table, second: Table) -> Table:
-    """Return the rows of both, with the columns that both have."""
+    """Concatenate the rows of two tables, with their common columns."""
     rows = pl.concat([first.rows, second.rows], how="vertical_relaxed")
 
     def read(name: str) -> pl.Series:

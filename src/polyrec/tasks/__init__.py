@@ -1,4 +1,4 @@
-"""What is learned: tasks, their heads, and links between tasks."""
+"""Tasks, their heads, and links between tasks."""
 
 from polyrec.tasks.binary import Binary
 from polyrec.tasks.censored import Censored

@@ -1,4 +1,4 @@
-"""Binary: yes or no. Shape letters: B rows."""
+"""Binary: whether an event happens. Shape letters: B rows."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from polyrec.tasks.task import State, Task
 
 
 class Binary(Task):
-    """The probability that something happens: a click, a purchase, a default.
+    """The probability of an event: a click, a purchase, a default.
 
-    Logistic regression (Cox, JRSS B 1958) on the network's state: `p = 1 / (1 + exp(-r))` of the raw output r. Labels:
-    booleans or 0 and 1. Output: a probability. Loss: binary cross-entropy, `-y log p - (1 - y) log(1 - p)` in nats,
-    computed from the logit. State: `rate`, the share of ones among the observed training labels.
+    Logistic regression (Cox, JRSS B 1958) on the state of the tower: `p = 1 / (1 + exp(-r))` for the raw output r. Labels:
+    booleans, or 0 and 1. Output: a probability. Loss: binary cross-entropy, `-y log p - (1 - y) log(1 - p)` in nats,
+    computed from the logit. State: `rate`, the fraction of ones among the observed training labels.
     """
 
     examples = ({"name": "like", "label": "rating >= 4"}, {"name": "buy", "label": "bought", "tower": [], "dropout": 0.1})

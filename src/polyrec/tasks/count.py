@@ -1,4 +1,4 @@
-"""Count: how many times. Shape letters: B rows."""
+"""Count: the number of events. Shape letters: B rows."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _MOST_LOG_RATE = 30.0
 
 
 class Count(NumbersTask):
-    """How often something happens: plays, purchases, visits, claims.
+    """The number of events: plays, purchases, visits, claims.
 
-    Poisson regression with a logarithmic link (Nelder and Wedderburn, JRSS A 1972): raw output `r = log mu`, which starts at
-    the mean of the training labels. Labels: whole numbers from 0. Output: the expected count mu. Loss: half the Poisson
-    deviance, `y log(y / mu) - y + mu` in nats: the negative log-likelihood less that of a perfect prediction, so that unlike
-    the usual `mu - y log mu` it is 0 at `mu = y` and nowhere below. Beyond `r = 30` mu no longer grows and the loss
-    goes on linearly. State: `mean`.
+    Poisson regression with a logarithmic link (Nelder and Wedderburn, JRSS A 1972): the raw output is `r = log mu`; its bias is
+    initialised to the mean of the training labels. Labels: whole numbers from 0. Output: the expected count mu. Loss: half the
+    Poisson deviance, `y log(y / mu) - y + mu` in nats. It is the negative log-likelihood minus that of a perfect prediction:
+    in contrast to the usual `mu - y log mu` its minimum is 0, at `mu = y`. Above `r = 30`, mu is constant and the loss linear
+    in r. State: `mean`.
     """
 
     examples = ({"name": "plays", "label": "plays"}, {"name": "visits", "label": "visits", "tower": [32], "dropout": 0.1})
@@ -56,10 +56,10 @@ class Count(NumbersTask):
 
     def _whole(self, labels: pl.Series) -> pl.Series:
         numbers = self.finite(labels)
-        others = numbers.filter((numbers < 0) | (numbers != numbers.floor())).unique().sort().head(5)
-        if len(others):
-            found = f"also {others.to_list()}"
-            raise self.wrong_labels("whole numbers from 0", found, "Use Regression for a quantity, or mend the label.")
+        invalid = numbers.filter((numbers < 0) | (numbers != numbers.floor())).unique().sort().head(5)
+        if len(invalid):
+            found = f"also {invalid.to_list()}"
+            raise self.wrong_labels("whole numbers from 0", found, "Use Regression for a quantity, or fix the label.")
         return numbers
 
 

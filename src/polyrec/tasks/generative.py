@@ -19,14 +19,14 @@ from polyrec.tasks.head import Head
 from polyrec.tasks.task import NUMBERS, State, Task
 
 UNOBSERVED, POSITIVE = -1, 1
-"""The first number of a target where the label is null, and where it is true."""
+"""First number of a target for a null label, and for a true label."""
 
 
 class GenerativeHead(Head):
-    """A tower over what is known of the user, and a decoder over the codes of the row's item.
+    """A tower over the user's hidden state, and a decoder over the codes of the row's item.
 
-    Maps the hidden state (B, H) and the item's numbers (B, L) to raw outputs (B, L (K + 1)): for each level the logits of all
-    its numbers, given the item's numbers before it, and the number of the item.
+    Maps the hidden state (B, H) and the item's numbers (B, L) to raw outputs (B, L (K + 1)): per level, the logits of its K
+    numbers, given the item's numbers at earlier levels, and the item's number at this level.
     """
 
     def __init__(self, width: int, tower: tuple[int, ...], levels: int, size: int, code_width: int, dropout: float) -> None:
@@ -36,7 +36,7 @@ class GenerativeHead(Head):
         self.numbers, self.width = levels, self.tower.width + levels
 
     def state(self, *hidden_BH: Tensor) -> Tensor:
-        """Return the user's state and, after it, the item's numbers."""
+        """Return the user's state, followed by the item's numbers."""
         user_BH, numbers_BL = hidden_BH
         return torch.cat([self.tower(user_BH), numbers_BL], 1)
 
@@ -48,19 +48,19 @@ class GenerativeHead(Head):
 
 
 class Generative(Task):
-    """The item that a user goes for, named by its semantic id from the coarsest code to the finest.
+    """The item that a user chooses, generated as its semantic id from the coarsest code to the finest.
 
-    Labels: true where the user went for the item; all may be true. Output: the probability of the item's codes given the user,
-    `p(c_1, ..., c_L | u) = prod_l softmax(W_l h_l)[c_l]`, `h_l` being the user's state after a recurrent decoder has read the
-    codes before. Loss of a true row: `-log p`, the sum over levels of the cross-entropy; no negatives are drawn, for the
-    softmax is over codes. Items that share all codes share their probability (a `SemanticIds` with a `key` tells them apart).
-    The probabilities of all codes that name an item sum to one at most: the rest is of codes that name nothing.
+    Labels: true where the user chose the item; all may be true. Output: the probability of the item's codes given the user,
+    `p(c_1, ..., c_L | u) = prod_l softmax(W_l h_l)[c_l]`, where `h_l` is the user's state after a recurrent decoder has read
+    the earlier codes. Loss of a true row: `-log p`, the cross-entropy summed over levels. No negatives are drawn, since the
+    softmax is over codes. Items with equal codes have equal probabilities; a `SemanticIds` with a `key` distinguishes them. The
+    probabilities of all items sum to at most 1: codes without an item have probability, too.
 
-    TIGER (Rajput et al., NeurIPS 2023) is an encoder and decoder of T5's kind over the codes of the history. Here the user's
-    state is what the shared network makes of all user features (the codes of the history are one of them: a `History` of
-    the same feature with `SASRec`), it is one vector without cross-attention, and the decoder is a recurrent cell. Searching
-    the tree of the codes that exist (`polyrec.Generator`) never leaves it, where TIGER filters what names nothing. The code
-    by which an item never met differs from others with its codes is 0. State, one row: `levels`, `size` of a level.
+    TIGER (Rajput et al., NeurIPS 2023) is an encoder-decoder like T5 over the codes of the history. Here the user's state is
+    one vector, the output of the shared network for all user features, without cross-attention; the codes of the history are
+    one such feature, a `History` of the same feature with `SASRec`. The decoder is a recurrent cell. `polyrec.Generator`
+    searches only the tree of existing codes, whereas TIGER filters codes without an item afterwards. The last code, which
+    distinguishes items with equal codes, is 0 for an unseen item. State, one row: `levels`, and `size` of a level.
     """
 
     examples = (
@@ -76,12 +76,12 @@ class Generative(Task):
     of: str
     """Name of the item's SemanticIds feature."""
     code_width: int = Field(default=64, ge=1)
-    """Width of the vectors by which the decoder reads codes."""
+    """Width of the decoder's embeddings of codes."""
 
     @model_validator(mode="after")
     def _nothing_before(self) -> Self:
         if self.after is not None:
-            raise ValueError("Generative tells which item, not whether: it cannot come `after` a task")
+            raise ValueError("Generative predicts which item, not whether: it cannot come `after` a task")
         return self
 
     @property
@@ -100,15 +100,15 @@ class Generative(Task):
         )
 
     def targets(self, labels: pl.Series, state: State) -> Tensor:
-        """Return 1, 0 or -1 for a true, a false and an unobserved row, and its item's numbers or, untold, zeros: (B, 1 + L)."""
+        """Return 1, 0 or -1 for a true, false or unobserved row, and its item's numbers, or zeros if absent: (B, 1 + L)."""
         label, numbers = self._parts(labels)
         levels, size = state["levels"][0], state["size"][0]
         rows = flags(self, label).fill_null(UNOBSERVED).alias("flag").to_frame()
         if numbers is not None:
             rows = rows.with_columns(numbers.alias(NUMBERS))
         untold = numbers is None
-        numbered = [pl.lit(0) if untold else pl.col(NUMBERS).arr.get(at).fill_null(0).clip(0, size - 1) for at in range(levels)]
-        return rows.select("flag", *(number.alias(f"{at}") for at, number in enumerate(numbered))).cast(pl.Int32).to_torch()
+        own = [pl.lit(0) if untold else pl.col(NUMBERS).arr.get(at).fill_null(0).clip(0, size - 1) for at in range(levels)]
+        return rows.select("flag", *(number.alias(f"{at}") for at, number in enumerate(own))).cast(pl.Int32).to_torch()
 
     def observed(self, labels: pl.Series, state: State) -> Tensor:
         return flags(self, self._parts(labels)[0]).is_not_null().to_torch()
@@ -125,7 +125,7 @@ class Generative(Task):
         return torch.where(self.counts(target), -_log_probability(logits_BLK, numbers_BL), 0.0)
 
     def counts(self, target: Tensor) -> Tensor:
-        """Return which rows are true."""
+        """Return the mask of true rows."""
         return target[:, 0] == POSITIVE
 
     def predict(self, raw: Tensor, state: State) -> Tensor:
@@ -137,15 +137,15 @@ class Generative(Task):
         return target[:, 0].double()
 
     def constant(self, targets: Tensor) -> Tensor:
-        """Return the logits of the share of each number among the true rows, whatever the numbers before it."""
+        """Return the logits of each number's share among the true rows, independent of earlier numbers."""
         true_PL = targets[self.counts(targets), 1:].long()
         size = int(targets[:, 1:].max()) + 1
-        share_LK = torch.stack([torch.bincount(own_P, minlength=size).float() for own_P in true_PL.unbind(1)])
-        log_LK = (share_LK / max(len(true_PL), 1)).clamp(min=1e-6).log()
+        count_LK = torch.stack([torch.bincount(numbers_P, minlength=size).float() for numbers_P in true_PL.unbind(1)])
+        log_LK = (count_LK / max(len(true_PL), 1)).clamp(min=1e-6).log()
         return torch.cat([log_LK, torch.zeros(len(log_LK), 1)], 1).reshape(1, -1)
 
     def _parts(self, labels: pl.Series) -> tuple[pl.Series, pl.Series | None]:
-        """Return the label and the item's numbers, (L,) each, where they stand beside it."""
+        """Return the label and the item's numbers, (L,) each, or None if the labels contain no numbers."""
         if not isinstance(labels.dtype, pl.Struct):
             return labels, None
         names = [field.name for field in labels.dtype.fields]

@@ -11,14 +11,14 @@ from polyrec.layers.mlp import MLP
 
 
 class Head(nn.Module):
-    """Base of the heads. Maps hidden states (B, H), one for each of the task's views, to raw outputs (B, C), or (B,) for C = 1.
+    """Base of the heads. Maps hidden states (B, H), one per view of the task, to raw outputs (B, C), or (B,) for C = 1.
 
-    A head has two parts: `state` makes what a later task may be given, `output` the raw outputs. A link changes the state
-    between them.
+    A head has two parts: `state` computes a state that links pass to later tasks, and `output` maps it to raw outputs. A link
+    can change the state between them.
     """
 
     numbers: int = 0
-    """How many numbers of the row's item the head is given after its hidden states."""
+    """Number of item numbers per row that the head receives after its hidden states."""
     width: int
     """Width S of the state."""
 
@@ -26,20 +26,20 @@ class Head(nn.Module):
         return super().__call__(*hidden_BH)
 
     def forward(self, *hidden_BH: Tensor) -> Tensor:
-        """Map the hidden state of each of the task's views to raw outputs."""
+        """Map the hidden state of each view of the task to raw outputs."""
         return self.output(self.state(*hidden_BH))
 
     def state(self, *hidden_BH: Tensor) -> Tensor:
-        """Return the state (B, S): what a later task may be given."""
+        """Return the state (B, S), which links pass to later tasks."""
         raise NotImplementedError
 
     def output(self, state_BS: Tensor) -> Tensor:
-        """Return the raw outputs (B, C), or (B,) for C = 1, for a state."""
+        """Return the raw outputs of a state, (B, C), or (B,) for C = 1."""
         raise NotImplementedError
 
 
 class TowerHead(Head):
-    """A tower of layers and a last linear layer, over one hidden state: the usual head."""
+    """The usual head: an MLP over one hidden state, and a linear output layer."""
 
     def __init__(self, width: int, tower: tuple[int, ...], outputs: int, dropout: float) -> None:
         super().__init__()
@@ -48,8 +48,8 @@ class TowerHead(Head):
         self.width, self.outputs = self.tower.width, outputs
 
     def state(self, *hidden_BH: Tensor) -> Tensor:
-        (only_BH,) = hidden_BH
-        return self.tower(only_BH)
+        (view_BH,) = hidden_BH
+        return self.tower(view_BH)
 
     def output(self, state_BS: Tensor) -> Tensor:
         raw_BC: Tensor = self.last(state_BS)

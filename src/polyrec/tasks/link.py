@@ -1,4 +1,4 @@
-"""`Link`: what it means that a task comes after others. A new kind of link is one file.
+"""`Link`: the dependence of a task on earlier tasks. A new kind of link is one file.
 
 Shape letters: N rows of a table, B rows of a batch, H width of a state.
 """
@@ -20,7 +20,7 @@ Raw = Mapping[str, Tensor]
 
 
 class Linked(Protocol):
-    """A task, as far as links look at it."""
+    """The properties of a task that links read."""
 
     @property
     def name(self) -> str:
@@ -40,46 +40,46 @@ class Linked(Protocol):
 
 @dataclass(frozen=True)
 class Path:
-    """A task, and the tasks before it."""
+    """A task and the tasks before it."""
 
     task: str
     earlier: tuple[str, ...]
-    """The tasks right before it."""
+    """Direct predecessors of the task."""
     chain: tuple[str, ...]
-    """The task and all before it by links of the same kind, each once, in the order of first mention."""
+    """The task and all its predecessors by links of the same kind, each once, in the order of first mention."""
     logits: frozenset[str]
-    """Those of all tasks whose raw output is the logit of one probability."""
+    """The tasks of the model whose raw output is the logit of one probability."""
 
 
 class LinkModule(nn.Module):
-    """Base of the modules that carry something from the earlier tasks' heads into a later one's."""
+    """Base of the modules that pass states from the heads of earlier tasks to the head of a later one."""
 
     def __call__(self, state_BH: Tensor, earlier_BH: Sequence[Tensor]) -> Tensor:
         return super().__call__(state_BH, earlier_BH)
 
     def forward(self, state_BH: Tensor, earlier_BH: Sequence[Tensor]) -> Tensor:
-        """Return the later task's state, given its state so far and those of the earlier tasks."""
+        """Return the new state of the later task, given its state and those of the earlier tasks."""
         raise NotImplementedError
 
 
 class Link(Family, family="links"):
-    """How a task depends on the tasks that must have happened before it (view, click, cart, buy: any graph without a cycle)."""
+    """The dependence of a task on tasks that must happen before it (view, click, cart, buy: any acyclic graph)."""
 
     forms_path: ClassVar[bool] = False
-    """Whether `probability` is the prediction over all rows, of the task and of the others on its path."""
+    """Whether `probability` gives the predictions of the task and of the others on its path, over all rows."""
 
     tasks: tuple[str, ...] = Field(min_length=1)
-    """Names of the tasks that come right before."""
+    """Names of the direct predecessors."""
 
     def check(self, task: Linked, earlier: Linked) -> None:
-        """Raise `ValueError` where the task, or the one right before it, is of a kind that cannot be linked this way."""
+        """Raise `ValueError` if the task or its predecessor is of a kind that this link does not support."""
 
     def build(self, width: int, earlier: Sequence[int]) -> LinkModule | None:
-        """Make the module between the heads, given the widths of their states; None where nothing is carried over."""
+        """Build the module between the heads, given the widths of their states; None if the link passes no states."""
         return None
 
     def probability(self, path: Path, raw: Raw) -> Tensor:
-        """Return the prediction of the task over all rows, (B,), for a link that forms a path."""
+        """Return the prediction of the task over all rows, (B,), if the link forms a path."""
         raise NotImplementedError
 
     def loss(
@@ -90,7 +90,7 @@ class Link(Family, family="links"):
         targets: Mapping[str, Tensor],
         probability: Callable[[str], Tensor],
     ) -> Tensor:
-        """Return the loss of each row, (B,), of a link that forms a path; the task is judged by it.
+        """Return the loss of each row, (B,), by which the task is evaluated, if the link forms a path.
 
         `loss_B` computes the loss of the task alone; `probability` returns the prediction of another task over all rows.
         """
@@ -105,22 +105,22 @@ class Link(Family, family="links"):
         masks: Mapping[str, Tensor],
         probability: Callable[[str], Tensor],
     ) -> Tensor:
-        """Return the loss of each row, (B,), that the task is trained by: `loss`, and what the link adds to it in training."""
+        """Return the training loss of each row, (B,): `loss` plus the terms that the link adds in training."""
         return self.loss(loss_B, path, raw, targets, probability)
 
     def complete(self, task: Linked, targets: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Return the task's targets and mask, completed by what is known of the earlier tasks.
+        """Return the targets and the mask of the task, completed by the labels of earlier tasks.
 
-        Tasks without labels at hand are not among `targets`. Raises `UserError` where the labels contradict each other.
+        `targets` omits tasks without labels. Raises `UserError` where labels contradict each other.
         """
         return targets[task.name], masks[task.name]
 
     def label(self, label: str, earlier: Sequence[str]) -> str:
-        """Return the SQL expression of the label that the task has without the others, given the labels of the earlier ones."""
+        """Return the SQL expression of the task's label if it is learned alone, given the labels of the earlier tasks."""
         return label
 
 
 def happened(earlier: Sequence[str], targets: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> Tensor:
-    """Return in which rows all of some tasks are observed and true, (N,) of booleans."""
+    """Return the mask of rows in which all `earlier` tasks are observed and true, (N,) of booleans."""
     rows = [masks[name] & (targets[name] == 1) for name in earlier]
     return torch.stack(rows).all(0)

@@ -1,4 +1,4 @@
-"""Listwise: the best of a list. Shape letters: B rows."""
+"""Listwise: the best row of a list. Shape letters: B rows."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from polyrec.tasks.within import WithinTask
 
 
 class Listwise(WithinTask):
-    """Which row of a list is the best: the result of a request that is bought, the most relevant document of a query.
+    """The best row of a list: the result of a request that is bought, the most relevant document for a query.
 
-    Labels: numbers of at least 0, the gain of a row. Output: `sigmoid(s)` of the row's score s; it is positive and has no
-    meaning across groups. Loss of a row i: `-(y_i / scale) log softmax_i(s)` over the observed rows of its group in the batch,
-    where the gain is above 0 and the group has two rows or more. Summed over a group it is the cross-entropy between gains and
-    the top-one probabilities of ListNet (Cao et al., ICML 2007), which takes the softmax of the labels where here they weigh
-    as they are (Bruch et al., ICTIR 2019): a row without gain is never asked for, and a list without any is silent.
-    State: `scale`, the mean gain of the rows above 0.
+    Labels: numbers of at least 0, the gain of a row. Output: `sigmoid(s)` of the row's score s; it is positive and not
+    comparable across groups. Loss of a row i: `-(y_i / scale) log softmax_i(s)` over the observed rows of its group in the
+    batch, if the gain is above 0 and the group has at least two rows. Summed over a group, it is the cross-entropy between the
+    gains and the top-one probabilities of ListNet (Cao et al., ICML 2007). ListNet applies a softmax to the labels; here the
+    gains are the weights (Bruch et al., ICTIR 2019), so that rows without gain and lists without any gain have no loss.
+    State: `scale`, the mean of the gains above 0.
     """
 
     examples = (
@@ -30,7 +30,7 @@ class Listwise(WithinTask):
     metrics = ("group_ndcg", "pair_accuracy")
 
     within: str = "request_id"
-    """Column, or SQL expression over columns, that holds the list that a row stands in: a request, a query."""
+    """Column, or SQL expression over columns, that identifies the list of a row: a request, a query."""
 
     def fit(self, labels: pl.Series) -> State:
         observed = self.rows(labels).filter(pl.col("group") != NO_CODE)
@@ -48,7 +48,7 @@ class Listwise(WithinTask):
         return -gain_B.to(raw.dtype) * log_softmax_within(raw, group_B)
 
     def counts(self, target: Tensor) -> Tensor:
-        """Return which rows have a gain and another row in their group."""
+        """Return the mask of rows that have a gain above 0 and another row in their group."""
         gain_B, group_B = target.unbind(1)
         return (group_B >= 0) & (gain_B > 0) & (over_group(torch.ones_like(gain_B), group_B, "sum") > 1)
 

@@ -12,11 +12,11 @@ from polyrec.tasks.task import State
 
 
 class Multiclass(ClassesTask):
-    """Which of several classes that exclude each other: a department, a diagnosis.
+    """One of several mutually exclusive classes: a department, a diagnosis.
 
-    Labels: integers, strings or booleans; the classes are those of the training labels, sorted. A class first met later
-    counts as not observed. Output: a probability for each class, (B, C), the softmax `p_c = exp(r_c) / sum_k exp(r_k)`
-    of the raw outputs (Bridle, NeurIPS 1989). Loss: cross-entropy `-log p_y`, in nats. State: `class`.
+    Labels: integers, strings or booleans; the classes are the sorted training labels, and other labels count as not
+    observed. Output: a probability per class, (B, C), the softmax `p_c = exp(r_c) / sum_k exp(r_k)` of the raw outputs
+    (Bridle, NeurIPS 1989). Loss: cross-entropy `-log p_y`, in nats. State: `class`.
     """
 
     examples = ({"name": "department", "label": "department_name"}, {"name": "grade", "label": "grade", "tower": [16]})

@@ -13,12 +13,12 @@ from polyrec.tasks.task import State
 
 
 class Multilabel(ClassesTask):
-    """Which of several labels hold together: interests, genres, findings.
+    """Any subset of several labels: interests, genres, findings.
 
-    Labels: lists of integers or strings; an empty list means "none of them", null means "not observed". The labels are
-    those of the training rows, sorted; others are left out. Output: a probability for each label, (B, C). Loss: binary
-    cross-entropy averaged over the C labels, `-(1/C) sum_c (y_c log p_c + (1 - y_c) log(1 - p_c))` in nats (Nam et al.,
-    ECML PKDD 2014). Each label has a sigmoid of its own, `p_c = 1 / (1 + exp(-r_c))`. State: `class`.
+    Labels: lists of integers or strings; an empty list means "none of them", null means "not observed". The C labels are
+    those of the training rows, sorted; others are ignored. Output: a probability per label, (B, C), a separate sigmoid
+    `p_c = 1 / (1 + exp(-r_c))` of each raw output. Loss: binary cross-entropy averaged over the labels,
+    `-(1/C) sum_c (y_c log p_c + (1 - y_c) log(1 - p_c))` in nats (Nam et al., ECML PKDD 2014). State: `class`.
     """
 
     examples = ({"name": "interest", "label": "genres", "inputs": "user"}, {"name": "findings", "label": "findings"})

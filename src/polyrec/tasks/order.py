@@ -1,4 +1,4 @@
-"""The order that links put tasks in."""
+"""The order of tasks by their links."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from polyrec.tasks.task import Task
 
 
 def in_order(tasks: Sequence[Task]) -> list[Task]:
-    """Return the tasks such that each comes after those that it is linked to, otherwise as declared.
+    """Return the tasks in topological order of their links, otherwise as declared.
 
-    Raises ValueError, naming them, for tasks that wait for one another.
+    Raises `ValueError` with the names of the tasks that form a cycle.
     """
     ordered: list[Task] = []
     waiting = list(tasks)
@@ -26,7 +26,7 @@ def in_order(tasks: Sequence[Task]) -> list[Task]:
 
 
 def with_earlier(task: Task, by_name: Mapping[str, Task], link: type[Link] = Link) -> tuple[str, ...]:
-    """Return the task and all before it by links of a kind, each once, in the order of first mention."""
+    """Return the task and all its predecessors by links of a kind, each once, in the order of first mention."""
     names = [task.name]
     for name in names:
         after = by_name[name].after

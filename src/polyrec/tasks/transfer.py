@@ -15,8 +15,8 @@ class Transfer(Link):
     """The later task attends to its state and to those of the tasks right before it (AITM; Xi et al., KDD 2021).
 
     `z_t = sum_u softmax_u(q(u) . k(u) / sqrt(H)) v(u)` over u in {its state, g(z_a) for each task a before}, with linear q, k
-    and v, and `g = relu(linear)`. Output and loss are those of the task alone, over all rows with an observed label. If the task
-    and the one right before it are Binary, the loss has a penalty on a later probability above the earlier one,
+    and v, and `g = relu(linear)`. Output and loss are those of the task alone, over all rows with an observed label. If it
+    and the task right before it are Binary, the loss has a penalty on a later probability above the earlier one,
     `constraint * max(p_t - p_a, 0)`: a later event cannot be more probable. AITM has one earlier task; here there may be
     several.
     """

@@ -129,7 +129,7 @@ class Slot:
             try:
                 rows = changed_rows(self._read(group), fitted.items, fitted.item_key)
                 item_features = {feature.name for feature in fitted.spec.item}
-                encode_features(rows, fitted.spec.all_features, fitted.parts.feature_states, None, None, item_features)
+                encode_features(rows, fitted.spec.all_features, fitted.parts.feature_states, only=item_features)
             except UserError as error:
                 thing = f"version {self.version!r}: {error.thing}"
                 raise UserError(thing, expected=error.expected, found=error.found, remedy=error.remedy) from error
