@@ -24,7 +24,9 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict, str]:
     folder = tmp_path_factory.mktemp("readme")
     table = datasets.load("movielens-100k").table().sample(12_000, shuffle=True, seed=0)
     table[:10_000].write_parquet(folder / "ratings.parquet")
-    table[10_000:].write_parquet(folder / "test.parquet")
+    table[10_000:].write_parquet(folder / "later.parquet")
+    # The program ranks all items for every user of the test table: for some ninety here.
+    table[10_000:].filter(pl.col("user_id") % 7 == 0).write_parquet(folder / "test.parquet")
     names: dict = {}
     printed = io.StringIO()
     before = Path.cwd()
@@ -40,7 +42,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict, str]:
 def test_the_program_runs_and_learns(ran: tuple[Path, dict, str]):
     _, names, printed = ran
     assert "ndcg@10" in printed
-    assert names["fitted"].evaluate(ran[0] / "test.parquet", ranking=False).tasks["like"]["auc"] > 0.68
+    assert names["fitted"].evaluate(ran[0] / "later.parquet", ranking=False).tasks["like"]["auc"] > 0.68
     assert names["fitted"].recommend(user_id=42, k=10).height == 10
 
 

@@ -94,6 +94,7 @@ class TestVectors:
         assert torch.isfinite(text.encode(FILMS[3:4], state).take(torch.tensor([0]))).all()
 
 
+@pytest.mark.slow
 def test_declaring_a_text_imports_no_language_model_and_encoding_one_no_more_than_it_needs():
     heavy = ["transformers", "tokenizers", "sentence_transformers"]
     code = (

@@ -21,6 +21,8 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, e
 
 from polyrec import Add, Binary, Categorical, History, Multilabel, Numeric, Recommender, Regression, Tables, Training
 
+pytestmark = pytest.mark.slow
+
 KEY = "a key of the tests"
 HOSTILE = '<img src=x onerror="window.broken = 1">&amp;<b>'
 PATIENCE = 30

@@ -271,6 +271,7 @@ def test_a_resumed_training_is_an_uninterrupted_one(rows: pl.DataFrame, balancin
     assert_same(whole, resumed, tolerance=0)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")  # of a module of torch's own that compiling loads
 def test_a_compiled_network_learns_the_same(rows: pl.DataFrame):
     assert_same(fit(rows, epochs=1, tables="rows"), fit(rows, epochs=1, tables="rows", compile=True), tolerance=1e-4)

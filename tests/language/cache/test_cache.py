@@ -65,6 +65,7 @@ def test_another_prompt_or_length_is_encoded_anew():
     assert np.abs(plain - short).max() > 0.01
 
 
+@pytest.mark.slow
 def test_another_process_finds_them():
     encode_cached(Package(), ["shared"])
     code = (

@@ -2,7 +2,10 @@
 
 import json
 import socket
+import threading
 import time
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import openai
@@ -116,7 +119,21 @@ class TestBusyServers:
         first, second = server.log()
         assert second["time"] - first["time"] >= 0.6
 
-    def test_hold_back_all_requests(self, server):
+    def test_hold_back_all_requests(self, server, monkeypatch: pytest.MonkeyPatch):
+        """A good answer is read when the client has read the refusal: on a busy machine it might come first."""
+        is_refused = threading.Event()
+        pause, read = endpoint.Endpoint._pause, endpoint.Endpoint._read
+
+        def paused(self: endpoint.Endpoint, seconds: float, everyone: bool) -> None:
+            pause(self, seconds, everyone)
+            is_refused.set()
+
+        def read_later(self: endpoint.Endpoint, response: Any) -> Mapping[str, Any]:
+            assert is_refused.wait(60)
+            return read(self, response)
+
+        monkeypatch.setattr(endpoint.Endpoint, "_pause", paused)
+        monkeypatch.setattr(endpoint.Endpoint, "_read", read_later)
         encoder(server, "429@0.5:1", batch_size=1, in_flight=2).encode(["a", "b", "c"])
         times = sorted(sent["time"] for sent in server.log())
         assert len(times) == 4

@@ -88,6 +88,7 @@ class TestHub:
         yield
         forget()
 
+    @pytest.mark.slow
     def test_a_model_by_name_equals_the_same_model_in_a_folder(self, repository: Path):
         code = (
             "import sys, numpy as np; from polyrec import HuggingFace\n"
