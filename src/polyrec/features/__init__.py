@@ -1,6 +1,7 @@
 """Inputs of the model: columns of the table, and features derived from other features."""
 
 from polyrec.features.categorical import Categorical
+from polyrec.features.derived import Derived, DerivedEncoder, Reader
 from polyrec.features.feature import Encoder, Feature
 from polyrec.features.hashed import Hashed
 from polyrec.features.history import History
@@ -17,6 +18,8 @@ from polyrec.features.vector import Vector
 
 __all__ = [
     "Categorical",
+    "Derived",
+    "DerivedEncoder",
     "Encoder",
     "Feature",
     "Hashed",
@@ -27,6 +30,7 @@ __all__ = [
     "MultiCategorical",
     "Numeric",
     "Piecewise",
+    "Reader",
     "SemanticIds",
     "Streamed",
     "Text",

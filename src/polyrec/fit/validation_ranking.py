@@ -43,7 +43,7 @@ class ValidationRanking:
         self.items = Prepared.of_inputs({**user, **known}, items.height)
         self.rows: dict[str, Tensor] = {}
         self.places: dict[str, Tensor] = {}
-        aimed = any(feature.sees_target for feature in spec.user)
+        aimed = any(feature.sees_target for feature in (*spec.user, *spec.features))
         for task in spec.tasks if not aimed else ():
             if isinstance(task, Retrieval):
                 self._add(task, items)
