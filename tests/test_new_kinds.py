@@ -265,10 +265,11 @@ def new(folder: Path) -> Iterator[SimpleNamespace]:
 def spec(new: SimpleNamespace, small: Recommender) -> Recommender:
     """A recommender with every new kind."""
     like, stars, interest = small.tasks
+    fits = new.Affinity(name="fits", label="rating >= 4", inputs=("user_id", "age", "liked", "item_id"))
     return small.replace(
         user=(*small.user, new.Frequency(name="activity", width=8)),
         features=(new.Crossed(name="match", first="user_id", second="item_id", width=8),),
-        tasks=(like, stars.replace(after=new.Gated(tasks=("like",))), interest, new.Affinity(name="fits", label="rating >= 4")),
+        tasks=(like, stars.replace(after=new.Gated(tasks=("like",))), interest, fits),
         training=Training(epochs=2, batch_size=256, learning_rate=0.01),
     )
 
@@ -294,8 +295,8 @@ def test_yaml_round_trip(spec: Recommender):
 def test_the_json_schema_lists_them():
     definitions = polyrec.json_schema(Recommender)["$defs"]
     for kind, family in KINDS.items():
-        assert {"$ref": f"#/$defs/{kind}"} in definitions[family]["anyOf"]
-        assert definitions[kind]["properties"]["kind"] == {"const": kind}
+        assert {"$ref": f"#/$defs/{family}.{kind}"} in definitions[family]["anyOf"]
+        assert definitions[f"{family}.{kind}"]["properties"]["kind"] == {"const": kind}
 
 
 @pytest.mark.usefixtures("new")
@@ -371,3 +372,14 @@ def test_a_crossed_id_is_dropped_once_a_batch(spec: Recommender, world: pl.DataF
     user, item, match = (vectors[:, start[name] : start[name] + 8] for name in ("user_id", "item_id", "match"))
     crossed = encoders.derived["match"]
     torch.testing.assert_close(match, crossed.left(user) * crossed.right(item))
+
+
+def test_a_task_sees_all_that_a_feature_reads(spec: Recommender, new: SimpleNamespace):
+    """Else a column of the label could be read through the feature, and a vector of the user could depend on the item."""
+    like = spec.tasks[0].replace(inputs=("user_id", "match"))
+    with pytest.raises(ValidationError, match="task 'like' sees Crossed 'match' but not 'item_id', which it reads"):
+        spec.replace(tasks=(like, *spec.tasks[1:]))
+    with pytest.raises(ValidationError, match="task 'fits' sees Crossed 'match' but not 'item_id'"):
+        spec.replace(tasks=(*spec.tasks[:3], new.Affinity(name="fits", label="rating >= 4")))
+    with pytest.raises(ValidationError, match="depends on more than the item. Declare it in `user`"):
+        spec.replace(features=(), item=(*spec.item, *spec.features), tasks=spec.tasks[:3])

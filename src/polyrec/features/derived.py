@@ -196,8 +196,12 @@ class Derived(Feature, kind=False):
         return None
 
     def check(self, scope: Scope) -> None:
-        """Raise `ValueError` if a feature that this one reads is missing or unsuitable. Called at declaration."""
+        """Raise `ValueError` if a feature that this one reads is missing or unsuitable. Called at declaration.
+
+        The default fits kinds that read vectors of the same row. Kinds that read tables or earlier rows override it.
+        """
         require_known(self, scope)
+        require_same_row(self, scope)
 
     def fit_derived(self, encoded: Callable[[str], Column]) -> State | None:
         """Learn the state from training rows; None for a kind without state.
@@ -243,6 +247,24 @@ def require_known(feature: Derived, scope: Scope) -> None:
             raise ValueError(f"{thing} reads {name!r}, which is no other feature of this recommender. {remedy}")
         if feature.name in _with_read(name, scope.features):
             raise ValueError(f"{thing} reads itself through {name!r}. Remove one of the two references.")
+
+
+def require_same_row(feature: Derived, scope: Scope) -> None:
+    """Raise `ValueError` if a derived feature reads features of the other side, or features that one of its tasks does not see.
+
+    A task that sees a feature sees all that the feature reads; otherwise a column of its label could leak in this way.
+    """
+    thing, is_item = f"{type(feature).__name__} {feature.name!r}", scope.sides[feature.name] == "item"
+    for name in feature.reads:
+        reads_item = scope.sides[name] == "item"
+        if is_item and (not reads_item or feature.sees_target):
+            raise ValueError(f"{thing} depends on more than the item. Declare it in `user`, not in `item`.")
+        if not is_item and (reads_item or scope.features[name].sees_target) and not feature.sees_target:
+            raise ValueError(f"{thing} reads {name!r}, which differs from item to item. Move it to `item`.")
+        for task, views in scope.views.items():
+            if any(feature.name in view and name not in view for view in views):
+                remedy = f"Add {name!r} to the `inputs` of the task, or drop {feature.name!r} from them."
+                raise ValueError(f"task {task!r} sees {thing} but not {name!r}, which it reads. {remedy}")
 
 
 def _with_read(name: str, features: Features) -> list[str]:
