@@ -54,7 +54,7 @@ def test_what_cannot_have_happened_is_known_whatever_the_order_of_declaration(or
     targets, masks = encode_labels(labels, order, states)
     assert masks["buy"].tolist() == [True, True, True, True]
     assert targets["buy"].tolist() == [1, 0, 0, 0]
-    with pytest.raises(UserError, match="comes before it"):
+    with pytest.raises(UserError, match="expected false wherever the earlier task 'cart' is false"):
         encode_labels(labels | {"buy": pl.Series([1, None, 1, 0])}, order, states)
 
 

@@ -135,7 +135,7 @@ class TestCandidates:
         assert set(altered(fitted, candidates=6).recommend(**options)["item_id"]) == set(ranked.head(6))
 
     def test_without_a_task_that_proposes_are_refused(self):
-        with pytest.raises(ValueError, match="a Retrieval task proposes"):
+        with pytest.raises(ValueError, match="`candidates` needs a Retrieval task, which proposes them"):
             declare(candidates=5, tasks=(Binary(name="like", label="rating >= 4"),), fusion=Multiply())
 
 
