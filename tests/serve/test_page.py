@@ -469,6 +469,7 @@ class TestEveryone:
         expect(page.locator(".similar")).to_be_visible()
         page.get_by_role("button", name="Someone new").tap()
         expect(page.get_by_label("city")).to_be_visible()
+        expect(page.locator(".actions button").first).to_be_visible()  # the list of someone new has arrived
         assert page.evaluate("document.documentElement.scrollWidth") == width
         sides = page.locator("button:visible, input:visible, h3:visible").evaluate_all(
             "nodes => nodes.map(node => node.getBoundingClientRect()).flatMap(box => [box.left, box.right])"
